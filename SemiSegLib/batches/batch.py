@@ -1,0 +1,52 @@
+"""What a training step sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from SemiSegLib.labels.label_set import Regime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches and what their voxels may be. Rows of one regime are neighbors: full, coarse, partial, none.
+
+    Attributes:
+        image: (B, M, *S) float, normalized intensities.
+        codes: (B, *S) int64, rows of ``label_sets``.
+        label_sets: (C, L) bool, the leaves that a voxel with each code may be; row 0 is every leaf.
+        rows: regime to the slice of the rows that have it (empty slices included).
+        case_ids: case of each row.
+        maps: extra maps that the method asked for, (B, ?, *S) float, for example signed distances.
+    """
+
+    image: Tensor
+    codes: Tensor
+    label_sets: Tensor
+    rows: Mapping[Regime, slice]
+    case_ids: tuple[str, ...]
+    maps: Mapping[str, Tensor]
+
+    def part(self, *regimes: Regime) -> Batch:
+        """Return the rows of some regimes as a batch of their own (possibly of 0 rows)."""
+        order = [regime for regime in Regime if regime in regimes]
+        indices = [i for regime in order for i in range(*self.rows[regime].indices(len(self.case_ids)))]
+        start, rows = 0, {}
+        for regime in Regime:
+            count = len(range(*self.rows[regime].indices(len(self.case_ids)))) if regime in order else 0
+            rows[regime] = slice(start, start + count)
+            start += count
+        return replace(
+            self,
+            image=self.image[indices],
+            codes=self.codes[indices],
+            rows=rows,
+            case_ids=tuple(self.case_ids[i] for i in indices),
+            maps={name: value[indices] for name, value in self.maps.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.case_ids)

@@ -1,0 +1,1 @@
+"""Metrics in millimeters, statistics over cases, and the report."""

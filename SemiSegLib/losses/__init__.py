@@ -1,0 +1,1 @@
+"""Loss functions: pure, each with its equation and its empty cases."""

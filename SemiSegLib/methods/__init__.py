@@ -1,0 +1,1 @@
+"""The methods: what each learns from a batch and how it predicts."""

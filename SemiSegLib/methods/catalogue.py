@@ -1,0 +1,58 @@
+"""The cards of the methods: what each is for and needs, readable without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of a method, as the panel and the command line show it.
+
+    Attributes:
+        name: field name of the method's options.
+        default: value if nothing is said.
+        text: one sentence.
+        low, high: range of a number, or None.
+        choices: allowed words, or empty.
+    """
+
+    name: str
+    default: Any
+    text: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a person must know to choose a method.
+
+    Attributes:
+        name: registered name.
+        title: name on screen.
+        summary: one sentence.
+        family: "supervised", "subclass", "cross supervision", "partial labels" or "dual task".
+        paper: where it was published.
+        needs: regimes without which it cannot be trained (any one of them suffices).
+        uses: regimes it learns from.
+        composition: share of each regime in a batch, used where the regime is present.
+        options: options with ranges.
+        presets: preset name to option values.
+        maps: extra maps it asks of a batch.
+    """
+
+    name: str
+    title: str
+    summary: str
+    family: str
+    paper: str
+    needs: tuple[str, ...]
+    uses: tuple[str, ...]
+    composition: Mapping[str, float]
+    options: tuple[Option, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    maps: tuple[str, ...] = ()

@@ -1,0 +1,93 @@
+"""The contract between a method and the trainer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegLib.planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: optimizer steps done, from 0.
+        fraction: share of the training done, 0 to 1: by steps, or by time when a time budget ends the run.
+    """
+
+    step: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Named loss values with their weights; the total is computed here and nowhere else.
+
+    Attributes:
+        values: term name to scalar tensor with a graph.
+        weights: term name to weight; every value has one.
+        group: the optimizer group that steps on these terms.
+    """
+
+    values: Mapping[str, Tensor]
+    weights: Mapping[str, float]
+    group: str = "main"
+
+    def total(self) -> Tensor:
+        """Return the weighted sum."""
+        terms = [self.weights[name] * value for name, value in self.values.items()]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a method is built for.
+
+    Attributes:
+        scheme: label scheme.
+        plan: data and network plan.
+    """
+
+    scheme: LabelScheme
+    plan: Plan
+
+
+class Method(nn.Module, ABC):
+    """Networks, what they learn from one step, how they predict. All state lives in ``state_dict()``."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
+        """Yield loss terms; the trainer backpropagates each before it asks for the next.
+
+        Each yield's graph is freed by the backward pass. A value must be finite and 0 with a graph where
+        nothing in the batch teaches it.
+        """
+
+    @abstractmethod
+    def predict(self, image: Tensor) -> Tensor:
+        """Return (B, L, *S) leaf probabilities, summing to 1 over L, for (B, M, *S) images."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Update what follows the trained networks, after the optimizer step; nothing by default."""
+
+    def uncertainty(self, image: Tensor) -> Tensor | None:
+        """Return (B, *S) uncertainty in [0, 1], or None to use the entropy of ``predict``."""
+        return None
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return optimizer group name to its parameters; one group "main" of all trainable ones by default."""
+        return {"main": [p for p in self.parameters() if p.requires_grad]}
+
+    def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
+        """Return state-dict name of each output layer to the class name of each output row (need N27)."""
+        return {}

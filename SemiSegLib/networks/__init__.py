@@ -1,0 +1,1 @@
+"""Backbones and heads: from an image to named outputs."""

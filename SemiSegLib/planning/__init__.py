@@ -1,0 +1,1 @@
+"""From a dataset to a plan: spacing, patch, batch, normalization and network shape."""

@@ -1,0 +1,140 @@
+"""What is asked of a run: plain data that the panel, the console and the command line write alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.errors import ConfigError, explain
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("poly", "linear", "cosine", "step", "constant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How long and with what the networks are trained.
+
+    Attributes:
+        steps: optimizer steps, or None when ``seconds`` ends the run.
+        seconds: time budget of training and validation together, or None.
+        optimizer: "adamw", "adam" or "sgd" (with Nesterov momentum).
+        learning_rate: at the start.
+        schedule: "poly" (power 0.9), "linear", "cosine", "step" (x 0.1 at 5/12 and 10/12) or "constant".
+        warmup_steps: linear rise of the learning rate at the start.
+        weight_decay: of every group.
+        momentum: of "sgd".
+        gradient_clip: largest gradient norm, or None.
+        accumulation: batches per optimizer step.
+        validate_every: steps between whole-volume validations, or None for about 12 in the run.
+        checkpoint_seconds: largest time between checkpoints.
+        device: "auto" takes CUDA, then Apple's MPS, then the CPU.
+        precision: "auto" lets timed trials choose on the CPU, and takes bf16 or fp16 on a GPU.
+        channels_last: memory format, or None to let timed trials choose.
+        threads: CPU threads, or None to let timed trials choose.
+        deterministic: bit-identical repeats; switches the timed trials off.
+        augmentation: "full", "light", "crop" (papers 000 and 003: crop, or crop with flips) or "none".
+    """
+
+    steps: int | None = 10_000
+    seconds: float | None = None
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    schedule: str = "poly"
+    warmup_steps: int = 0
+    weight_decay: float = 1e-2
+    momentum: float = 0.99
+    gradient_clip: float | None = 12.0
+    accumulation: int = 1
+    validate_every: int | None = None
+    checkpoint_seconds: float = 60.0
+    device: str = "auto"
+    precision: str = "auto"
+    channels_last: bool | None = None
+    threads: int | None = None
+    deterministic: bool = False
+    augmentation: str = "full"
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.seconds is None):
+            raise ConfigError(
+                explain(
+                    "a run ends by steps or by seconds", where="training settings", remedy="give exactly one of them"
+                )
+            )
+        check_range("steps", self.steps or 1, low=1)
+        check_range("seconds", self.seconds or 1, low=1)
+        check_range("learning_rate", self.learning_rate, low=0.0, high=1e7)
+        check_range("accumulation", self.accumulation, low=1, high=1024)
+        check_choice("device", self.device.split(":")[0], DEVICES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("augmentation", self.augmentation, ("full", "light", "crop", "none"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What a person may fix of the plan; everything left at None is planned from the data.
+
+    Attributes:
+        dimensions: 2 or 3.
+        spacing_mm: of the plan grid, per plan axis.
+        patch: voxels per network axis.
+        batch: rows.
+        backbone: registered backbone name.
+        features: channels per stage.
+        norm: "instance", "batch" or "group".
+        deep_supervision: number of lower resolutions with a loss of their own.
+        memory_gib: memory budget of one training step, or None for three quarters of what the device has free.
+    """
+
+    dimensions: int | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    patch: tuple[int, ...] | None = None
+    batch: int | None = None
+    backbone: str | None = None
+    features: tuple[int, ...] | None = None
+    norm: str | None = None
+    deep_supervision: int | None = None
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """One run: data, method, plan and training. This is ``request.json``.
+
+    Attributes:
+        dataset: path of the dataset's folder or dataset.json; made absolute when the run is created.
+        method: registered method name.
+        preset: name of a preset of the method, or None for its defaults.
+        options: option values that differ from preset or default.
+        plan: what is fixed of the plan.
+        training: how long and with what.
+        fine_cases: keep fine labels of only these cases and treat the other fully labeled training cases as
+            coarse (for comparisons), or None to take the dataset as it is.
+        use_regimes: train on cases of these regimes only, or None for all the method uses.
+        seed: of the split (first run only), sampling, augmentation and initialization.
+        validation_share: share of the labeled patients kept for validation when the dataset has no split.
+        warm_start: model file to start from, or None.
+        prepared_folder: where prepared cases are cached; None puts them beside the run folder.
+        title: a name for people.
+    """
+
+    dataset: str
+    method: str
+    preset: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plan: PlanSettings = PlanSettings()
+    training: TrainingSettings = TrainingSettings()
+    fine_cases: tuple[str, ...] | None = None
+    use_regimes: tuple[str, ...] | None = None
+    seed: int = 0
+    validation_share: float = 0.2
+    warm_start: str | None = None
+    prepared_folder: str | None = None
+    title: str = ""

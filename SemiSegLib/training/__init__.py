@@ -1,0 +1,1 @@
+"""The training loop, told as events: schedules, precision, validation and checkpoints."""
