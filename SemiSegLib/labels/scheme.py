@@ -182,17 +182,22 @@ class LabelScheme:
             return frozenset(range(len(self.leaves)))
         return frozenset().union(*(self.leaves_of(name) for name in names))
 
-    def describe(self, leaf_set: frozenset[int]) -> str:
-        """Return a label set in words, by the largest structures that make it up, for messages."""
+    def cover(self, leaf_set: frozenset[int]) -> tuple[str, ...]:
+        """Return the names of the fewest large structures that make up a label set; ("*",) is every leaf."""
         if len(leaf_set) == len(self.leaves):
-            return "anything"
+            return ("*",)
         left, parts = set(leaf_set), []
         for structure in sorted(self.structures, key=lambda s: -len(self.leaves_of(s.name))):
             inside = self.leaves_of(structure.name)
             if inside <= left:
                 parts.append(structure.name)
                 left -= inside
-        return " or ".join(parts) or "nothing"
+        return tuple(parts)
+
+    def describe(self, leaf_set: frozenset[int]) -> str:
+        """Return a label set in words, by the largest structures that make it up, for messages."""
+        names = self.cover(leaf_set)
+        return "anything" if names == ("*",) else " or ".join(names) or "nothing"
 
     def _index_names(self) -> dict[str, Structure]:
         table: dict[str, Structure] = {}
