@@ -1,0 +1,220 @@
+"""From the segments of a case to one label image and the table of what its values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from SemiSegLib.cases.checks import Finding
+from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.labels.annotation import combine_segments
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegModule.bridge.geometry import Grid
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
+from SemiSegModule.bridge.segments import Masks, masksOnGrid
+
+# Prefix of the masks made here; no structure's overlap is counted twice because of them.
+_REST = "*rest of*"
+
+
+@dataclass(frozen=True)
+class AnnotationImage:
+    """What a case's segments say.
+
+    Attributes:
+        voxels: (K, J, I) uint8; 0 is a voxel that no segment covers.
+        values: stored value to structure names, "*" being anything.
+        findings: what the user should know: overlaps, voxels outside the volume, resampled segments.
+    """
+
+    voxels: np.ndarray
+    values: Mapping[int, tuple[str, ...]]
+    findings: tuple[Finding, ...]
+
+
+def annotationImage(case: SceneCase, scheme: LabelScheme, reference: Grid) -> AnnotationImage | None:
+    """Return the label image of a case on the grid of its first volume, or None if the case says nothing.
+
+    Args:
+        case: its segmentation node is only read.
+        scheme: holds every structure that the case names.
+        reference: world grid of the case's first volume.
+
+    Raises:
+        CaseError: a segment has no meaning yet, or the segmentation is under a transform that is not linear.
+        LabelError: the case names a structure that the scheme does not have.
+    """
+    if case.segmentation is None:
+        return None
+    everything = frozenset(range(len(scheme.leaves)))
+    lookedFor = [scheme.find(name).name for name in case.lookedFor if name_key(name) != BACKGROUND]
+    elsewhere = everything - frozenset().union(*(scheme.leaves_of(name) for name in lookedFor))
+    meanings = _checkedMeanings(case, scheme)
+    if not meanings and elsewhere == everything:
+        return None
+    placed = masksOnGrid(case.segmentation, list(meanings), reference)
+    findings = _geometryFindings(case, placed)
+    region, masks = _byStructure(placed, meanings)
+    sets = {name: scheme.leaves_of(name) for name in masks}
+    remainders, more = _remainders(case, scheme, masks, lookedFor)
+    masks.update({name: mask for name, (mask, _) in remainders.items()})
+    sets.update({name: leafSet for name, (_, leafSet) in remainders.items()})
+    voxels, setOfValue, overlaps = _drawn(masks, sets, elsewhere, placed, reference.shape, len(scheme.leaves))
+    if region is not None:
+        voxels, setOfValue = _outsideUnknown(voxels, setOfValue, region, placed, everything)
+    findings += more + _overlapFindings(case, overlaps)
+    return AnnotationImage(voxels, {v: scheme.cover(s) for v, s in setOfValue.items()}, tuple(findings))
+
+
+def _checkedMeanings(case: SceneCase, scheme: LabelScheme) -> dict[str, str]:
+    """Return segment ID to structure name or region for the segments that count."""
+    segmentation = case.segmentation.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    open_ = [segmentation.GetSegment(i).GetName() for i in ids if not case.meanings.get(i)]
+    if open_:
+        raise CaseError(
+            explain(
+                f"nobody has said which structure these segments are: {', '.join(open_)}",
+                where=f"case '{case.id}', segmentation '{case.segmentation.GetName()}'",
+                remedy=f"choose the structure for each, or leave it out; structures are: "
+                f"{', '.join(s.name for s in scheme.structures)}",
+            )
+        )
+    chosen = {i: case.meanings[i] for i in ids if case.meanings[i] != LEFT_OUT}
+    return {i: m if m == ANNOTATED_REGION else scheme.find(m).name for i, m in chosen.items()}
+
+
+def _byStructure(placed: Masks, meanings: Mapping[str, str]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """Return the annotated region, if one was drawn, and structure name to mask (several segments are united)."""
+    region: np.ndarray | None = None
+    masks: dict[str, np.ndarray] = {}
+    for segmentId, meaning in meanings.items():
+        mask = placed.masks[segmentId]
+        if meaning == ANNOTATED_REGION:
+            region = mask if region is None else region | mask
+        else:
+            masks[meaning] = mask if meaning not in masks else masks[meaning] | mask
+    return region, masks
+
+
+def _remainders(
+    case: SceneCase, scheme: LabelScheme, masks: Mapping[str, np.ndarray], lookedFor: list[str]
+) -> tuple[dict[str, tuple[np.ndarray, frozenset[int]]], list[Finding]]:
+    """Return what is known of a drawn whole outside those of its parts that were looked for.
+
+    In a kidney that was searched for tumor, kidney voxels outside the tumor are the other parts of the kidney.
+    """
+    result: dict[str, tuple[np.ndarray, frozenset[int]]] = {}
+    findings: list[Finding] = []
+    for whole, mask in masks.items():
+        leaves = scheme.leaves_of(whole)
+        parts = [name for name in lookedFor if scheme.leaves_of(name) < leaves]
+        if not parts:
+            continue
+        inside = [m for name, m in masks.items() if scheme.leaves_of(name) < leaves]
+        rest = mask & ~np.logical_or.reduce(inside) if inside else mask.copy()
+        left = leaves - frozenset().union(*(scheme.leaves_of(name) for name in parts))
+        if left:
+            result[f"{_REST} {whole}"] = (rest, left)
+        elif rest.any():
+            findings.append(
+                Finding(
+                    case=case.id,
+                    code="part_missing",
+                    severity="warning",
+                    what=f"{int(rest.sum())} voxels of '{whole}' are in none of its parts, though all were looked for",
+                    where=f"segmentation '{case.segmentation.GetName()}'",
+                    remedy="draw the parts there, or untick the part that was not drawn everywhere; until then these "
+                    f"voxels count as '{whole}', part unknown",
+                )
+            )
+    return result, findings
+
+
+def _drawn(
+    masks: Mapping[str, np.ndarray],
+    sets: Mapping[str, frozenset[int]],
+    elsewhere: frozenset[int],
+    placed: Masks,
+    shape: tuple[int, int, int],
+    leafCount: int,
+) -> tuple[np.ndarray, dict[int, frozenset[int]], dict[tuple[str, str], int]]:
+    """Return stored values on the whole grid, value to label set, and overlapping siblings."""
+    voxels = np.zeros(shape, dtype=np.uint8)
+    setOfValue = {0: elsewhere}
+    if not masks or not next(iter(masks.values())).size:
+        return voxels, setOfValue, {}
+    codes, table, overlaps = combine_segments(masks, sets, elsewhere, leaf_count=leafCount)
+    lookup = np.zeros(len(table), dtype=np.uint8)
+    for code in np.unique(codes):
+        if table.sets[code] != elsewhere:
+            lookup[code] = len(setOfValue)
+            setOfValue[len(setOfValue)] = table.sets[code]
+    voxels[_box(placed)] = lookup[codes]
+    return voxels, setOfValue, overlaps
+
+
+def _outsideUnknown(
+    voxels: np.ndarray,
+    setOfValue: dict[int, frozenset[int]],
+    region: np.ndarray,
+    placed: Masks,
+    everything: frozenset[int],
+) -> tuple[np.ndarray, dict[int, frozenset[int]]]:
+    unknown = next((value for value, s in setOfValue.items() if s == everything), len(setOfValue))
+    inside = np.zeros(voxels.shape, dtype=bool)
+    inside[_box(placed)] = region
+    return np.where(inside, voxels, np.uint8(unknown)), {**setOfValue, unknown: everything}
+
+
+def _box(placed: Masks) -> tuple[slice, ...]:
+    return tuple(slice(first, first + size) for first, size in zip(*placed.box, strict=True))
+
+
+def _geometryFindings(case: SceneCase, placed: Masks) -> list[Finding]:
+    segmentation = case.segmentation.GetSegmentation()
+    where = f"segmentation '{case.segmentation.GetName()}'"
+    findings = []
+    for segmentId, count in placed.outside.items():
+        if count:
+            findings.append(
+                Finding(
+                    case=case.id,
+                    code="outside_volume",
+                    severity="warning",
+                    what=f"{count} voxels of segment '{segmentation.GetSegment(segmentId).GetName()}' lie outside the "
+                    "volume and are not used",
+                    where=where,
+                    remedy="check that the segmentation belongs to this volume and has the same transform",
+                )
+            )
+    if placed.resampled:
+        names = ", ".join(f"'{segmentation.GetSegment(i).GetName()}'" for i in placed.resampled)
+        findings.append(
+            Finding(
+                case=case.id,
+                code="resampled",
+                severity="note",
+                what=f"{names} were drawn on another grid and were brought to the volume's voxels (nearest neighbor)",
+                where=where,
+                remedy="nothing to do if the other grid was meant; else set the volume as source geometry",
+            )
+        )
+    return findings
+
+
+def _overlapFindings(case: SceneCase, overlaps: Mapping[tuple[str, str], int]) -> list[Finding]:
+    return [
+        Finding(
+            case=case.id,
+            code="overlap",
+            severity="warning",
+            what=f"'{first}' and '{second}' share {count} voxels",
+            where=f"segmentation '{case.segmentation.GetName()}'",
+            remedy="these voxels count as either of the two; draw the border if it is known",
+        )
+        for (first, second), count in overlaps.items()
+        if not (first.startswith(_REST) or second.startswith(_REST))
+    ]

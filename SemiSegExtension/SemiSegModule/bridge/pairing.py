@@ -1,0 +1,140 @@
+"""Which volumes and segmentations of the scene belong together, and what they amount to as a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SemiSegLib.cases.dataset import Case, Dataset, Side
+from SemiSegLib.labels.annotation import Annotation
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegModule.bridge.scene_case import (
+    ANNOTATED_REGION,
+    LEFT_OUT,
+    SceneCase,
+    suggestLookedFor,
+    suggestMeanings,
+)
+
+
+def scalarVolumes() -> list[Any]:
+    """Return the scene's scalar volumes with voxels, in the scene's order; label maps and color images are none."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [n for n in nodes if n.GetClassName() == "vtkMRMLScalarVolumeNode" and not n.GetHideFromEditors()]
+
+
+def segmentations() -> list[Any]:
+    """Return the scene's segmentation nodes."""
+    return [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if not n.GetHideFromEditors()]
+
+
+def segmentationOf(volumeNode: Any, candidates: Sequence[Any], volumes: Sequence[Any]) -> Any:
+    """Return the segmentation that belongs to a volume, or None.
+
+    By its source volume; else by the folder, study or patient of the subject hierarchy if that holds one volume
+    only; else by a name that starts with the volume's and with no longer volume name.
+    """
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    for node in candidates:
+        if node.GetNodeReferenceID(role) == volumeNode.GetID():
+            return node
+    loose = [n for n in candidates if not n.GetNodeReference(role)]
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    parent = _parentItem(hierarchy, volumeNode)
+    if parent and sum(_parentItem(hierarchy, v) == parent for v in volumes) == 1:
+        for node in loose:
+            if _parentItem(hierarchy, node) == parent:
+                return node
+    for node in loose:
+        starts = [v for v in volumes if name_key(node.GetName()).startswith(name_key(v.GetName()))]
+        if starts and max(starts, key=lambda v: len(v.GetName())) is volumeNode:
+            return node
+    return None
+
+
+def patientOf(volumeNode: Any) -> str:
+    """Return the name of the patient item above a volume in the subject hierarchy, or the empty string."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(volumeNode)
+    while item and item != hierarchy.GetSceneItemID():
+        if hierarchy.GetItemLevel(item) == slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyLevelPatient():
+            return str(hierarchy.GetItemUID(item, "DICOM") or hierarchy.GetItemName(item))
+        item = hierarchy.GetItemParent(item)
+    return ""
+
+
+def findCases(scheme: LabelScheme, channel: str = "image") -> list[SceneCase]:
+    """Return every scalar volume of the scene as a case of one channel, with its segmentation as far as known.
+
+    Meanings are matched by terminology, name or alias and are "" where a person must say.
+    """
+    volumes, left = scalarVolumes(), segmentations()
+    names = [volume.GetName() for volume in volumes]
+    cases = []
+    for index, volume in enumerate(volumes):
+        segmentation = segmentationOf(volume, left, volumes)
+        left = [node for node in left if node is not segmentation]
+        meanings = suggestMeanings(segmentation, scheme) if segmentation else {}
+        # Scans are often all called "1: T1"; the number of the repetition keeps case names apart.
+        repeat = names[:index].count(names[index])
+        cases.append(
+            SceneCase(
+                id=names[index] if not repeat else f"{names[index]} ({repeat + 1})",
+                volumes={channel: volume},
+                segmentation=segmentation,
+                meanings=meanings,
+                lookedFor=suggestLookedFor(meanings, scheme),
+                patient=patientOf(volume),
+            )
+        )
+    return cases
+
+
+def sketchStudy(cases: Sequence[SceneCase], scheme: LabelScheme, name: str) -> Dataset:
+    """Return the study that an export would write, without voxels or files: for regimes and recommendations."""
+    return Dataset(
+        name=name,
+        scheme=scheme,
+        channels=tuple(cases[0].volumes) if cases else (),
+        cases=tuple(_sketchCase(case, scheme) for case in cases),
+        root=Path(),
+        modality={},
+    )
+
+
+def _sketchCase(case: SceneCase, scheme: LabelScheme) -> Case:
+    segments = _segmentSets(case, scheme)
+    everything = frozenset(range(len(scheme.leaves)))
+    elsewhere = everything - frozenset().union(*(scheme.leaves_of(s) for s in case.lookedFor if s != BACKGROUND))
+    region = ANNOTATED_REGION in case.meanings.values()
+    annotation = None
+    if case.segmentation is not None and (segments or elsewhere != everything):
+        more = {"*": scheme.cover(everything)} if region else {}
+        annotation = Annotation(file="", segments={**segments, **more}, elsewhere=scheme.cover(elsewhere))
+    return Case(
+        id=case.id,
+        patient=case.patient or case.id,
+        images={role: "" for role in case.volumes},
+        annotation=annotation,
+        split=Side(case.side) if case.side else None,
+    )
+
+
+def _segmentSets(case: SceneCase, scheme: LabelScheme) -> Mapping[str, tuple[str, ...]]:
+    """Return structure name to what its voxels may be: a whole loses the parts that were looked for."""
+    result = {}
+    for meaning in set(case.meanings.values()) - {"", ANNOTATED_REGION, LEFT_OUT}:
+        leaves = scheme.leaves_of(meaning)
+        parts = [scheme.leaves_of(name) for name in case.lookedFor if scheme.leaves_of(name) < leaves]
+        rest = leaves - frozenset().union(*parts)
+        result[meaning] = scheme.cover(rest or leaves)
+    return result
+
+
+def _parentItem(hierarchy: Any, node: Any) -> int:
+    item = hierarchy.GetItemByDataNode(node)
+    parent = hierarchy.GetItemParent(item) if item else 0
+    return 0 if parent == hierarchy.GetSceneItemID() else int(parent)

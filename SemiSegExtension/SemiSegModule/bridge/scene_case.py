@@ -1,0 +1,127 @@
+"""A case of the scene: which volumes, which segmentation, what its segments mean and what was looked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import vtk
+
+from SemiSegLib.errors import LabelError
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, Terminology, name_key
+from SemiSegLib.labels.terminology import from_slicer_string
+
+# Meaning of a segment that is not a structure but marks where the case was annotated at all.
+ANNOTATED_REGION = "*annotated region*"
+# Meaning of a segment that training must not see.
+LEFT_OUT = "*left out*"
+SUPERCLASS_TAG = "SemiSeg.Superclass"
+# Slicer gives this type to every segment that nobody named by a terminology, so it says nothing.
+_UNSPECIFIC_TYPES = frozenset({("SCT", "85756007")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneCase:
+    """One case, by nodes of the scene. The nodes are only read.
+
+    Attributes:
+        id: unique among the cases, used in file names.
+        volumes: channel role to scalar volume node; the first role's volume gives the grid.
+        segmentation: segmentation node, or None for a case without labels.
+        meanings: segment ID to structure name, ``ANNOTATED_REGION`` or ``LEFT_OUT``; every segment is listed.
+        lookedFor: structures of which nothing more is to be found outside their segments. Where a structure was
+            not looked for, a voxel that no segment covers may still be that structure.
+        patient: cases of one patient never stand on two sides of the split; the case's id if empty.
+        side: "train", "validation", "test", or None to let the run decide.
+    """
+
+    id: str
+    volumes: Mapping[str, Any]
+    segmentation: Any = None
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    lookedFor: tuple[str, ...] = ()
+    patient: str = ""
+    side: str | None = None
+
+
+def segmentTerminology(segment: Any) -> Terminology | None:
+    """Return what a segment's terminology entry says, or None if it is missing or Slicer's default."""
+    text = vtk.reference("")
+    if not segment.GetTag(segment.GetTerminologyEntryTagName(), text) or not str(text):
+        return None
+    try:
+        terminology = from_slicer_string(str(text))
+    except LabelError:
+        return None
+    return None if (terminology.type.scheme, terminology.type.value) in _UNSPECIFIC_TYPES else terminology
+
+
+def segmentTag(segment: Any, name: str) -> str:
+    """Return a tag of a segment, or the empty string."""
+    text = vtk.reference("")
+    return str(text) if segment.GetTag(name, text) else ""
+
+
+def suggestMeanings(segmentationNode: Any, scheme: LabelScheme) -> dict[str, str]:
+    """Return segment ID to structure name by terminology, then name or alias; "" where a person must say."""
+    segmentation = segmentationNode.GetSegmentation()
+    meanings = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        structure = scheme.match(segment.GetName(), segmentTerminology(segment))
+        meanings[segmentation.GetNthSegmentID(index)] = structure.name if structure else ""
+    return meanings
+
+
+def suggestLookedFor(meanings: Mapping[str, str], scheme: LabelScheme) -> tuple[str, ...]:
+    """Return the structures that a case with these segments was probably searched for, as a proposal.
+
+    A structure that was drawn was looked for. A part drawn inside its drawn whole is left open unless all its
+    siblings were drawn too: whether the rest of the whole is "the other part" or "not said" only a person knows.
+    """
+    drawn = {name_key(name) for name in meanings.values()}
+    chosen = []
+    for structure in scheme.structures:
+        if name_key(structure.name) not in drawn or name_key(structure.name) == BACKGROUND:
+            continue
+        wholeDrawn = any(name_key(parent.name) in drawn for parent in scheme.ancestors(structure.name)[1:])
+        siblings = [s for s in scheme.structures if s.parent and s.parent == structure.parent]
+        if not wholeDrawn or all(name_key(s.name) in drawn for s in siblings):
+            chosen.append(structure.name)
+    return tuple(chosen)
+
+
+def schemeFromSegments(segmentationNodes: list[Any], name: str) -> LabelScheme:
+    """Return the scheme of the segments found in the scene: one structure per name, superclasses by their tag.
+
+    Raises:
+        LabelError: there is no segment, or the superclass tags contradict each other.
+    """
+    found: dict[str, Structure] = {}
+    for node in segmentationNodes:
+        segmentation = node.GetSegmentation()
+        for index in range(segmentation.GetNumberOfSegments()):
+            segment = segmentation.GetNthSegment(index)
+            parent = segmentTag(segment, SUPERCLASS_TAG)
+            parent = "" if name_key(parent) == name_key(segment.GetName()) else parent
+            known = found.get(name_key(segment.GetName()))
+            if known is None or (parent and not known.parent):
+                found[name_key(segment.GetName())] = Structure(
+                    name=segment.GetName(),
+                    parent=parent or None,
+                    color=tuple(float(c) for c in segment.GetColor()),
+                    terminology=segmentTerminology(segment),
+                )
+    for structure in list(found.values()):
+        if structure.parent and name_key(structure.parent) not in found:
+            found[name_key(structure.parent)] = Structure(name=structure.parent, color=structure.color)
+    return LabelScheme(name=name, structures=tuple(found.values()))
+
+
+def safeFileName(text: str) -> str:
+    """Return a name that every file system takes: letters of any script stay, reserved characters do not."""
+    cleaned = re.sub(r"[<>:\"/\\|?*\x00-\x1f]", "_", text).strip(" .") or "case"
+    reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", cleaned)
+    return (f"_{cleaned}" if reserved else cleaned)[:80]

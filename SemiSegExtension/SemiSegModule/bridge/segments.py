@@ -1,0 +1,235 @@
+"""Segments of a segmentation node as masks on the grid of a volume, without touching the node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from scipy.ndimage import affine_transform
+from vtk.util.numpy_support import vtk_to_numpy
+
+from SemiSegLib.errors import CaseError, explain
+from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixFromVtk, transformToWorld
+
+BINARY = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One label image of a segmentation node; segments that do not overlap share it.
+
+    Attributes:
+        voxels: (K, J, I) integer, a view of the node's memory: never written to.
+        grid: its grid in world RAS.
+        values: segment ID to label value.
+    """
+
+    voxels: np.ndarray
+    grid: Grid
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Segments on the grid of a volume, cropped to the box that holds all of them.
+
+    Attributes:
+        box: first voxel and size of the box, array order ((k, j, i), (k, j, i)).
+        masks: segment ID to (K, J, I) bool of the box's size.
+        outside: segment ID to voxels (of the segment's own grid) that lie outside the volume.
+        resampled: segment IDs whose grid differed, so that they were brought over by nearest neighbor.
+    """
+
+    box: tuple[tuple[int, int, int], tuple[int, int, int]]
+    masks: Mapping[str, np.ndarray]
+    outside: Mapping[str, int]
+    resampled: tuple[str, ...]
+
+
+def segmentIds(segmentationNode: Any) -> tuple[str, ...]:
+    """Return the IDs of all segments, in the node's order."""
+    segmentation = segmentationNode.GetSegmentation()
+    return tuple(segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments()))
+
+
+def readLayers(segmentationNode: Any, ids: Iterable[str], reference: Grid) -> list[Layer]:
+    """Return the label images that hold some segments.
+
+    A segment without a binary label image (a closed surface from a model) is converted in a copy.
+
+    Args:
+        segmentationNode: read only.
+        ids: segment IDs.
+        reference: world grid on which surfaces are turned into voxels.
+
+    Raises:
+        CaseError: the node is under a transform that is not linear, or a segment cannot be converted.
+    """
+    toWorld = transformToWorld(segmentationNode)
+    segmentation = segmentationNode.GetSegmentation()
+    groups: dict[int, tuple[Any, dict[str, int]]] = {}
+    for segmentId in ids:
+        segment = segmentation.GetSegment(segmentId)
+        image = segment.GetRepresentation(BINARY)
+        if image is None:
+            segment, image = _converted(segmentationNode, segmentId, reference.moved(np.linalg.inv(toWorld)))
+        # One wrapper stands for one VTK object as long as it is held, which ``groups`` does.
+        groups.setdefault(id(image), (image, {}))[1][segmentId] = int(segment.GetLabelValue())
+    layers = [_layer(image, values, toWorld) for image, values in groups.values()]
+    return [layer for layer in layers if layer is not None]
+
+
+def masksOnGrid(segmentationNode: Any, ids: Iterable[str], reference: Grid) -> Masks:
+    """Return segments on the grid of a volume, both under their own parent transforms.
+
+    Where the voxels of both grids coincide (shifts, flips and permutations included) they are copied; otherwise the
+    segment's voxel nearest to each voxel center is taken.
+
+    Args:
+        segmentationNode: read only.
+        ids: segment IDs.
+        reference: world grid of the volume.
+
+    Raises:
+        CaseError: see ``readLayers``.
+    """
+    ids = tuple(ids)
+    placed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    outside: dict[str, int] = {}
+    resampled: list[str] = []
+    for layer in readLayers(segmentationNode, ids, reference):
+        first, voxels, exact = _place(layer, reference)
+        resampled += [] if exact else list(layer.values)
+        for segmentId, value in layer.values.items():
+            placed[segmentId] = (first, voxels == value)
+            outside[segmentId] = _countOutside(layer, value, reference)
+    empty = (np.zeros(3, dtype=int), np.zeros((0, 0, 0), dtype=bool))
+    return _onOneBox({i: placed.get(i, empty) for i in ids}, {i: outside.get(i, 0) for i in ids}, tuple(resampled))
+
+
+def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray) -> Layer | None:
+    columns, rows, slices = image.GetDimensions()
+    if min(columns, rows, slices) < 1 or image.GetPointData().GetScalars() is None:
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    # The stored matrix refers to index (0, 0, 0); the first voxel in memory is the start of the extent.
+    extent = image.GetExtent()
+    start = np.eye(4)
+    start[:3, 3] = extent[0], extent[2], extent[4]
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)
+    return Layer(voxels, Grid(toWorld @ matrixFromVtk(matrix) @ start, (slices, rows, columns)), values)
+
+
+def _converted(segmentationNode: Any, segmentId: str, localGrid: Grid) -> tuple[Any, Any]:
+    """Return a copied segment with a binary label image, and that image."""
+    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    copy = slicer.vtkSegmentation()
+    copy.SetSourceRepresentationName(segmentationNode.GetSegmentation().GetSourceRepresentationName())
+    copied = copy.CopySegmentFromSegmentation(segmentationNode.GetSegmentation(), segmentId)
+    slices, rows, columns = localGrid.shape
+    extent = (0, columns - 1, 0, rows - 1, 0, slices - 1)
+    geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrixToVtk(localGrid.matrix), extent)
+    copy.SetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(), geometry)
+    if not copied or not copy.CreateRepresentation(BINARY):
+        raise CaseError(
+            explain(
+                f"segment '{name}' has no voxels and cannot be turned into voxels",
+                where=f"segmentation '{segmentationNode.GetName()}'",
+                remedy="create its binary labelmap in the Segmentations module, or leave the segment out",
+            )
+        )
+    segment = copy.GetSegment(segmentId)
+    return segment, segment.GetRepresentation(BINARY)
+
+
+def _place(layer: Layer, reference: Grid) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return first reference voxel (k, j, i), the layer's voxels on the reference grid from there, and if exact."""
+    toReference = layer.grid.indicesIn(reference)
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+    corners[:, :3] *= np.array(layer.grid.shape[::-1]) - 1
+    whole = np.rint(toReference)
+    exact = float(np.abs(corners @ (toReference - whole).T).max()) <= SAME_GRID_VOXELS
+    exact = exact and np.array_equal(np.abs(whole[:3, :3]).sum(axis=0), [1, 1, 1]) and abs(_det(whole)) == 1
+    ends = (corners @ (whole if exact else toReference).T)[:, 2::-1]
+    # Half a voxel around the outermost centers still belongs to the layer's voxels.
+    half = 0 if exact else np.abs(toReference[:3, :3]).sum(axis=1)[::-1] / 2
+    low = np.clip(np.floor(ends.min(axis=0) - half), 0, np.array(reference.shape)).astype(int)
+    high = np.clip(np.ceil(ends.max(axis=0) + half) + 1, low, np.array(reference.shape)).astype(int)
+    toLayer = np.linalg.inv(whole if exact else toReference)
+    if exact:
+        return low, _copied(layer.voxels, toLayer, low, high), True
+    # scipy works in array order: reverse rows and columns of the index matrix.
+    linear, shift = toLayer[2::-1, 2::-1], toLayer[2::-1, 3]
+    voxels = affine_transform(
+        layer.voxels, linear, shift + linear @ low, tuple(high - low), order=0, mode="constant", cval=0, prefilter=False
+    )
+    return low, voxels, False
+
+
+def _det(matrix: np.ndarray) -> int:
+    return round(float(np.linalg.det(matrix[:3, :3])))
+
+
+def _copied(voxels: np.ndarray, toLayer: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the layer's voxels in the reference box low..high by transposing, flipping and cutting alone."""
+    linear, shift = np.rint(toLayer[2::-1, 2::-1]).astype(int), np.rint(toLayer[2::-1, 3]).astype(int)
+    # Row a of ``linear`` has one entry +-1: layer axis a runs along that reference axis.
+    order = [int(np.argmax(np.abs(linear[:, axis]))) for axis in range(3)]
+    result = voxels.transpose(order)
+    cut = []
+    for axis in range(3):
+        sign, offset = linear[order[axis], axis], shift[order[axis]]
+        if sign > 0:
+            first, last = low[axis] + offset, high[axis] + offset
+        else:
+            result = np.flip(result, axis)
+            size = result.shape[axis]
+            first, last = size - 1 - (offset - low[axis]), size - 1 - (offset - high[axis])
+        cut.append(slice(max(0, int(first)), max(0, int(last))))
+    return result[tuple(cut)]
+
+
+def _countOutside(layer: Layer, value: int, reference: Grid) -> int:
+    """Return the voxels of a segment whose centers lie outside the volume."""
+    toReference = layer.grid.indicesIn(reference)
+    limits = np.array(reference.shape[::-1])[:, None] - 0.5
+    count = 0
+    for k, plane in enumerate(layer.voxels):
+        j, i = np.nonzero(plane == value)
+        if not len(i):
+            continue
+        centers = toReference[:3] @ np.stack([i, j, np.full_like(i, k), np.ones_like(i)])
+        # A hundredth of a voxel of slack: centers on the border of the grid belong to it.
+        inside = ((centers > -0.5 - SAME_GRID_VOXELS) & (centers < limits + SAME_GRID_VOXELS)).all(axis=0)
+        count += int(len(i) - inside.sum())
+    return count
+
+
+def _onOneBox(
+    placed: Mapping[str, tuple[np.ndarray, np.ndarray]], outside: Mapping[str, int], resampled: tuple[str, ...]
+) -> Masks:
+    boxes = {}
+    for segmentId, (first, mask) in placed.items():
+        if mask.size and mask.any():
+            where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+            boxes[segmentId] = (
+                first + [w[0] for w in where],
+                mask[tuple(slice(w[0], w[-1] + 1) for w in where)],
+            )
+    if not boxes:
+        return Masks(((0, 0, 0), (0, 0, 0)), {i: np.zeros((0, 0, 0), bool) for i in placed}, outside, resampled)
+    low = np.min([first for first, _ in boxes.values()], axis=0)
+    size = np.max([first + mask.shape for first, mask in boxes.values()], axis=0) - low
+    masks = {}
+    for segmentId in placed:
+        full = np.zeros(size, dtype=bool)
+        if segmentId in boxes:
+            first, mask = boxes[segmentId]
+            full[tuple(slice(f, f + n) for f, n in zip(first - low, mask.shape, strict=True))] = mask
+        masks[segmentId] = full
+    return Masks((tuple(int(v) for v in low), tuple(int(v) for v in size)), masks, outside, resampled)
