@@ -1,0 +1,220 @@
+"""The few calls a script needs: train, follow, predict, evaluate.
+
+    from SemiSegLib import api
+    from SemiSegLib.runs.request import RunRequest, TrainingSettings
+
+    request = RunRequest(dataset="study", method="marginal", training=TrainingSettings(steps=None, seconds=600))
+    run = api.start(request, "runs")
+    api.follow(run)
+    api.predict(run.model_path, [["scan.nii.gz"]], ["result.seg.nrrd"])
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from SemiSegLib.cases.dataset import Case, Dataset
+from SemiSegLib.cases.reading import read_codes, read_images
+from SemiSegLib.cases.split import write_split
+from SemiSegLib.cases.volume import Volume, read_volume
+from SemiSegLib.errors import CaseError, ConfigError, RunError, explain
+from SemiSegLib.evaluation.metrics import CaseScore, score_case
+from SemiSegLib.prediction.model_file import Model, load_model
+from SemiSegLib.prediction.predictor import Prediction, Predictor
+from SemiSegLib.prediction.segmentation_file import write_label_image, write_segmentation
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process import is_running
+from SemiSegLib.runs.process import start as start_process
+from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.runs.status import RunStatus
+from SemiSegLib.training.events import Event, event_from_data
+
+POLL_SECONDS = 0.25
+
+
+def start(
+    request: RunRequest, runs: Path | str, *, name: str | None = None, split: Dataset | None = None
+) -> RunFolder:
+    """Make a run folder and start its worker process.
+
+    Args:
+        request: what to train.
+        runs: folder in which the run folder is made.
+        name: name of the run folder, or None for time and method.
+        split: a dataset whose sides the run must keep, or None to keep the stored ones or to make them.
+
+    Returns:
+        The run, training in the background; it goes on when this process ends.
+
+    Raises:
+        RunError: the folder exists or the worker cannot be started.
+    """
+    run = RunFolder.create(Path(runs), request, name=name)
+    if split is not None:
+        write_split(split, run.split_path)
+    start_process(run)
+    return run
+
+
+def follow(run: RunFolder, *, on_event: Callable[[Event], None] | None = None) -> RunStatus:
+    """Wait until a run ends, telling its events as they come.
+
+    Returns:
+        The final status.
+
+    Raises:
+        RunError: the run failed; the text is the worker's own.
+    """
+    offset = 0
+    while True:
+        running = is_running(run)
+        lines, offset = run.events(offset)
+        for line in lines:
+            if on_event is not None:
+                on_event(event_from_data(line, where=str(run.events_path)))
+        if not running:
+            return _final_status(run)
+        time.sleep(POLL_SECONDS)
+
+
+def train(request: RunRequest, runs: Path | str, *, name: str | None = None) -> RunFolder:
+    """Train to the end and return the run; its model is ``run.model_path``.
+
+    Raises:
+        RunError: the run failed.
+    """
+    run = start(request, runs, name=name)
+    follow(run)
+    return run
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How a model is applied.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" or "mps".
+        mirror: average over mirrored inputs, where the model allows it.
+        uncertainty: also write the uncertainty map, values 0 to 1, beside the result.
+    """
+
+    device: str = "auto"
+    mirror: bool = False
+    uncertainty: bool = False
+
+
+def predict(
+    model: Path | str,
+    images: Sequence[Sequence[Path | str]],
+    outputs: Sequence[Path | str],
+    settings: PredictionSettings | None = None,
+    *,
+    on_done: Callable[[Path], None] | None = None,
+) -> None:
+    """Segment scans and write one result each, on the grid of the scan.
+
+    Args:
+        model: a model file.
+        images: for each scan its channel files, in the model's channel order.
+        outputs: for each scan the result: ``.seg.nrrd``, or a label image ``.nii.gz`` or ``.nrrd``.
+        settings: how.
+        on_done: called with each result.
+
+    Raises:
+        CaseError: the counts differ, or a scan does not fit the model.
+    """
+    settings = settings or PredictionSettings()
+    if len(images) != len(outputs):
+        raise CaseError(
+            explain(f"{len(images)} scans and {len(outputs)} results", where="predict", remedy="name one result per scan")
+        )
+    loaded = load_model(Path(model), device=settings.device)
+    predictor = Predictor(loaded, device=settings.device, mirror=settings.mirror)
+    for files, output in zip(images, outputs, strict=True):
+        prediction = predictor.predict([read_volume(Path(f)) for f in files], uncertainty=settings.uncertainty)
+        write_prediction(prediction, loaded, Path(output))
+        if on_done is not None:
+            on_done(Path(output))
+
+
+def write_prediction(prediction: Prediction, model: Model, output: Path) -> None:
+    """Write a prediction by the ending of its file name, and its uncertainty map, if any, beside it."""
+    name = output.name.lower()
+    if name.endswith(".seg.nrrd"):
+        write_segmentation(prediction, output, provenance=model.provenance)
+    elif name.endswith((".nii.gz", ".nii", ".nrrd", ".mha")):
+        write_label_image(prediction, output)
+    else:
+        raise ConfigError(
+            explain(
+                f"'{output.name}' has an ending that results are not written in",
+                where=str(output),
+                remedy="end the name in .seg.nrrd (with names and colors), .nii.gz, .nrrd or .mha",
+            )
+        )
+
+
+def evaluate(
+    model: Path | str,
+    dataset: Dataset,
+    cases: Iterable[Case],
+    settings: PredictionSettings | None = None,
+    *,
+    mode: str = "strict",
+    on_case: Callable[[CaseScore, list[Volume], Prediction], None] | None = None,
+) -> list[CaseScore]:
+    """Apply a model to cases with labels and score each by what its labels say.
+
+    Args:
+        model: a model file.
+        dataset: the study.
+        cases: cases to score; those without annotation are refused.
+        settings: how the model is applied.
+        mode: metric mode, see ``evaluation.metrics``.
+        on_case: called with the score, the images and the prediction of each case.
+
+    Returns:
+        One score per case, in order.
+    """
+    settings = settings or PredictionSettings()
+    loaded = load_model(Path(model), device=settings.device)
+    predictor = Predictor(loaded, device=settings.device, mirror=settings.mirror)
+    scores = []
+    for case in cases:
+        if case.annotation is None:
+            raise CaseError(explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave it out"))
+        images = read_images(dataset, case)
+        prediction = predictor.predict(images)
+        codes, table = read_codes(dataset, case, images[0].geometry)
+        score = score_case(case.id, prediction.leaves, codes, table, dataset.scheme, mode=mode)
+        scores.append(score)
+        if on_case is not None:
+            on_case(score, images, prediction)
+    return scores
+
+
+def mean_dice(scores: Sequence[CaseScore]) -> dict[str, float]:
+    """Return structure name to mean Dice over the cases in which it is known."""
+    values: dict[str, list[float]] = {}
+    for score in scores:
+        for row in score.rows:
+            values.setdefault(row.structure, []).append(row.dice)
+    return {name: float(np.mean(found)) for name, found in values.items()}
+
+
+def _final_status(run: RunFolder) -> RunStatus:
+    status = run.status()
+    if status.state in ("finished", "stopped"):
+        return status
+    raise RunError(
+        explain(
+            status.message or "the worker ended without a word",
+            where=status.where or str(run.path),
+            remedy=status.remedy or f"read {run.log_path.name} in the run folder, then resume",
+        )
+    )

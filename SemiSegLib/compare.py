@@ -1,0 +1,286 @@
+"""Several methods on few fine labels, several seeds each, under one budget and one split, as a table with spread."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+import SemiSegLib
+from SemiSegLib import api
+from SemiSegLib.cases.coarsen import choose_fine
+from SemiSegLib.cases.dataset import Dataset, Side
+from SemiSegLib.cases.split import make_split
+from SemiSegLib.config import check_range, read_json, write_json
+from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.evaluation.statistics import paired_bootstrap
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process import start as start_process
+from SemiSegLib.runs.request import RunRequest, TrainingSettings
+from SemiSegLib.training.events import Event
+
+Scores = Mapping[str, Mapping[str, tuple[float, float]]]
+"""Case to structure to (Dice, HD95 in mm)."""
+
+
+class View(Protocol):
+    """What shows the progress of one run."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """What is compared.
+
+    Attributes:
+        methods: method names, each optionally with a preset after a colon ("marginal:ours").
+        fine: numbers of cases that keep their fine labels; the other fully labeled training cases become coarse.
+        seeds: number of seeds, from 0.
+        seconds: time budget of every training, or None when ``steps`` is given.
+        steps: optimizer steps of every training, or None.
+        validation_share, test_share: shares of the patients when the data set has no split of its own.
+        split_seed: of the split and of the choice of fine cases, which are the same for every run.
+        with_full: add "supervised" on every fine label.
+        training: everything else of the training.
+    """
+
+    methods: tuple[str, ...]
+    fine: tuple[int, ...]
+    seeds: int = 3
+    seconds: float | None = 270.0
+    steps: int | None = None
+    validation_share: float = 0.1
+    test_share: float = 0.2
+    split_seed: int = 0
+    with_full: bool = True
+    training: TrainingSettings = TrainingSettings()
+
+    def __post_init__(self) -> None:
+        check_range("seeds", self.seeds, low=1, high=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One line of the table: a method on some labels.
+
+    Attributes:
+        title: the line's name.
+        method, preset: what is trained.
+        fine: number of fine cases, or None for all.
+    """
+
+    title: str
+    method: str
+    preset: str | None
+    fine: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmResult:
+    """What one arm gave.
+
+    Attributes:
+        arm: which.
+        scores: per seed, case to structure to (Dice, HD95 mm) on the test side.
+        steps: per seed, optimizer steps done.
+        seconds: per seed, wall time of the run with validation.
+    """
+
+    arm: Arm
+    scores: tuple[Scores, ...]
+    steps: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The whole comparison, with what is needed to repeat it."""
+
+    dataset: str
+    sides: Mapping[str, int]
+    fine_cases: tuple[str, ...]
+    settings: ComparisonSettings
+    hardware: str
+    structures: tuple[str, ...]
+    results: tuple[ArmResult, ...] = field(default_factory=tuple)
+
+
+def compare(
+    dataset: Dataset,
+    path: Path | str,
+    settings: ComparisonSettings,
+    output: Path | str,
+    *,
+    view: Callable[[str], AbstractContextManager[View]],
+) -> Comparison:
+    """Train every arm with every seed, score each on the test side, and write ``comparison.json`` and ``.md``.
+
+    Runs that finished in an earlier call are kept, unfinished ones are resumed.
+
+    Raises:
+        CaseError: there are too few fully labeled training cases, or no labeled test case.
+        RunError: a run failed.
+    """
+    output = Path(output).absolute()
+    study = make_split(
+        dataset,
+        seed=settings.split_seed,
+        validation_share=settings.validation_share,
+        test_share=settings.test_share,
+    )
+    if not any(case.annotation for case in study.side(Side.TEST)):
+        raise CaseError(
+            explain("no labeled case is kept for the table", where=f"dataset '{study.name}'", remedy="raise test_share")
+        )
+    results = []
+    for arm in _arms(settings):
+        seeds = [_run(study, Path(path), arm, seed, settings, output, view) for seed in range(settings.seeds)]
+        scores, steps, seconds = zip(*seeds, strict=True)
+        results.append(ArmResult(arm=arm, scores=scores, steps=steps, seconds=seconds))
+        _write(_comparison(study, settings, tuple(results)), output)
+    return _comparison(study, settings, tuple(results))
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return the table: per structure mean Dice and HD95 over cases, plus or minus the spread over seeds."""
+    names = comparison.structures
+    settings = comparison.settings
+    budget = f"{settings.seconds:g} s" if settings.steps is None else f"{settings.steps} steps"
+    lines = [
+        f"{comparison.dataset}: {', '.join(f'{n} {side}' for side, n in comparison.sides.items())}; {budget} a run, "
+        f"{settings.seeds} seeds; {comparison.hardware}.",
+        "",
+        "Mean over cases, then mean and standard deviation over seeds; HD95 in mm. The last column is the mean leaf "
+        "Dice minus the first line's, with the 95 % interval of a paired bootstrap over cases (seeds averaged).",
+        "",
+        "| labels and method | " + " | ".join(f"{n} Dice" for n in names) + " | "
+        + " | ".join(f"{n} HD95" for n in names) + " | steps | minus first line |",
+        "| --- " * (2 * len(names) + 3) + "|",
+    ]
+    first = _case_means(comparison.results[0], names) if comparison.results else np.zeros(0)
+    for index, result in enumerate(comparison.results):
+        dice = [_spread(result, name, 0, "{:.3f}") for name in names]
+        distance = [_spread(result, name, 1, "{:.2f}") for name in names]
+        gain = "" if index == 0 else _gain(_case_means(result, names), first)
+        lines.append(
+            f"| {result.arm.title} | {' | '.join(dice)} | {' | '.join(distance)} | "
+            f"{np.mean(result.steps):.0f} | {gain} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _arms(settings: ComparisonSettings) -> list[Arm]:
+    arms = []
+    for fine in settings.fine:
+        for text in settings.methods:
+            method, _, preset = text.partition(":")
+            arms.append(Arm(title=f"{text}, {fine} fine", method=method, preset=preset or None, fine=fine))
+    if settings.with_full:
+        arms.append(Arm(title="supervised, all fine", method="supervised", preset=None, fine=None))
+    return arms
+
+
+def _run(
+    study: Dataset,
+    path: Path,
+    arm: Arm,
+    seed: int,
+    settings: ComparisonSettings,
+    output: Path,
+    view: Callable[[str], AbstractContextManager[View]],
+) -> tuple[Scores, int, float]:
+    name = f"{arm.method}{'-' + arm.preset if arm.preset else ''}_{arm.fine or 'all'}_seed{seed}"
+    kept = output / "scores" / f"{name}.json"
+    if kept.exists():
+        data = read_json(kept)
+        return data["scores"], data["steps"], data["seconds"]
+    start = time.monotonic()
+    run = _started(study, path, arm, seed, settings, output / "runs", name)
+    with view(name) as shown:
+        status = api.follow(run, on_event=shown.show)
+    seconds = time.monotonic() - start
+    tested = [case for case in study.side(Side.TEST) if case.annotation is not None]
+    scores = {
+        score.case: {row.structure: (row.dice, row.hd95_mm) for row in score.rows}
+        for score in api.evaluate(run.model_path, study, tested)
+    }
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, {"scores": scores, "steps": status.step, "seconds": seconds})
+    return scores, status.step, seconds
+
+
+def _started(
+    study: Dataset, path: Path, arm: Arm, seed: int, settings: ComparisonSettings, runs: Path, name: str
+) -> RunFolder:
+    if (runs / name).exists():
+        run = RunFolder(runs / name)
+        run.clear_stop()
+        start_process(run)
+        return run
+    fine = None if arm.fine is None else choose_fine(study, arm.fine, settings.split_seed)
+    request = RunRequest(
+        dataset=str(path),
+        method=arm.method,
+        preset=arm.preset,
+        training=replace(settings.training, steps=settings.steps, seconds=settings.seconds),
+        fine_cases=fine,
+        seed=seed,
+        title=f"{arm.title}, seed {seed}",
+    )
+    return api.start(request, runs, name=name, split=study)
+
+
+def _comparison(study: Dataset, settings: ComparisonSettings, results: tuple[ArmResult, ...]) -> Comparison:
+    leaves = [name for name in study.scheme.leaf_names[1:]]
+    return Comparison(
+        dataset=study.name,
+        sides={side.value: len(study.side(side)) for side in Side},
+        fine_cases=choose_fine(study, max(settings.fine), settings.split_seed) if settings.fine else (),
+        settings=settings,
+        hardware=f"{os.cpu_count()} cores of {platform.machine()}, {_device()}, torch {torch.__version__}, "
+        f"SemiSeg {SemiSegLib.__version__}",
+        structures=tuple(leaves),
+        results=results,
+    )
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
+def _write(comparison: Comparison, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "comparison.json", comparison)
+    (output / "comparison.md").write_text(comparison_markdown(comparison), encoding="utf-8")
+
+
+def _values(result: ArmResult, structure: str, which: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return (seeds, cases) Dice or HD95 of one structure."""
+    return np.array([[case[structure][which] for case in seed.values()] for seed in result.scores], dtype=float)
+
+
+def _case_means(result: ArmResult, structures: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return (cases,) mean Dice over structures and seeds."""
+    means: np.ndarray[Any, np.dtype[np.float64]] = np.mean([_values(result, s, 0) for s in structures], axis=(0, 1))
+    return means
+
+
+def _spread(result: ArmResult, structure: str, which: int, form: str) -> str:
+    means = _values(result, structure, which).mean(axis=1)
+    deviation = f" ± {form.format(means.std(ddof=1))}" if len(means) > 1 else ""
+    return form.format(means.mean()) + deviation
+
+
+def _gain(values: np.ndarray[Any, np.dtype[np.float64]], first: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    interval = paired_bootstrap(values, first)
+    return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
