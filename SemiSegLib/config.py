@@ -6,6 +6,8 @@ import dataclasses
 import json
 import math
 import os
+import threading
+import time
 import types
 import typing
 from collections.abc import Mapping
@@ -16,6 +18,10 @@ from typing import Any, TypeVar, Union
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 
 T = TypeVar("T")
+
+# Ten attempts in five seconds (need R15).
+RENAME_ATTEMPTS = 10
+RENAME_WAIT_SECONDS = 0.5
 
 
 def check_range(name: str, value: float, *, low: float = -math.inf, high: float = math.inf) -> None:
@@ -81,15 +87,27 @@ def write_json(path: Path, data: Any) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write bytes under a temporary name in the same folder, flush to disk, then rename."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename over an existing file; on Windows a reader or virus scanner may hold it for a moment, so try again."""
+    for attempt in range(RENAME_ATTEMPTS):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if attempt == RENAME_ATTEMPTS - 1:
+                raise
+            time.sleep(RENAME_WAIT_SECONDS)
 
 
 def _convert(kind: Any, data: object, where: str) -> object:

@@ -123,6 +123,7 @@ class RunRequest:
         warm_start: model file to start from, or None.
         prepared_folder: where prepared cases are cached; None puts them beside the run folder.
         title: a name for people.
+        id: unique mark of the run, given when its folder is made; every result carries it.
     """
 
     dataset: str
@@ -138,3 +139,4 @@ class RunRequest:
     warm_start: str | None = None
     prepared_folder: str | None = None
     title: str = ""
+    id: str = ""

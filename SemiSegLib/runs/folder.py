@@ -1,0 +1,241 @@
+"""The folder of one run: every file in it has one place, one writer and one meaning."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from SemiSegLib.config import from_json, read_json, write_atomically, write_json
+from SemiSegLib.errors import RunError, explain
+from SemiSegLib.runs.lock import hold_lock
+from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.runs.status import RunStatus, read_status, write_status
+
+REQUEST = "request.json"
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: an existing run folder (it holds ``request.json``).
+
+    Raises:
+        RunError: the folder is not a run.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).absolute()
+        if not self.request_path.is_file():
+            raise RunError(
+                explain(
+                    "this is not a run folder: it has no request.json",
+                    where=str(self.path),
+                    remedy="choose a folder that a training was started in, or start a new training",
+                )
+            )
+
+    @classmethod
+    def create(cls, parent: Path | str, request: RunRequest, *, name: str | None = None) -> RunFolder:
+        """Return a new run folder below ``parent`` that holds the request.
+
+        Args:
+            parent: folder of the runs; made if missing.
+            request: what is asked; its paths are made absolute and it gets an id.
+            name: name of the folder, or None for time and method.
+
+        Raises:
+            RunError: a folder with this name exists, or the name cannot be one.
+        """
+        parent = Path(parent).absolute()
+        stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}_{request.method}"
+        if re.search(r'[<>:"/\\|?*\x00-\x1f]', stem) or stem.strip(". ") == "":
+            raise RunError(explain(f"'{stem}' cannot be a folder name", where=str(parent), remedy="use another name"))
+        parent.mkdir(parents=True, exist_ok=True)
+        path = _new_folder(parent, stem, is_fixed=name is not None)
+        write_json(path / REQUEST, _with_absolute_paths(replace(request, id=request.id or uuid.uuid4().hex)))
+        return cls(path)
+
+    @cached_property
+    def request(self) -> RunRequest:
+        """What was asked.
+
+        Raises:
+            ConfigError: the file was damaged or holds an unknown setting.
+        """
+        return from_json(RunRequest, read_json(self.request_path), where=f"{self.path.name}/{REQUEST}")
+
+    def status(self) -> RunStatus:
+        """Return what the worker last said; ``runs.process.observe`` also notices that it died."""
+        return read_status(self.status_path)
+
+    def write_status(self, status: RunStatus) -> None:
+        """Replace the status as a whole."""
+        write_status(self.status_path, status)
+
+    def append_event(self, line: str) -> None:
+        """Add one JSON line (without its newline) to the events."""
+        with open(self.events_path, "ab+") as file:
+            # A killed writer may have left half a line: what follows must not be glued to it.
+            file.seek(0, 2)
+            end = file.tell()
+            file.seek(max(end - 1, 0))
+            start = b"\n" if end and file.read(1) != b"\n" else b""
+            file.write(start + line.encode() + b"\n")
+
+    def events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Return the events that begin at or after a byte offset, and the offset to go on from.
+
+        A line that is still being written is left for the next call; the remains of a killed writer are skipped.
+        """
+        if not self.events_path.exists():
+            return [], offset
+        with open(self.events_path, "rb") as file:
+            file.seek(offset)
+            content = file.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        found = [_parse(line) for line in complete.splitlines()]
+        return [event for event in found if event is not None], offset + len(complete)
+
+    def request_stop(self) -> None:
+        """Ask the worker to finish its step, save a model and end."""
+        self.stop_path.touch()
+
+    def stop_requested(self) -> bool:
+        """Return whether somebody asked the worker to stop."""
+        return self.stop_path.exists()
+
+    def clear_stop(self) -> None:
+        """Take back a request to stop."""
+        self.stop_path.unlink(missing_ok=True)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Return a context in which this process alone works on the run.
+
+        Raises:
+            RunError: another process does; the message names it.
+        """
+        return hold_lock(self.path / "lock")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run, whole or not at all."""
+        write_atomically(self.path / name, text.encode())
+
+    @property
+    def request_path(self) -> Path:
+        """What was asked."""
+        return self.path / REQUEST
+
+    @property
+    def status_path(self) -> Path:
+        """What the worker is doing."""
+        return self.path / "status.json"
+
+    @property
+    def process_path(self) -> Path:
+        """The process that was started for this run, written by who started it."""
+        return self.path / "process.json"
+
+    @property
+    def events_path(self) -> Path:
+        """What happened, one JSON line each."""
+        return self.path / "events.jsonl"
+
+    @property
+    def stop_path(self) -> Path:
+        """Exists while a stop is asked for."""
+        return self.path / "stop"
+
+    @property
+    def model_path(self) -> Path:
+        """The model to predict with."""
+        return self.path / "model.safetensors"
+
+    @property
+    def plan_path(self) -> Path:
+        """The data and network plan."""
+        return self.path / "plan.json"
+
+    @property
+    def split_path(self) -> Path:
+        """Patient to side."""
+        return self.path / "split.json"
+
+    @property
+    def environment_path(self) -> Path:
+        """Versions, hardware, seed, data hashes and the setting that the timed trials chose."""
+        return self.path / "environment.json"
+
+    @property
+    def scores_path(self) -> Path:
+        """Validation Dice of the model, case by case."""
+        return self.path / "scores.json"
+
+    @property
+    def log_path(self) -> Path:
+        """Everything the worker said."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the states to go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.path / "report"
+
+    @property
+    def preview(self) -> Path:
+        """Folder of what the unfinished model predicts for a case, to look at while it trains."""
+        return self.path / "preview"
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared cases, shared by the runs beside this one unless the request names another."""
+        chosen = self.request.prepared_folder
+        return Path(chosen) if chosen is not None else self.path.parent / "prepared"
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+
+def _new_folder(parent: Path, stem: str, *, is_fixed: bool) -> Path:
+    for number in range(1, 1000):
+        path = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if is_fixed:
+                break
+            continue
+        return path
+    raise RunError(explain(f"'{stem}' exists already", where=str(parent), remedy="choose another name, or resume it"))
+
+
+def _with_absolute_paths(request: RunRequest) -> RunRequest:
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).absolute())
+
+    return replace(
+        request,
+        dataset=str(Path(request.dataset).absolute()),
+        warm_start=absolute(request.warm_start),
+        prepared_folder=absolute(request.prepared_folder),
+    )
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None

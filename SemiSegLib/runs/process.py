@@ -1,0 +1,257 @@
+"""The worker as a process: start it so that it outlives its parent, find it again, stop it, end it for sure."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from SemiSegLib.config import read_json, write_json
+from SemiSegLib.errors import RunError, explain
+from SemiSegLib.runs.folder import REQUEST, RunFolder
+from SemiSegLib.runs.process_table import end_processes, family, process_mark
+from SemiSegLib.runs.status import RunStatus
+
+WORKER = ("-m", "SemiSegLib.worker")
+# A worker on another machine cannot be asked for its process; it writes a heartbeat every few seconds.
+HEARTBEAT_SECONDS = 60.0
+TERMINATE_SECONDS = 5.0
+POLL_SECONDS = 0.1
+# Windows' process creation flags; the names exist in `subprocess` on Windows only.
+NEW_PROCESS_GROUP = 0x00000200
+NO_WINDOW = 0x08000000
+BREAKAWAY_FROM_JOB = 0x01000000
+
+
+def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str, str] | None = None) -> int:
+    """Start the worker of a run, or go on with a run that was stopped or killed; return the process number.
+
+    The worker leads a session of its own, has no pipe to this process and writes to the run's log, so it
+    outlives this process. Nothing waits for it.
+
+    Args:
+        run: the run.
+        python: the interpreter: None for the running one; in Slicer pass the path of PythonSlicer.
+        environment: all environment variables of the worker, or None for those of this process.
+
+    Raises:
+        RunError: the run is being worked on, or the interpreter cannot be started.
+    """
+    if is_running(run):
+        raise RunError(
+            explain(
+                f"the run is already being worked on by process {run.status().pid or _started(run)[0]}",
+                where=f"run '{run.path.name}'",
+                remedy="wait for it, stop it, or start another run in a folder of its own",
+            )
+        )
+    run.clear_stop()
+    before = run.status()
+    run.write_status(_starting(before))
+    command = [python or sys.executable, *WORKER, str(run.path), "--detached"]
+    with open(run.log_path, "ab") as log:
+        try:
+            process = _launch(command, log.fileno(), _environment(environment))
+        except OSError as error:
+            run.write_status(before)
+            raise RunError(
+                explain(
+                    f"the worker could not be started: {error.strerror or error}",
+                    where=command[0],
+                    remedy="check that this Python interpreter exists and may be run",
+                )
+            ) from error
+    mark = {"pid": process.pid, "pid_started": process_mark(process.pid), "host": socket.gethostname()}
+    write_json(run.process_path, mark)
+    # Somebody must take note of the end of a child, or it stays in the process table as a zombie.
+    threading.Thread(target=process.wait, name="semiseg-reaper", daemon=True).start()
+    return process.pid
+
+
+def is_running(run: RunFolder) -> bool:
+    """Return whether a worker is at work on the run (also after this program was restarted)."""
+    status = run.status()
+    if status.is_active and status.host and status.host != socket.gethostname():
+        return time.time() - status.heartbeat < HEARTBEAT_SECONDS
+    return bool(_living(run))
+
+
+def observe(run: RunFolder) -> RunStatus:
+    """Return the status of a run as it really is: a worker that died without a word is reported as failed."""
+    status = run.status()
+    if is_running(run):
+        return status
+    # It may have ended in good order between the two looks.
+    status = run.status()
+    if not status.is_active:
+        return status
+    return replace(
+        status,
+        state="failed",
+        eta_seconds=None,
+        message="the worker ended without a word: it was killed, crashed, or the computer went down",
+        where=f"run '{run.path.name}', last sign of life at step {status.step}",
+        remedy="resume the run: it goes on from its last checkpoint; log.txt may say more",
+    )
+
+
+def stop(run: RunFolder, *, grace_seconds: float = 60.0) -> bool:
+    """Stop a run and return whether it ended in good order, with a model of its best state so far.
+
+    First the worker is asked (it finishes its step and saves), then told to terminate, then ended together
+    with everything it started. The call returns when no process of the run lives; a program that must not
+    wait calls ``run.request_stop()`` instead and looks again later.
+
+    Args:
+        run: the run.
+        grace_seconds: how long the worker may take to stop by itself.
+    """
+    if not is_running(run):
+        return True
+    run.request_stop()
+    if _wait_for_end(run, grace_seconds):
+        return True
+    end_processes(_living(run), _groups(run), is_final=False)
+    if _wait_for_end(run, TERMINATE_SECONDS):
+        return True
+    kill(run)
+    return False
+
+
+def kill(run: RunFolder) -> None:
+    """End the worker and everything it started, at once; the run can be resumed from its last checkpoint.
+
+    Raises:
+        RunError: a process of the run lives on, or it runs on another machine.
+    """
+    status = run.status()
+    if status.host and status.host != socket.gethostname() and is_running(run):
+        raise RunError(
+            explain(
+                f"the worker runs on the machine '{status.host}'",
+                where=f"run '{run.path.name}'",
+                remedy="ask it to stop, or end it on that machine",
+            )
+        )
+    pids, groups = _living(run), _groups(run)
+    end = time.monotonic() + TERMINATE_SECONDS
+    # Once is not enough: a process may have started another one while they were being listed.
+    while (left := family(pids, groups)) and time.monotonic() < end:
+        end_processes(pids, groups, is_final=True)
+        time.sleep(POLL_SECONDS)
+    if left:
+        raise RunError(
+            explain(
+                f"process {sorted(left)} could not be ended",
+                where=f"run '{run.path.name}'",
+                remedy="end it with the tools of the operating system, or restart the computer",
+            )
+        )
+    run.clear_stop()
+    if pids:
+        message = "the training was ended at once"
+        remedy = "resume the run: it goes on from its last checkpoint"
+        status = replace(run.status(), state="stopped", eta_seconds=None, message=message, remedy=remedy)
+        run.write_status(status)
+
+
+def find_runs(parent: Path | str) -> list[RunFolder]:
+    """Return the runs directly below a folder, oldest first."""
+    parent = Path(parent)
+    if not parent.is_dir():
+        return []
+    requests = [path for path in parent.glob(f"*/{REQUEST}") if path.is_file()]
+    return [RunFolder(path.parent) for path in sorted(requests, key=lambda path: (path.stat().st_mtime, path))]
+
+
+def _starting(before: RunStatus) -> RunStatus:
+    return replace(
+        before,
+        state="preparing",
+        message="the worker is starting",
+        where="",
+        remedy="",
+        eta_seconds=None,
+        pid=None,
+        pid_started="",
+        host=socket.gethostname(),
+        heartbeat=time.time(),
+    )
+
+
+def _launch(command: list[str], log: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    if sys.platform != "win32":
+        return _popen(command, log, environment, 0)
+    flags = NEW_PROCESS_GROUP | NO_WINDOW
+    try:
+        # A program inside a job object may be ended with the job when its parent dies; not every job lets go.
+        return _popen(command, log, environment, flags | BREAKAWAY_FROM_JOB)
+    except PermissionError:
+        return _popen(command, log, environment, flags)
+
+
+def _popen(command: list[str], log: int, environment: dict[str, str], flags: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+        creationflags=flags,
+    )
+
+
+def _environment(given: Mapping[str, str] | None) -> dict[str, str]:
+    variables = dict(os.environ if given is None else given)
+    library = str(Path(__file__).resolve().parents[2])
+    others = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path and path != library]
+    return {
+        **variables,
+        "PYTHONPATH": os.pathsep.join([library, *others]),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def _started(run: RunFolder) -> tuple[int, str]:
+    """Return number and mark of the process that ``start`` made (in Slicer the launcher), or (0, "")."""
+    if not run.process_path.exists():
+        return 0, ""
+    data = read_json(run.process_path)
+    is_here = data["host"] == socket.gethostname()
+    return (int(data["pid"]), str(data["pid_started"])) if is_here else (0, "")
+
+
+def _living(run: RunFolder) -> set[int]:
+    """Return the living ones of the process that was started and the worker (its child, if by a launcher)."""
+    status = run.status()
+    worker = (status.pid or 0, status.pid_started)
+    return {pid for pid, mark in (_started(run), worker) if pid and mark and process_mark(pid) == mark}
+
+
+def _groups(run: RunFolder) -> set[int]:
+    """Return the process group that this run has for itself, if one of its processes still lives in it."""
+    living, started = _living(run), _started(run)[0]
+    if sys.platform == "win32" or not living:
+        return set()
+    groups = {started} if started in living else set()
+    status = run.status()
+    if status.owns_group and status.pid in living:
+        groups.add(os.getpgid(status.pid))
+    return groups
+
+
+def _wait_for_end(run: RunFolder, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while is_running(run):
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
