@@ -1,0 +1,296 @@
+"""Voxels with their place in space: read, write, compare and resample, in array order and LPS millimeters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SemiSegLib.cases.nifti import is_nifti, read_header, read_nifti
+from SemiSegLib.errors import CaseError, explain
+
+# Cosine between two image axes above which a file is refused instead of being read with right angles.
+LARGEST_SHEAR = 1e-3
+# Label values are stored in at most two bytes by every tool that writes them; more is another kind of image.
+LARGEST_LABEL = 65535
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of a volume.
+
+    Attributes:
+        shape: voxels along the array axes (D, H, W), which are (k, j, i) of the file.
+        affine: (4, 4) float64, maps the array index (d, h, w, 1) of a voxel's center to LPS millimeters.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        affine.flags.writeable = False
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Geometry):
+            return NotImplemented
+        return self.shape == other.shape and bool(np.array_equal(self.affine, other.affine))
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.affine.tobytes()))
+
+    @classmethod
+    def from_sitk(cls, image: sitk.Image) -> Geometry:
+        """Return the grid of a 3-D SimpleITK image."""
+        axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+        affine = np.eye(4)
+        affine[:3, :3] = axes[:, ::-1]
+        affine[:3, 3] = image.GetOrigin()
+        i, j, k = image.GetSize()
+        return cls((k, j, i), affine)
+
+    def to_sitk_meta(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+        """Return spacing (i, j, k), origin (LPS mm) and direction (9 values, rows) as SimpleITK takes them."""
+        direction = self.direction[:, ::-1]
+        return (
+            tuple(float(s) for s in self.spacing_mm[::-1]),
+            tuple(float(v) for v in self.affine[:3, 3]),
+            tuple(float(v) for v in direction.flatten()),
+        )
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighboring voxel centers along the array axes, each above 0."""
+        d, h, w = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(d), float(h), float(w)
+
+    @property
+    def direction(self) -> np.ndarray:
+        """(3, 3): the unit vector of each array axis, as columns, in LPS."""
+        unit: np.ndarray = self.affine[:3, :3] / np.array(self.spacing_mm)
+        return unit
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def corners_mm(self) -> np.ndarray:
+        """(8, 3): centers of the eight corner voxels in LPS millimeters."""
+        index = np.array(list(product(*((0, n - 1) for n in self.shape))), dtype=np.float64)
+        corners: np.ndarray = index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return corners
+
+    def displacement_mm(self, other: Geometry) -> float:
+        """Return the largest distance between corresponding corners of two grids of one shape.
+
+        Corners are those of the voxel block, half a voxel outside the outer centers, so that a thin slab
+        whose spacing differs is seen too. Grids of different shape have no corresponding corners: infinity.
+        """
+        if self.shape != other.shape:
+            return float("inf")
+        index = np.array(list(product(*((-0.5, n - 0.5) for n in self.shape))), dtype=np.float64)
+        difference = np.c_[index, np.ones(8)] @ (self.affine - other.affine).T
+        return float(np.linalg.norm(difference[:, :3], axis=1).max())
+
+    def displacement_voxels(self, other: Geometry) -> float:
+        """Return ``displacement_mm`` in units of this grid's smallest spacing."""
+        return self.displacement_mm(other) / min(self.spacing_mm)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image on a grid.
+
+    Attributes:
+        voxels: (D, H, W) in any numeric type.
+        geometry: its grid, of the same shape.
+    """
+
+    voxels: np.ndarray
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if tuple(self.voxels.shape) != self.geometry.shape:
+            raise CaseError(
+                explain(
+                    f"voxels of shape {self.voxels.shape} on a grid of shape {self.geometry.shape}",
+                    where="volume",
+                    remedy="pass the geometry that belongs to these voxels",
+                )
+            )
+
+    def to_sitk(self) -> sitk.Image:
+        """Return a SimpleITK image; bool becomes uint8 and float16 float32, which ITK does not know."""
+        known = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
+        voxels = self.voxels.astype(known.get(self.voxels.dtype, self.voxels.dtype), copy=False)
+        image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
+        spacing, origin, direction = self.geometry.to_sitk_meta()
+        image.SetSpacing(spacing)
+        image.SetOrigin(origin)
+        image.SetDirection(direction)
+        return image
+
+
+def read_volume(path: Path, *, frame: int | None = None) -> Volume:
+    """Return a scalar image as stored, with its native type.
+
+    A 2-D file becomes a volume of one slice; a 4-D file of one frame is that frame.
+
+    Args:
+        path: any format SimpleITK reads (NIfTI, NRRD, MetaImage, PNG and others).
+        frame: the frame to take of a 4-D file, or None if the file must hold one.
+
+    Raises:
+        CaseError: the file is missing or damaged, holds colors or several frames, or its axes are not at right
+            angles.
+    """
+    image = read_image(path)
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise _error(
+            f"a voxel holds {image.GetPixelIDTypeAsString()}, expected one number",
+            path,
+            "save each color or component as an image of its own and name each as a channel",
+        )
+    image = _to_three_dimensions(image, path, frame)
+    return Volume(sitk.GetArrayFromImage(image), Geometry.from_sitk(image))
+
+
+def read_labels(path: Path) -> Volume:
+    """Return a label image as integers.
+
+    Values that a file stores as floating point are accepted when they are whole numbers.
+
+    Raises:
+        CaseError: as ``read_volume``, or a value is not a whole number, negative or above 65535.
+    """
+    volume = read_volume(path)
+    voxels = volume.voxels
+    if voxels.dtype.kind == "f":
+        broken = ~np.isfinite(voxels) | (voxels != np.round(voxels))
+        if broken.any():
+            raise _value_error("is not a whole number", voxels, broken, path)
+    wrong = (voxels < 0) | (voxels > LARGEST_LABEL)
+    if wrong.any():
+        raise _value_error(f"is not between 0 and {LARGEST_LABEL}", voxels, wrong, path)
+    kind = np.uint16 if voxels.dtype.kind == "f" or voxels.dtype.itemsize > 2 else voxels.dtype
+    return Volume(voxels.astype(kind, copy=False), volume.geometry)
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write an image compressed, under a temporary name first, so that no reader sees half of it."""
+    with _atomic(Path(path)) as temporary:
+        sitk.WriteImage(volume.to_sitk(), str(temporary), useCompression=True)
+
+
+def resample_to(volume: Volume, geometry: Geometry, *, linear: bool, fill: float = 0) -> Volume:
+    """Return a volume on another grid.
+
+    Args:
+        volume: what to resample.
+        geometry: the grid to fill.
+        linear: linear interpolation (the result is float32), or the nearest voxel (the type is kept).
+        fill: value of voxels whose center lies outside the volume.
+    """
+    image = volume.to_sitk()
+    if linear:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    spacing, origin, direction = geometry.to_sitk_meta()
+    resampled = sitk.Resample(
+        image,
+        tuple(reversed(geometry.shape)),
+        sitk.Transform(3, sitk.sitkIdentity),
+        sitk.sitkLinear if linear else sitk.sitkNearestNeighbor,
+        origin,
+        spacing,
+        direction,
+        fill,
+    )
+    return Volume(sitk.GetArrayFromImage(resampled), geometry)
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Return a file as SimpleITK reads it, colors, frames and metadata included.
+
+    Raises:
+        CaseError: the file is missing or damaged, or its axes are not at right angles.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise _error("the file does not exist", path, "check the path and the spelling of the name")
+    header = read_header(path) if is_nifti(path) else None
+    if header is not None and header.shear > LARGEST_SHEAR:
+        raise _error(
+            f"the image axes are not at right angles (cosine {header.shear:.2g}), as after a gantry tilt or an "
+            "affine registration",
+            path,
+            "resample the image to a right-angled grid, for example with Slicer's Resample Scalar/Vector/DWI "
+            "Volume, or convert the original scan again with tilt correction",
+        )
+    try:
+        return sitk.ReadImage(str(path)) if header is None else read_nifti(path, header)
+    except RuntimeError as error:
+        # ITK ends some reports with the text of an unrelated errno.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = [line for line in lines if not line.startswith("Reason:")][-1]
+        raise _error(
+            f"the file cannot be read: {reason[:200]}",
+            path,
+            "it may be cut short or not an image: copy it again from its source and open it in a viewer",
+        ) from error
+
+
+def _to_three_dimensions(image: sitk.Image, path: Path, frame: int | None) -> sitk.Image:
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries([image])
+    if image.GetDimension() == 4:
+        count = image.GetSize()[3]
+        if frame is None and count > 1:
+            raise _error(
+                f"the image has {count} frames (4-D), expected one",
+                path,
+                "save each frame as a file, or name the frames as channels: 'file#0', 'file#1', ...",
+            )
+        if not 0 <= (frame or 0) < count:
+            raise _error(f"frame {frame} was asked for, the image has {count}", path, "count frames from 0")
+        size = [*image.GetSize()[:3], 0]
+        return sitk.Extract(image, size, [0, 0, 0, frame or 0], sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX)
+    if frame:
+        raise _error(f"frame {frame} was asked for, the image has 1", path, "count frames from 0")
+    return image
+
+
+def _value_error(what: str, voxels: np.ndarray, wrong: np.ndarray, path: Path) -> CaseError:
+    k, j, i = (int(n) for n in np.argwhere(wrong)[0])
+    found = voxels[k, j, i]
+    return _error(
+        f"the label value {found:g} {what} ({int(wrong.sum())} such voxels, the first at i, j, k = {i}, {j}, {k})",
+        path,
+        "a label image holds whole numbers that name structures; check that this is not the image or a "
+        "probability map, and save labels without interpolation",
+    )
+
+
+def _error(what: str, path: Path, remedy: str) -> CaseError:
+    return CaseError(explain(what, where=str(path), remedy=remedy))
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[Path]:
+    # The ending decides the format, so the mark of a temporary file stands in front of the name.
+    temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
