@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from SemiSegLib.config import from_json, read_json, write_atomically, write_json
 from SemiSegLib.errors import RunError, explain
@@ -30,6 +30,9 @@ class RunFolder:
     Raises:
         RunError: the folder is not a run.
     """
+
+    # The program that works on such a folder: ``python -m worker_module PATH --detached``.
+    worker_module: ClassVar[str] = "SemiSegLib.worker"
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).absolute()
