@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.errors import ConfigError, explain
 
-NORMALIZATIONS = ("zscore", "ct", "unit")
+NORMALIZATIONS = ("zscore", "zscore_nonzero", "ct", "unit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,10 @@ class ChannelPlan:
 
     Attributes:
         role: channel role.
-        normalization: "zscore" (per image), "ct" (clip to low..high, then subtract mean, divide by deviation, all
-            of the training foreground) or "unit" (per image to 0..1, papers 000 and 003's readers).
+        normalization: "zscore" (per image), "zscore_nonzero" (the same over the voxels that are not exactly 0,
+            which stay 0: skull-stripped or otherwise blanked images), "ct" (clip to low..high, then subtract mean,
+            divide by deviation, all of the training foreground) or "unit" (per image to 0..1, papers 000 and 003's
+            readers).
         low, high, mean, deviation: intensities used by "ct".
     """
 
@@ -77,8 +79,8 @@ class NetworkPlan:
 class Plan:
     """Data and network plan of a study.
 
-    Axes are plan axes: the canonical axes (superior, anterior, right for array axes D, H, W) reordered so that
-    the thickest comes first.
+    Axes are plan axes: the canonical array axes (D, H, W point to superior, posterior, left) reordered so that a
+    much thicker one comes first.
 
     Attributes:
         dimensions: 2 (each slice along the first plan axis is an image) or 3.

@@ -38,6 +38,8 @@ class TrainingSettings:
         threads: CPU threads, or None to let timed trials choose.
         deterministic: bit-identical repeats; switches the timed trials off.
         augmentation: "full", "light", "crop" (papers 000 and 003: crop, or crop with flips) or "none".
+        mirror: random flips; None flips along the axes that no structure of the scheme tells apart by name
+            (left and right, anterior and posterior, ...), and never with "crop" and "none".
     """
 
     steps: int | None = 10_000
@@ -58,6 +60,7 @@ class TrainingSettings:
     threads: int | None = None
     deterministic: bool = False
     augmentation: str = "full"
+    mirror: bool | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.seconds is None):
