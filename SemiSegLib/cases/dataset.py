@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from SemiSegLib.errors import CaseError, did_you_mean, explain
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.labels.scheme import LabelScheme
+
+# The end of a reference to one frame of a 4-D file; the format's ending stands before it.
+_FRAME = re.compile(r"#\d+$")
 
 
 class Side(str, Enum):
@@ -28,7 +33,8 @@ class Case:
     Attributes:
         id: unique in the dataset.
         patient: cases of one patient never stand on two sides of the split.
-        images: channel role to image file, relative to the dataset's folder.
+        images: channel role to image file, relative to the dataset's folder; "file#2" is frame 2, counted from
+            0, of a 4-D file. Use ``Dataset.path`` and ``frame_of`` to open it.
         annotation: what was drawn, or None for a case without labels.
         split: the side, or None until the split is made.
     """
@@ -66,6 +72,28 @@ class Dataset:
     modality: Mapping[str, str]
     dimensions: int | None = None
 
+    def path(self, reference: str) -> Path:
+        """Return the file that a case or annotation refers to; whether it exists is not looked at.
+
+        Args:
+            reference: path relative to the dataset's folder, "/" between folders, with or without "#frame".
+
+        Raises:
+            CaseError: the path is absolute or leads out of the dataset's folder.
+        """
+        plain = _FRAME.sub("", reference).replace("\\", "/")
+        inside = posixpath.normpath(plain)
+        absolute = PurePosixPath(plain).is_absolute() or PureWindowsPath(plain).drive
+        if absolute or inside == ".." or inside.startswith("../") or not plain:
+            raise CaseError(
+                explain(
+                    f"the path '{reference}' leads out of the dataset's folder" if plain else "the path is empty",
+                    where=f"dataset '{self.name}' in {self.root}",
+                    remedy="move or link the file into the folder and give its path relative to it",
+                )
+            )
+        return self.root / inside
+
     def case(self, case_id: str) -> Case:
         """Return the case with this id.
 
@@ -96,3 +124,9 @@ class Dataset:
         leaf_count = len(self.scheme.leaves)
         tables = [c.annotation.table(self.scheme) for c in self.cases if c.annotation is not None]
         return LabelSetTable.union([LabelSetTable.of(leaf_count, ()), *tables])
+
+
+def frame_of(reference: str) -> int | None:
+    """Return the frame that "file#frame" asks for, or None where it names a whole file."""
+    found = _FRAME.search(reference)
+    return int(found.group()[1:]) if found else None

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 import SimpleITK as sitk
 
-from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.cases.file_error import FileError
 
 # The NIfTI-1 header; https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
 HEADER_BYTES = 348
@@ -91,7 +91,7 @@ def read_nifti(path: Path, header: NiftiHeader) -> sitk.Image:
     right angles are taken; the caller has refused axes that are really oblique to each other.
 
     Raises:
-        CaseError: the file is cut short or its checksum is wrong.
+        FileError: the file is cut short or its checksum is wrong.
     """
     voxels = _read_voxels(path, header)
     image = sitk.GetImageFromArray(voxels, isVector=False)
@@ -167,9 +167,10 @@ def _content(path: Path) -> Iterator[IO[bytes]]:
             yield unpacked  # type: ignore[misc]
 
 
-def _damaged(path: Path, why: str) -> CaseError:
-    return CaseError(
-        explain(
-            f"the file cannot be read: {why}", where=str(path), remedy="it is damaged: copy it again from its source"
-        )
+def _damaged(path: Path, why: str) -> FileError:
+    return FileError(
+        "unreadable",
+        f"the file cannot be read: {why}",
+        path=path,
+        remedy="it is damaged: copy it again from its source",
     )

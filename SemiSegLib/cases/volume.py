@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from SemiSegLib.cases.file_error import FileError
 from SemiSegLib.cases.nifti import is_nifti, read_header, read_nifti
 from SemiSegLib.errors import CaseError, explain
 
@@ -83,12 +84,6 @@ class Geometry:
         """Volume of one voxel."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
-    def corners_mm(self) -> np.ndarray:
-        """(8, 3): centers of the eight corner voxels in LPS millimeters."""
-        index = np.array(list(product(*((0, n - 1) for n in self.shape))), dtype=np.float64)
-        corners: np.ndarray = index @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return corners
-
     def displacement_mm(self, other: Geometry) -> float:
         """Return the largest distance between corresponding corners of two grids of one shape.
 
@@ -155,10 +150,12 @@ def read_volume(path: Path, *, frame: int | None = None) -> Volume:
     """
     image = read_image(path)
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise _error(
-            f"a voxel holds {image.GetPixelIDTypeAsString()}, expected one number",
-            path,
-            "save each color or component as an image of its own and name each as a channel",
+        raise FileError(
+            "colors",
+            f"a voxel holds a {image.GetPixelIDTypeAsString()} of {image.GetNumberOfComponentsPerPixel()} components, "
+            "expected one number",
+            path=path,
+            remedy="save each color or component as an image of its own and name each as a channel",
         )
     image = _to_three_dimensions(image, path, frame)
     return Volume(sitk.GetArrayFromImage(image), Geometry.from_sitk(image))
@@ -177,10 +174,10 @@ def read_labels(path: Path) -> Volume:
     if voxels.dtype.kind == "f":
         broken = ~np.isfinite(voxels) | (voxels != np.round(voxels))
         if broken.any():
-            raise _value_error("is not a whole number", voxels, broken, path)
-    wrong = (voxels < 0) | (voxels > LARGEST_LABEL)
-    if wrong.any():
-        raise _value_error(f"is not between 0 and {LARGEST_LABEL}", voxels, wrong, path)
+            raise _value_error("not_integer", "is not a whole number", voxels, broken, path)
+    if voxels.min() < 0 or voxels.max() > LARGEST_LABEL:
+        wrong = (voxels < 0) | (voxels > LARGEST_LABEL)
+        raise _value_error("value_range", f"is not between 0 and {LARGEST_LABEL}", voxels, wrong, path)
     kind = np.uint16 if voxels.dtype.kind == "f" or voxels.dtype.itemsize > 2 else voxels.dtype
     return Volume(voxels.astype(kind, copy=False), volume.geometry)
 
@@ -225,14 +222,16 @@ def read_image(path: Path) -> sitk.Image:
     """
     path = Path(path)
     if not path.is_file():
-        raise _error("the file does not exist", path, "check the path and the spelling of the name")
+        remedy = "check the path and the spelling of the name"
+        raise FileError("missing_file", "the file does not exist", path=path, remedy=remedy)
     header = read_header(path) if is_nifti(path) else None
     if header is not None and header.shear > LARGEST_SHEAR:
-        raise _error(
+        raise FileError(
+            "sheared",
             f"the image axes are not at right angles (cosine {header.shear:.2g}), as after a gantry tilt or an "
             "affine registration",
-            path,
-            "resample the image to a right-angled grid, for example with Slicer's Resample Scalar/Vector/DWI "
+            path=path,
+            remedy="resample the image to a right-angled grid, for example with Slicer's Resample Scalar/Vector/DWI "
             "Volume, or convert the original scan again with tilt correction",
         )
     try:
@@ -241,46 +240,49 @@ def read_image(path: Path) -> sitk.Image:
         # ITK ends some reports with the text of an unrelated errno.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = [line for line in lines if not line.startswith("Reason:")][-1]
-        raise _error(
+        raise FileError(
+            "unreadable",
             f"the file cannot be read: {reason[:200]}",
-            path,
-            "it may be cut short or not an image: copy it again from its source and open it in a viewer",
+            path=path,
+            remedy="it may be cut short or not an image: copy it again from its source and open it in a viewer",
         ) from error
 
 
 def _to_three_dimensions(image: sitk.Image, path: Path, frame: int | None) -> sitk.Image:
     if image.GetDimension() == 2:
         image = sitk.JoinSeries([image])
+    count = image.GetSize()[3] if image.GetDimension() == 4 else 1
+    if frame is None and count > 1:
+        raise FileError(
+            "frames",
+            f"the image has {count} frames (4-D), expected one",
+            path=path,
+            remedy="save each frame as a file, or name the frames as channels: 'file#0', 'file#1', ...",
+        )
+    if not 0 <= (frame or 0) < count:
+        what = f"frame {frame} was asked for, the image has {count}"
+        raise FileError("frames", what, path=path, remedy="count frames from 0")
     if image.GetDimension() == 4:
-        count = image.GetSize()[3]
-        if frame is None and count > 1:
-            raise _error(
-                f"the image has {count} frames (4-D), expected one",
-                path,
-                "save each frame as a file, or name the frames as channels: 'file#0', 'file#1', ...",
-            )
-        if not 0 <= (frame or 0) < count:
-            raise _error(f"frame {frame} was asked for, the image has {count}", path, "count frames from 0")
         size = [*image.GetSize()[:3], 0]
         return sitk.Extract(image, size, [0, 0, 0, frame or 0], sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX)
-    if frame:
-        raise _error(f"frame {frame} was asked for, the image has 1", path, "count frames from 0")
     return image
 
 
-def _value_error(what: str, voxels: np.ndarray, wrong: np.ndarray, path: Path) -> CaseError:
-    k, j, i = (int(n) for n in np.argwhere(wrong)[0])
-    found = voxels[k, j, i]
-    return _error(
-        f"the label value {found:g} {what} ({int(wrong.sum())} such voxels, the first at i, j, k = {i}, {j}, {k})",
-        path,
-        "a label image holds whole numbers that name structures; check that this is not the image or a "
+def first_voxel(mask: np.ndarray) -> str:
+    """Return the place of the first true voxel of a (D, H, W) mask in words, in file order."""
+    k, j, i = np.unravel_index(int(np.argmax(mask)), mask.shape)
+    return f"i, j, k = {i}, {j}, {k}"
+
+
+def _value_error(code: str, what: str, voxels: np.ndarray, wrong: np.ndarray, path: Path) -> FileError:
+    return FileError(
+        code,
+        f"the label value {voxels[wrong][0]:g} {what} ({int(wrong.sum())} such voxels)",
+        path=path,
+        place=first_voxel(wrong),
+        remedy="a label image holds whole numbers that name structures; check that this is not the image or a "
         "probability map, and save labels without interpolation",
     )
-
-
-def _error(what: str, path: Path, remedy: str) -> CaseError:
-    return CaseError(explain(what, where=str(path), remedy=remedy))
 
 
 @contextmanager
