@@ -24,6 +24,7 @@ class CaseRow:
         meanings: segment ID to structure name where a person has said so; else it is matched anew.
         lookedFor: structures that were looked for, or None to propose them from what was drawn.
         side: "train", "validation" or None to let the run decide.
+        isWithoutLabels: whether a person has said that the case has no segmentation.
     """
 
     volumes: dict[str, Any]
@@ -32,6 +33,7 @@ class CaseRow:
     meanings: dict[str, str] = field(default_factory=dict)
     lookedFor: list[str] | None = None
     side: str | None = None
+    isWithoutLabels: bool = False
 
 
 class StudyParameters:
@@ -160,6 +162,7 @@ class StudyParameters:
                     meanings=dict(data["meanings"]),
                     lookedFor=data["lookedFor"],
                     side=data["side"],
+                    isWithoutLabels=bool(data["isWithoutLabels"]),
                 )
             )
         return rows
@@ -175,9 +178,14 @@ class StudyParameters:
                 self.node.SetNodeReferenceID(_role(number, channel), node.GetID())
             if row.segmentation is not None:
                 self.node.SetNodeReferenceID(_role(number, "segmentation"), row.segmentation.GetID())
-        keys = ("isChosen", "meanings", "lookedFor", "side")
+        keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels")
         self._set("cases", [{key: getattr(row, key) for key in keys} for row in rows])
         self.node.EndModify(wasModifying)
+
+    @property
+    def storedRowCount(self) -> int:
+        """Rows of the case table, those of removed volumes included."""
+        return len(self._get("cases", []))
 
     def _count(self, role: str) -> int:
         return int(self.node.GetNumberOfNodeReferences(role))

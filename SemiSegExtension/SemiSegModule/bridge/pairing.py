@@ -11,6 +11,7 @@ import slicer
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
 from SemiSegModule.bridge.scene_case import (
     ANNOTATED_REGION,
     LEFT_OUT,
@@ -26,9 +27,10 @@ def scalarVolumes() -> list[Any]:
     return [n for n in nodes if n.GetClassName() == "vtkMRMLScalarVolumeNode" and not n.GetHideFromEditors()]
 
 
-def segmentations() -> list[Any]:
-    """Return the scene's segmentation nodes."""
-    return [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if not n.GetHideFromEditors()]
+def segmentations(*, withResults: bool = True) -> list[Any]:
+    """Return the scene's segmentation nodes, with or without those that a model made."""
+    nodes = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if not n.GetHideFromEditors()]
+    return [n for n in nodes if withResults or not n.GetAttribute(RESULT_ATTRIBUTE)]
 
 
 def segmentationOf(volumeNode: Any, candidates: Sequence[Any], volumes: Sequence[Any]) -> Any:
@@ -71,7 +73,7 @@ def findCases(scheme: LabelScheme, channel: str = "image") -> list[SceneCase]:
 
     Meanings are matched by terminology, name or alias and are "" where a person must say.
     """
-    volumes, left = scalarVolumes(), segmentations()
+    volumes, left = scalarVolumes(), segmentations(withResults=False)
     names = [volume.GetName() for volume in volumes]
     cases = []
     for index, volume in enumerate(volumes):
@@ -117,7 +119,7 @@ def _sketchCase(case: SceneCase, scheme: LabelScheme) -> Case:
     return Case(
         id=case.id,
         patient=case.patient or case.id,
-        images={role: "" for role in case.volumes},
+        images=dict.fromkeys(case.volumes, ""),
         annotation=annotation,
         split=Side(case.side) if case.side else None,
     )

@@ -13,7 +13,7 @@ from scipy.ndimage import affine_transform
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixFromVtk, transformToWorld
+from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixFromVtk, matrixToVtk, transformToWorld
 
 BINARY = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 

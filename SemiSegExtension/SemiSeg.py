@@ -1,0 +1,146 @@
+"""SemiSeg in Slicer: module, widget, logic and test. Everything they do is in SemiSegModule and SemiSegLib."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+
+class SemiSeg(ScriptedLoadableModule):
+    """What Slicer must know before the module is opened; the library is not imported yet."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("SemiSeg")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["Segmentations", "SubjectHierarchy"]
+        self.parent.contributors = ["SemiSeg developers"]
+        self.parent.helpText = _(
+            "Train a segmentation model from few fine labels and many coarse, partial or missing ones, and apply it "
+            "to further scans. Training runs in the background and survives Slicer."
+        )
+        self.parent.acknowledgementText = _("Built on PyTorch, MONAI and SimpleITK.")
+        makeLibraryImportable()
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+class SemiSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Puts the panel into Slicer's module area and tells it of the scene's life."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from SemiSegModule.panel.panel import Panel
+
+        self.form = slicer.util.loadUI(self.resourcePath("UI/SemiSeg.ui"))
+        self.layout.addWidget(self.form)
+        self.ui = slicer.util.childWidgetVariables(self.form)
+        self.form.setMRMLScene(slicer.mrmlScene)
+        self.logic = SemiSegLogic()
+        self.panel = Panel(self.ui, self.form, self.logic.study, self)
+        scene = slicer.mrmlScene
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.panel.scheduleRefresh)
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.panel.setParameterNode(self.logic.getParameterNode())
+
+    def cleanup(self):
+        """Called when the application quits and when a developer reloads the module; trainings go on."""
+        if self.panel is not None:
+            self.panel.close()
+        self.removeObservers()
+
+    def onReload(self):
+        """Let a developer's reload take the whole module, not this file alone."""
+        for name in [name for name in sys.modules if name.split(".")[0] in ("SemiSegModule", "SemiSegLib")]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def enter(self):
+        if self.panel.parameters is None:
+            self.panel.setParameterNode(self.logic.getParameterNode())
+        self.panel.showPackages()
+        self.panel.refresh()
+
+    def onSceneStartClose(self, caller, event):
+        self.panel.setParameterNode(None)
+
+    def onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self.panel.setParameterNode(self.logic.getParameterNode())
+
+
+class SemiSegLogic(ScriptedLoadableModuleLogic):
+    """Everything that the panel does, as calls; see SemiSegModule.logic.StudyLogic for each.
+
+    From the Python console, with volumes and segmentations in the scene::
+
+        from SemiSeg import SemiSegLogic
+        logic = SemiSegLogic()
+        scheme = logic.readScheme("hippocampus")            # or a file, or None: from the segments of the scene
+        cases = logic.casesFromScene(scheme)                # one per volume, with its segmentation
+        study = logic.exportStudy("/data/my study", cases, scheme)
+        print(logic.recommend(study.dataset).reason)
+        run = logic.startTraining(study.path, minutes=30)   # returns at once; the recommended method
+        print(logic.runStatus(run).message)                 # ask again whenever you like, also after a restart:
+        run = logic.findRuns("/data/my study")[0]
+        logic.stop(run)                                     # saves a model of the best state, then ends
+        job = logic.applyModel(run, [slicer.util.getNode("new scan")])
+        nodes = logic.loadResults(job)                      # when logic.runStatus(job).state is "finished"
+    """
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        makeLibraryImportable()
+        from SemiSegModule.logic import StudyLogic
+
+        self.study = StudyLogic()
+
+    def __getattr__(self, name):
+        if name == "study":
+            raise AttributeError(name)
+        return getattr(self.study, name)
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *dir(self.study)})
+
+
+class SemiSegTest(ScriptedLoadableModuleTest):
+    """Runs in any Slicer, without torch and without network."""
+
+    def runTest(self):
+        from SemiSegModule.self_test import checkRoundTrip
+
+        slicer.mrmlScene.Clear()
+        self.delayDisplay(_("Writing the sample study"))
+        checkRoundTrip(SemiSegLogic(), self)
+        self.delayDisplay(_("Test passed"))
+
+
+def makeLibraryImportable():
+    """In a source tree the library lies beside the module's folder; in an installed extension it is found already."""
+    if importlib.util.find_spec("SemiSegLib") is None:
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def registerSampleData():
+    """Offer the built-in study in Slicer's Sample Data module."""
+    from SemiSegModule.sample_data import register
+
+    register(Path(__file__).resolve().parent / "Resources/Icons/SemiSeg.png")

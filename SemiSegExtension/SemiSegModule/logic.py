@@ -1,0 +1,212 @@
+"""What the panel does, as calls: from the scene to a study, to a training, to results in the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from SemiSegLib.cases.dataset import Dataset
+from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.errors import CaseError, ConfigError, did_you_mean, explain
+from SemiSegLib.labels.color_table import read_color_table
+from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegLib.labels.schemes import read_scheme, ready_scheme, ready_schemes
+from SemiSegLib.methods.recommend import Recommendation, recommend
+from SemiSegLib.runs.apply_folder import ApplyFolder
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process import observe
+from SemiSegLib.runs.request import RunRequest, TrainingSettings
+from SemiSegLib.runs.status import RunStatus
+from SemiSegModule import jobs
+from SemiSegModule.bridge.pairing import findCases, segmentations, sketchStudy
+from SemiSegModule.bridge.results import createJob, loadResults
+from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
+from SemiSegModule.bridge.segmentation_import import loadSegmentation
+from SemiSegModule.bridge.study_export import StudyExport, exportStudy
+
+
+class StudyLogic:
+    """Everything without widgets; ``SemiSegLogic`` is this class as Slicer's module logic."""
+
+    def readySchemes(self) -> tuple[str, ...]:
+        """Return the names of the schemes that come with the module."""
+        return ready_schemes()
+
+    def readScheme(self, source: str | Path | None = None) -> LabelScheme:
+        """Return a label scheme.
+
+        Args:
+            source: name of a ready scheme, path of a scheme (.json) or color table (.csv), or None to build one
+                from the segments of the scene, with superclasses by their tag.
+
+        Raises:
+            LabelError: the scene has no segment, or the file describes no scheme.
+            ConfigError: there is no such scheme or file.
+        """
+        if source is None:
+            return schemeFromSegments(segmentations(withResults=False), "Scene")
+        if str(source) in ready_schemes():
+            return ready_scheme(str(source))
+        path = Path(source)
+        if not path.is_file():
+            remedy = did_you_mean(str(source), ready_schemes())
+            raise ConfigError(
+                explain(f"'{source}' is neither a ready scheme nor a file", where="scheme", remedy=remedy)
+            )
+        return read_color_table(path)[0] if path.suffix.lower() == ".csv" else read_scheme(path)
+
+    def casesFromScene(self, scheme: LabelScheme | None = None, channel: str = "image") -> list[SceneCase]:
+        """Return every scalar volume of the scene as a case, with the segmentation that belongs to it.
+
+        Change a case by ``dataclasses.replace(case, lookedFor=("liver",))``; segments whose meaning is "" must be
+        given one, or ``LEFT_OUT``, before the study can be exported.
+        """
+        return findCases(scheme or self.readScheme(), channel)
+
+    def exportStudy(
+        self,
+        folder: str | Path,
+        cases: Sequence[SceneCase],
+        scheme: LabelScheme,
+        *,
+        name: str = "",
+        modality: Mapping[str, str] | None = None,
+        onProgress: Callable[[int, int, str], None] | None = None,
+    ) -> StudyExport:
+        """Write cases of the scene as a dataset and return where, with what the user should know.
+
+        Raises:
+            CaseError: a case cannot be written; names case and remedy.
+            LabelError: a case names a structure that the scheme does not have.
+        """
+        name = name or Path(folder).name
+        return exportStudy(Path(folder), cases, scheme, name=name, modality=modality, onProgress=onProgress)
+
+    def recommend(
+        self, study: str | Path | Dataset | Sequence[SceneCase], scheme: LabelScheme | None = None
+    ) -> Recommendation:
+        """Return the method that fits a study, and why.
+
+        Args:
+            study: a dataset, its folder or file, or cases of the scene (then ``scheme`` is needed).
+            scheme: label scheme of cases of the scene.
+        """
+        if isinstance(study, str | Path):
+            return recommend(load_dataset(Path(study)))
+        if isinstance(study, Dataset):
+            return recommend(study)
+        return recommend(sketchStudy(study, scheme or self.readScheme(), "Scene"))
+
+    def startTraining(
+        self,
+        dataset: str | Path,
+        method: str | None = None,
+        *,
+        minutes: float | None = None,
+        steps: int | None = None,
+        device: str = "auto",
+        **more: Any,
+    ) -> RunFolder:
+        """Start a training in a process of its own and return its run folder at once.
+
+        Args:
+            dataset: folder or file of a dataset; ``exportStudy(...).path`` is the one to pass after an export.
+            method: name of a method; the recommended one if None.
+            minutes: time budget; 30 if neither this nor ``steps`` is given.
+            steps: optimizer steps instead of a time budget.
+            device: "auto", "cpu", "cuda" or "mps".
+            more: further fields of ``SemiSegLib.runs.request.RunRequest``, for example options, plan, seed, title;
+                ``training`` replaces the settings made from minutes, steps and device.
+
+        Raises:
+            RunError: the worker cannot be started.
+            CaseError: the dataset cannot be read, or no method fits it.
+        """
+        path = Path(dataset)
+        study = load_dataset(path)
+        if minutes is None and steps is None:
+            minutes = 30.0
+        seconds = None if minutes is None else minutes * 60.0
+        training = more.pop("training", None) or TrainingSettings(steps=steps, seconds=seconds, device=device)
+        request = RunRequest(dataset=str(path), method=method or recommend(study).method, training=training, **more)
+        run = RunFolder.create(jobs.runsFolder(path if path.is_dir() else path.parent), request)
+        jobs.startWorker(run)
+        return run
+
+    def resumeTraining(self, run: RunFolder) -> None:
+        """Go on with a run that was stopped or killed, from its last checkpoint.
+
+        Raises:
+            RunError: it is being worked on, or the worker cannot be started.
+        """
+        jobs.startWorker(run)
+
+    def runStatus(self, run: RunFolder) -> RunStatus:
+        """Return what a run is doing, whoever started it; a worker that died is reported as failed."""
+        return observe(run)
+
+    def stop(self, run: RunFolder) -> None:
+        """Ask a run to finish its step, save a model of its best state and end; returns at once."""
+        run.request_stop()
+
+    def findRuns(self, studyFolder: str | Path) -> list[RunFolder]:
+        """Return the trainings of a study, newest first, also those started before Slicer was."""
+        return jobs.findRuns(studyFolder)
+
+    def applyModel(
+        self,
+        model: str | Path | RunFolder,
+        volumes: Sequence[Any],
+        *,
+        folder: str | Path | None = None,
+        device: str = "auto",
+    ) -> ApplyFolder:
+        """Start to segment volumes of the scene in a process of its own and return the job at once.
+
+        Args:
+            model: model file, or a run whose model is meant.
+            volumes: volume nodes, or for models of several channels dictionaries of channel role to node.
+            folder: where the job is written; beside the run if the model is a run's.
+            device: "auto", "cpu", "cuda" or "mps".
+
+        Raises:
+            CaseError: there is no model yet, or a volume cannot be written.
+            RunError: the worker cannot be started.
+        """
+        path = model.model_path if isinstance(model, RunFolder) else Path(model)
+        if not path.is_file():
+            raise CaseError(
+                explain(
+                    "there is no model",
+                    where=str(path),
+                    remedy="choose a model file, or wait until the training has written one",
+                )
+            )
+        scans = [dict(v) if isinstance(v, Mapping) else {"image": v} for v in volumes]
+        parent = Path(folder) if folder is not None else path.parent / "applied"
+        job = createJob(parent, path, scans, device=device)
+        jobs.startWorker(job)
+        return job
+
+    def loadResults(self, job: ApplyFolder, *, label: str = "") -> list[Any]:
+        """Return new segmentation nodes for the results of a job; nothing else of the scene is touched.
+
+        Raises:
+            CaseError: the job failed, or a result does not fit its volume any more; results that fit are loaded.
+        """
+        status = observe(job)
+        if status.state == "failed":
+            raise CaseError(explain(status.message, where=status.where or str(job.path), remedy=status.remedy))
+        nodes, problems = loadResults(job, label=label)
+        if problems:
+            raise CaseError("\n".join(problems))
+        return nodes
+
+    def loadResult(self, path: str | Path, volume: Any, *, name: str | None = None) -> Any:
+        """Return a new segmentation node from a ``.seg.nrrd`` file that belongs to a volume.
+
+        Raises:
+            CaseError: the file cannot be read.
+        """
+        return loadSegmentation(Path(path), volume, name=name)

@@ -1,0 +1,189 @@
+"""The panel as a whole: keeps its sections, the parameter node and the scene in step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import SemiSegError
+from SemiSegLib.methods.recommend import Recommendation
+from SemiSegModule import dependencies
+from SemiSegModule.logic import StudyLogic
+from SemiSegModule.panel.apply_section import ApplySection
+from SemiSegModule.panel.cases_section import CasesSection
+from SemiSegModule.panel.labels_section import LabelsSection, StructuresSection
+from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
+from SemiSegModule.panel.training_section import TrainingSection
+from SemiSegModule.parameters import StudyParameters
+
+_SEGMENT_EVENTS = ("SegmentAdded", "SegmentRemoved", "SegmentModified")
+
+
+class Panel:
+    """Shows one parameter node; without one (the scene is closing) it shows nothing and ignores every click.
+
+    Args:
+        ui: widgets of the form by name.
+        form: the form itself.
+        logic: what the buttons call.
+        owner: the module's widget; observes nodes for the panel and lets go of them when it is cleaned up.
+    """
+
+    def __init__(self, ui: Any, form: Any, logic: StudyLogic, owner: Any) -> None:
+        self.ui, self.form, self.logic, self.owner = ui, form, logic, owner
+        self.parameters: StudyParameters | None = None
+        self.view = StudyView(rows=[])
+        self._recommendation: tuple[Any, Recommendation | None] = (None, None)
+        self._observed: list[Any] = []
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self.refresh)
+        self.cases = CasesSection(ui, self)
+        self.labels = LabelsSection(ui, self)
+        self.structures = StructuresSection(ui, self)
+        self.training = TrainingSection(ui, self)
+        self.apply = ApplySection(ui, self)
+        ui.installButton.connect("clicked()", self.ensurePackages)
+        form.enabled = False
+
+    def setParameterNode(self, node: Any) -> None:
+        """Show a parameter node, or nothing (None)."""
+        if self.parameters is not None:
+            self.owner.removeObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
+            self._unobserveSegmentations()
+        self.training.close()
+        self.apply.close()
+        self.parameters = StudyParameters(node) if node is not None else None
+        self.form.enabled = node is not None
+        if self.parameters is None:
+            self._timer.stop()
+            return
+        if not self.parameters.studyFolder:
+            self.parameters.studyFolder = _lastStudyFolder()
+        self.owner.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
+        self.showPackages()
+        self.refresh()
+        self.training.findRunningRun()
+        self.apply.findRunningJob()
+
+    def close(self) -> None:
+        """Let go of everything; trainings go on."""
+        self._timer.stop()
+        self.training.close()
+        self.apply.close()
+        self._unobserveSegmentations()
+        self.parameters = None
+
+    def scheduleRefresh(self, *_arguments: Any) -> None:
+        """Refresh once control returns to Slicer, however many changes come before."""
+        if self.parameters is not None:
+            self._timer.start()
+
+    def refresh(self) -> None:
+        """Show the study as it is now."""
+        if self.parameters is None:
+            return
+        updateRows(self.parameters)
+        self.view = viewOf(self.parameters, self.logic)
+        self.cases.refresh(self.view)
+        self.labels.refresh(self.view, self.cases.selectedRow)
+        self.structures.refresh(self.view)
+        self.training.refresh(self.view)
+        self.apply.refresh(self.view)
+        self._observeSegmentations()
+        # What the refresh itself wrote has been shown already.
+        self._timer.stop()
+
+    def recommendation(self, view: StudyView) -> Recommendation | None:
+        """Return the method that fits the ticked cases, or None if none can be said yet."""
+        key = view.sketch
+        if key is None or not key.cases:
+            return None
+        if self._recommendation[0] != key:
+            try:
+                self._recommendation = (key, self.logic.recommend(key))
+            except SemiSegError:
+                # Why a study cannot be trained is told by ``whyNoTraining``; here there is just nothing to propose.
+                self._recommendation = (key, None)
+        return self._recommendation[1]
+
+    def whyNoTraining(self, view: StudyView) -> str:
+        """Return why Train is disabled, or the empty string."""
+        why = view.whyNotReady()
+        if why:
+            return why
+        if not self.parameters.studyFolder:
+            return _("Choose a study folder.")
+        if self.recommendation(view) is None:
+            return _("No method can be trained on the ticked cases: label at least one of them.")
+        return ""
+
+    def setBusy(self, isBusy: bool) -> None:
+        """Disable the form while files are written, so that nothing else can begin."""
+        self.form.enabled = not isBusy
+
+    def showError(self, text: str, detail: str = "") -> None:
+        """Tell what went wrong in one dialog."""
+        first, _separator, rest = detail.partition("\n\n")
+        slicer.util.errorDisplay(
+            f"{text}\n\n{first}" if first else text, windowTitle="SemiSeg", detailedText=rest or None
+        )
+
+    def showPackages(self) -> None:
+        """Show what is missing for training, if anything is."""
+        names = dependencies.missing()
+        self.ui.packagesFrame.visible = bool(names)
+        short = ", ".join(name.split(">")[0] for name in names)
+        self.ui.packagesLabel.text = _("Not installed yet: {names}. Needed to train and to apply models.").format(
+            names=short
+        )
+
+    def ensurePackages(self) -> bool:
+        """Return whether everything needed is installed, after asking to install it if it is not."""
+        names = dependencies.missing()
+        if not names:
+            return True
+        if not slicer.util.confirmOkCancelDisplay(dependencies.describe(names), windowTitle=_("Install packages")):
+            return False
+        try:
+            with slicer.util.WaitCursor():
+                dependencies.install()
+        except SemiSegError as error:
+            self.showError(_("The packages could not be installed."), str(error))
+        self.showPackages()
+        return not dependencies.missing()
+
+    def _onChanged(self, _caller: Any = None, _event: Any = None) -> None:
+        self.scheduleRefresh()
+
+    def _observeSegmentations(self) -> None:
+        """Follow the segments of the cases: a new, renamed or removed segment changes what the labels say."""
+        nodes = [row.segmentation.GetSegmentation() for row in self.view.rows if row.segmentation is not None]
+        if len(nodes) == len(self._observed) and all(a is b for a, b in zip(nodes, self._observed, strict=True)):
+            return
+        self._unobserveSegmentations()
+        for node in nodes:
+            for name in _SEGMENT_EVENTS:
+                self.owner.addObserver(node, getattr(slicer.vtkSegmentation, name), self._onChanged)
+        self._observed = nodes
+
+    def _unobserveSegmentations(self) -> None:
+        for node in self._observed:
+            for name in _SEGMENT_EVENTS:
+                self.owner.removeObserver(node, getattr(slicer.vtkSegmentation, name), self._onChanged)
+        self._observed = []
+
+
+def _lastStudyFolder() -> str:
+    """Return the study folder that was used last, else one below the user's documents."""
+    last = slicer.app.userSettings().value("SemiSeg/StudyFolder")
+    if last and Path(str(last)).is_dir():
+        return str(last)
+    documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
+    return str(Path(documents or Path.home()) / "SemiSeg")

@@ -1,0 +1,143 @@
+"""What a run tells, in words, bar, curve and table."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import ConfigError
+from SemiSegLib.runs.status import RunStatus
+from SemiSegLib.training.events import Noticed, Stepped, Validated, event_from_data
+from SemiSegModule.panel.curve import CurveData, drawCurve
+
+
+class ProgressView:
+    """Shows status and events of a run.
+
+    Args:
+        ui: widgets of the form by name.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
+        self.clear()
+        ui.scoresTable.verticalHeader().visible = False
+
+    def clear(self) -> None:
+        """Show nothing: no run is chosen."""
+        self.data = CurveData()
+        self.best: Validated | None = None
+        self.notice = ""
+        self.share = 0.0
+        self.ui.progressBar.value = 0
+        self.ui.statusLabel.text = _("No training yet.")
+        self.ui.curveLabel.visible = False
+        self.ui.scoresTable.visible = False
+
+    def showStatus(self, status: RunStatus) -> None:
+        """Show the state of a run in the bar and in words."""
+        self.ui.progressBar.value = round(100 * status.fraction) if status.state != "finished" else 100
+        self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self.notice]))
+
+    def showEvents(self, events: list[dict[str, Any]]) -> None:
+        """Add what happened to curve and table."""
+        for data in events:
+            self._take(data)
+        if self.data.losses or self.data.dice:
+            self.draw()
+        if self.best is not None:
+            self._showScores(self.best)
+
+    def draw(self) -> None:
+        """Draw the curve to the width of the panel."""
+        label = self.ui.curveLabel
+        palette = label.palette
+        width = self.ui.progressBar.width
+        pixmap = drawCurve(self.data, width, palette.color(qt.QPalette.WindowText), palette.color(qt.QPalette.Base))
+        label.setPixmap(pixmap)
+        label.visible = True
+
+    def _take(self, data: dict[str, Any]) -> None:
+        try:
+            event = event_from_data(data, where="events.jsonl")
+        except ConfigError:
+            # A newer worker may tell more than this panel knows.
+            return
+        if isinstance(event, Stepped):
+            self.share = event.fraction
+            total = sum(event.weights.get(name, 1.0) * value for name, value in event.losses.items())
+            if math.isfinite(total):
+                self.data.losses.append((event.fraction, total))
+        elif isinstance(event, Validated):
+            if event.mean_dice is not None:
+                self.data.dice.append((self.share, event.mean_dice))
+            if event.is_best or self.best is None:
+                self.best = event
+        elif isinstance(event, Noticed):
+            self.notice = event.text
+
+    def _showScores(self, event: Validated) -> None:
+        table = self.ui.scoresTable
+        table.clearContents()
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("Structure"), _("Dice"), _("Cases")])
+        table.setRowCount(len(event.dice))
+        for number, (name, dice) in enumerate(event.dice.items()):
+            cases = event.cases.get(name, 0)
+            known = cases > 0 and math.isfinite(dice)
+            texts = [name, f"{dice:.3f}" if known else _("not in validation cases"), str(cases)]
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setFlags(qt.Qt.ItemIsEnabled)
+                table.setItem(number, column, item)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        fitRows(table, len(event.dice))
+        table.visible = True
+
+
+def fitRows(table: Any, count: int, *, most: int = 8) -> None:
+    """Give a table the height of its rows, up to a number of rows; beyond that it scrolls."""
+    table.resizeRowsToContents()
+    rows = [table.rowHeight(row) for row in range(min(count, most))]
+    table.setFixedHeight(table.horizontalHeader().height + sum(rows) + 4)
+
+
+def describeStatus(status: RunStatus) -> str:
+    """Return the state of a run in one or two sentences."""
+    if status.state == "failed":
+        parts = [_("Failed: {message}").format(message=status.message), status.remedy]
+        return "\n".join(filter(None, parts))
+    if status.state in ("finished", "stopped"):
+        words = _("Finished.") if status.state == "finished" else _("Stopped.")
+        return " ".join(filter(None, [words, _bestDice(status), status.message]))
+    if status.state == "training":
+        steps = _("step {step}").format(step=status.step)
+        if status.total_steps:
+            steps = _("step {step} of {total}").format(step=status.step, total=status.total_steps)
+        eta = "" if status.eta_seconds is None else _("about {time} left").format(time=duration(status.eta_seconds))
+        return ", ".join(filter(None, [_("Training"), steps, eta])) + ". " + _bestDice(status)
+    words = {
+        "created": _("Starting..."),
+        "preparing": _("Preparing the cases..."),
+        "stopping": _("Stopping: the current step is finished and a model is saved..."),
+    }[status.state]
+    return " ".join(filter(None, [words, status.message]))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words that a person plans by."""
+    if seconds < 60:
+        return _("{n} s").format(n=max(1, round(seconds)))
+    if seconds < 5400:
+        return _("{n} min").format(n=round(seconds / 60))
+    return _("{hours} h {minutes} min").format(hours=int(seconds // 3600), minutes=round(seconds % 3600 / 60))
+
+
+def _bestDice(status: RunStatus) -> str:
+    return "" if status.best_dice is None else _("Best mean Dice {dice}.").format(dice=f"{status.best_dice:.3f}")

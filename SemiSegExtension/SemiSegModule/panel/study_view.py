@@ -1,0 +1,194 @@
+"""What the panel shows, worked out from the parameter node and the scene: no widget, no file written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SemiSegLib.cases.dataset import Dataset
+from SemiSegLib.errors import SemiSegError
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key
+from SemiSegModule.bridge.pairing import (
+    patientOf,
+    scalarVolumes,
+    segmentationOf,
+    segmentations,
+    sketchStudy,
+)
+from SemiSegModule.bridge.scene_case import (
+    ANNOTATED_REGION,
+    LEFT_OUT,
+    SceneCase,
+    schemeFromSegments,
+    suggestLookedFor,
+    suggestMeanings,
+)
+from SemiSegModule.logic import StudyLogic
+from SemiSegModule.parameters import SCHEME_FROM_SCENE, CaseRow, StudyParameters
+
+
+@dataclass
+class StudyView:
+    """The study as it is now.
+
+    Attributes:
+        rows: case table.
+        cases: one per row.
+        scheme: label scheme, or None if there is none yet.
+        problem: why there is no scheme, or "".
+        rowProblems: row number to what a person must decide before this case can be used.
+        sketch: the chosen cases as a dataset without voxels, or None.
+        regimes: row number to how much the labels say.
+    """
+
+    rows: list[CaseRow]
+    cases: list[SceneCase] = field(default_factory=list)
+    scheme: LabelScheme | None = None
+    problem: str = ""
+    rowProblems: dict[int, str] = field(default_factory=dict)
+    sketch: Dataset | None = None
+    regimes: dict[int, Regime] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> list[SceneCase]:
+        """The cases that are ticked."""
+        return [case for row, case in zip(self.rows, self.cases, strict=True) if row.isChosen]
+
+    def whyNotReady(self) -> str:
+        """Return why a training cannot be started, or the empty string."""
+        if self.problem:
+            return self.problem
+        if not self.chosen:
+            return _("Tick at least one volume in Cases.")
+        for number, problem in self.rowProblems.items():
+            if self.rows[number].isChosen:
+                return _("{case}: {problem}").format(case=self.cases[number].id, problem=problem)
+        if all(self.regimes[n] is Regime.NONE for n, row in enumerate(self.rows) if row.isChosen):
+            return _("None of the ticked cases has labels.")
+        return ""
+
+
+def updateRows(parameters: StudyParameters) -> bool:
+    """Bring the case table in line with the scene and return whether it changed.
+
+    New volumes get a row with the segmentation that belongs to them; rows of removed volumes go. What a person has
+    chosen is kept.
+    """
+    before = parameters.rows()
+    rows = list(before)
+    volumes = scalarVolumes()
+    known = [node for row in rows for node in row.volumes.values()]
+    taken = [row.segmentation for row in rows if row.segmentation is not None]
+    free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
+    for row in rows:
+        if row.segmentation is None and not row.isWithoutLabels:
+            row.segmentation = segmentationOf(row.volumes[parameters.channels[0]], free, volumes)
+            free = [node for node in free if node is not row.segmentation]
+    for volume in volumes:
+        if not any(volume is node for node in known):
+            found = segmentationOf(volume, free, volumes)
+            free = [node for node in free if node is not found]
+            rows.append(CaseRow(volumes={parameters.channels[0]: volume}, segmentation=found))
+    changed = rows != before or len(rows) != parameters.storedRowCount
+    if changed:
+        parameters.setRows(rows)
+    return changed
+
+
+def viewOf(parameters: StudyParameters, logic: StudyLogic) -> StudyView:
+    """Return the study as the parameter node and the scene say."""
+    view = StudyView(rows=parameters.rows())
+    try:
+        view.scheme = _scheme(parameters, logic, view.rows)
+    except SemiSegError as error:
+        view.problem = str(error)
+    names = [row.volumes[parameters.channels[0]].GetName() for row in view.rows]
+    for number, row in enumerate(view.rows):
+        repeat = names[:number].count(names[number])
+        caseId = names[number] if not repeat else f"{names[number]} ({repeat + 1})"
+        view.cases.append(_case(caseId, row, view.scheme))
+        problem = _rowProblem(row, view.cases[-1], parameters.channels)
+        if problem:
+            view.rowProblems[number] = problem
+    if view.scheme is not None:
+        everything = sketchStudy(view.cases, view.scheme, "")
+        view.regimes = {number: case.regime(view.scheme) for number, case in enumerate(everything.cases)}
+        kept = tuple(case for case, row in zip(everything.cases, view.rows, strict=True) if row.isChosen)
+        view.sketch = replace(everything, cases=kept)
+    return view
+
+
+def _scheme(parameters: StudyParameters, logic: StudyLogic, rows: Sequence[CaseRow]) -> LabelScheme:
+    if parameters.schemeSource != SCHEME_FROM_SCENE:
+        return logic.readScheme(parameters.schemeSource)
+    drawn = [row.segmentation for row in rows if row.isChosen and row.segmentation is not None]
+    scheme = schemeFromSegments(drawn, "Scene") if drawn else None
+    if scheme is None:
+        raise SemiSegError(_("Load a segmentation for at least one of the ticked volumes, or choose a ready scheme."))
+    return _withParents(scheme, parameters.parents)
+
+
+def _withParents(scheme: LabelScheme, parents: dict[str, str]) -> LabelScheme:
+    """Return the scheme with the wholes that a person has given its structures."""
+    wanted = {name_key(name): parent for name, parent in parents.items()}
+    known = {name_key(s.name) for s in scheme.structures}
+
+    def changed(structure: Structure) -> Structure:
+        parent = wanted.get(name_key(structure.name))
+        if parent is None or (parent and name_key(parent) not in known):
+            return structure
+        return replace(structure, parent=parent or None)
+
+    return LabelScheme(name=scheme.name, structures=tuple(changed(s) for s in scheme.structures))
+
+
+def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
+    meanings: dict[str, str] = {}
+    lookedFor: tuple[str, ...] = ()
+    if scheme is not None and row.segmentation is not None:
+        meanings = suggestMeanings(row.segmentation, scheme)
+        names = {structure.name for structure in scheme.structures}
+        said = {i: m for i, m in row.meanings.items() if i in meanings and m in names | {ANNOTATED_REGION, LEFT_OUT}}
+        meanings.update(said)
+        lookedFor = suggestLookedFor(meanings, scheme)
+        if row.lookedFor is not None:
+            lookedFor = tuple(name for name in row.lookedFor if name in names and name_key(name) != BACKGROUND)
+    volume = next(iter(row.volumes.values()))
+    return SceneCase(
+        id=caseId,
+        volumes=row.volumes,
+        segmentation=row.segmentation,
+        meanings=meanings,
+        lookedFor=lookedFor,
+        patient=patientOf(volume),
+        side=row.side,
+    )
+
+
+def _rowProblem(row: CaseRow, case: SceneCase, channels: Sequence[str]) -> str:
+    absent = [channel for channel in channels if channel not in row.volumes]
+    if absent:
+        return _("choose the volume of channel {names}").format(names=", ".join(absent))
+    unclear = sum(not meaning for meaning in case.meanings.values())
+    if unclear:
+        return _("say what {count} of its segments are").format(count=unclear)
+    return ""
+
+
+def describeRegime(regime: Regime) -> str:
+    """Return a regime in the words of the panel."""
+    return {
+        Regime.FULL: _("fine"),
+        Regime.COARSE: _("coarse"),
+        Regime.PARTIAL: _("partial"),
+        Regime.NONE: _("none"),
+    }[regime]
+
+
+def nodeNames(nodes: Sequence[Any]) -> list[str]:
+    """Return the names of nodes."""
+    return [node.GetName() for node in nodes]

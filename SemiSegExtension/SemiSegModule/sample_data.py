@@ -1,0 +1,57 @@
+"""The built-in study in Slicer's Sample Data: generated on this computer, nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+CATEGORY = "SemiSeg"
+SAMPLE = "SemiSegStudy"
+# Enough to train on and to look at; more cases would only fill the scene.
+COUNTS = {"fine": 3, "coarse": 4, "partial": 1, "none": 1, "validation": 2, "test": 1}
+
+
+def register(icon: Path) -> None:
+    """Offer the study, once; does nothing where the Sample Data module is not there."""
+    if importlib.util.find_spec("SampleData") is None:
+        return
+    sampleData = importlib.import_module("SampleData")
+    logic = sampleData.SampleDataLogic
+    if any(source.sampleName == SAMPLE for source in logic.sampleDataSourcesByCategory(CATEGORY)):
+        return
+    if hasattr(logic, "registerCustomSampleDataCategory"):
+        logic.registerCustomSampleDataCategory(CATEGORY, title="SemiSeg")
+    logic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=SAMPLE,
+        # The downloader below takes the place of a download; the names are required, and not used.
+        uris=f"generated:{SAMPLE}",
+        fileNames=SAMPLE,
+        nodeNames=SAMPLE,
+        thumbnailFileName=str(icon),
+        customDownloader=loadStudy,
+    )
+
+
+def loadStudy(_source: Any = None) -> list[Any]:
+    """Generate the study in Slicer's cache folder if it is not there yet, and return its cases as new nodes."""
+    from SemiSegLib.cases.cohort import write_cohort
+    from SemiSegLib.cases.formats import load_dataset
+    from SemiSegModule.bridge.dataset_import import loadCase
+
+    folder = Path(cacheFolder()) / SAMPLE
+    dataset = load_dataset(folder) if (folder / "dataset.json").is_file() else write_cohort(folder, **COUNTS)
+    cases = [loadCase(dataset, case) for case in dataset.cases]
+    nodes = [node for case in cases for node in (*case.volumes.values(), case.segmentation)]
+    return [node for node in nodes if node is not None]
+
+
+def cacheFolder() -> str:
+    """Return Slicer's folder for downloaded samples, which its settings let a user clear."""
+    manager = slicer.mrmlScene.GetCacheManager()
+    folder = manager.GetRemoteCacheDirectory() if manager is not None else ""
+    return folder or slicer.app.temporaryPath
