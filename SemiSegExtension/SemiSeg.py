@@ -129,7 +129,7 @@ class SemiSegTest(ScriptedLoadableModuleTest):
 
         slicer.mrmlScene.Clear()
         self.delayDisplay(_("Writing the sample study"))
-        checkRoundTrip(SemiSegLogic(), self)
+        checkRoundTrip(SemiSegLogic())
         self.delayDisplay(_("Test passed"))
 
 

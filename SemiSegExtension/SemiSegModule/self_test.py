@@ -15,12 +15,11 @@ from SemiSegLib.cases.volume import read_volume
 from SemiSegModule.bridge.dataset_import import loadCase
 
 
-def checkRoundTrip(logic: Any, test: Any) -> None:
+def checkRoundTrip(logic: Any) -> None:
     """Load a generated study under a transform, write it from the scene, and compare what the files say.
 
     Args:
         logic: SemiSegLogic.
-        test: unittest.TestCase.
     """
     with TemporaryDirectory() as folder:
         original = write_cohort(Path(folder) / "cohort", fine=1, coarse=1, partial=1, none=1, validation=0)
@@ -31,13 +30,13 @@ def checkRoundTrip(logic: Any, test: Any) -> None:
                 node.SetAndObserveTransformNodeID(transform.GetID())
         study = logic.exportStudy(Path(folder) / "study", cases, original.scheme, name="self test")
         for before, after in zip(original.cases, study.dataset.cases, strict=True):
-            test.assertEqual(before.regime(original.scheme), after.regime(study.dataset.scheme))
+            assert before.regime(original.scheme) is after.regime(study.dataset.scheme)
             image = read_volume(study.dataset.root / after.images[original.channels[0]])
             was = read_volume(original.root / before.images[original.channels[0]])
-            test.assertLess(image.geometry.displacement_mm(was.geometry), 0.01)
-            test.assertTrue(np.array_equal(image.voxels, was.voxels))
+            assert image.geometry.displacement_mm(was.geometry) < 0.01
+            assert np.array_equal(image.voxels, was.voxels)
             if before.annotation is not None:
                 codes, table = read_codes(original, before, was.geometry)
                 found, foundTable = read_codes(study.dataset, after, image.geometry)
-                test.assertTrue(np.array_equal(table.array[codes], foundTable.array[found]))
-        test.assertTrue(logic.recommend(study.dataset).method)
+                assert np.array_equal(table.array[codes], foundTable.array[found])
+        assert logic.recommend(study.dataset).method

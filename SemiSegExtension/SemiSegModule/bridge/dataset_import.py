@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegLib.cases.dataset import Case, Dataset
@@ -54,7 +55,7 @@ def addVolume(volume: Volume, name: str) -> Any:
     """Return a new scalar volume node."""
     grid = fromGeometry(volume.geometry)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(_imageData(slicer.vtkOrientedImageData(), volume.voxels))
+    node.SetAndObserveImageData(_imageData(vtk.vtkImageData(), volume.voxels))
     node.SetIJKToRASMatrix(matrixToVtk(grid.matrix))
     node.CreateDefaultDisplayNodes()
     return node
