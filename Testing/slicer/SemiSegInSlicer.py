@@ -16,29 +16,29 @@ class SemiSegInSlicerTest(unittest.TestCase):
 
     def test_the_module_is_loaded_and_has_an_icon(self):
         module = slicer.modules.semiseg
-        self.assertEqual(module.title, "SemiSeg")
-        self.assertFalse(module.icon.isNull())
+        assert module.title == "SemiSeg"
+        assert not module.icon.isNull()
 
     def test_opening_the_panel_imports_neither_torch_nor_monai(self):
         slicer.modules.semiseg.widgetRepresentation()
-        self.assertFalse({"torch", "monai"} & set(sys.modules))
+        assert not {"torch", "monai"} & set(sys.modules)
 
     def test_the_panel_survives_a_closed_scene(self):
         widget = slicer.modules.semiseg.widgetRepresentation().self()
         widget.enter()
         slicer.mrmlScene.Clear()
         widget.enter()
-        self.assertIsNotNone(widget.panel.parameters)
+        assert widget.panel.parameters is not None
 
     def test_the_sample_study_is_offered_and_becomes_cases(self):
         import SampleData
 
         nodes = SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
-        self.assertTrue(nodes)
+        assert nodes
         widget = slicer.modules.semiseg.widgetRepresentation().self()
         widget.enter()
-        self.assertGreater(widget.ui.casesTable.rowCount, 3)
-        self.assertEqual(widget.panel.whyNoTraining(widget.panel.view), "")
+        assert widget.ui.casesTable.rowCount > 3
+        assert widget.panel.whyNoTraining(widget.panel.view) == ""
 
     def test_the_module_test_passes(self):
         from SemiSeg import SemiSegTest
