@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from SemiSegLib.errors import LabelError, explain
 from SemiSegLib.labels.label_set import LabelSetTable, Regime, regime_of
+from SemiSegLib.labels.overlap import group_voxels, slabs
 from SemiSegLib.labels.scheme import LabelScheme
+
+# Label images are at most 16 bits wide, so a table of their values is small.
+_LARGEST_LOOKUP = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +63,25 @@ class Annotation:
         """Return stored integer to label set.
 
         Raises:
-            LabelError: the annotation has no value table, or it names an unknown structure.
+            LabelError: the annotation has no value table, or it names no structure or an unknown one.
         """
         if self.values is None:
             raise LabelError(
                 explain("no table says what the values mean", where=self.file, remedy="add 'values' to the annotation")
             )
+        for value, names in self.values.items():
+            if not names:
+                raise LabelError(
+                    explain(f"the value {value} names no structure", where=self.file, remedy='use ["*"] for anything')
+                )
         return {value: scheme.leaf_set(names) for value, names in self.values.items()}
 
     def sets(self, scheme: LabelScheme) -> frozenset[frozenset[int]]:
-        """Return every label set this annotation can give to a voxel, without opening the file."""
+        """Return the label sets this annotation gives to voxels, without opening the file.
+
+        Where segments of a ``.seg.nrrd`` overlap, further sets can arise; ``combine_segments`` returns the
+        table with them.
+        """
         if self.values is not None:
             named = set(self.value_sets(scheme).values())
         else:
@@ -103,19 +117,25 @@ def encode_values(
     Raises:
         LabelError: a value occurs that the table does not list; the message gives value and voxel count.
     """
-    values, inverse = np.unique(image, return_inverse=True)
-    unknown = [int(v) for v in values if int(v) not in value_sets]
-    if unknown:
-        counts = ", ".join(f"{v} ({int((image == v).sum())} voxels)" for v in unknown[:5])
-        raise LabelError(
-            explain(
-                f"values without a meaning occur: {counts}",
-                where=where,
-                remedy="say what each value means in 'values', or \"*\" where it is unknown",
-            )
-        )
-    lookup = np.array([table.code(value_sets[int(v)]) for v in values], dtype=np.uint8)
-    codes: np.ndarray = lookup[inverse].reshape(image.shape)
+    codes = np.zeros(image.shape, dtype=np.uint8)
+    low, high = (int(image.min()), int(image.max())) if image.size else (0, -1)
+    known = {value: table.code(value_sets[value]) for value in value_sets if low <= value <= high}
+    if high - low < _LARGEST_LOOKUP:
+        listed = np.zeros(high - low + 1, dtype=bool)
+        lookup = np.zeros(high - low + 1, dtype=np.uint8)
+        for value, code in known.items():
+            listed[value - low], lookup[value - low] = True, code
+        all_listed = True
+        for slab in slabs(image.shape):
+            position = image[slab].astype(np.intp) - low
+            codes[slab] = lookup[position]
+            all_listed = all_listed and bool(listed[position].all())
+    else:
+        values, inverse = np.unique(image, return_inverse=True)
+        all_listed = all(int(value) in value_sets for value in values)
+        codes = np.array([known.get(int(value), 0) for value in values], dtype=np.uint8)[inverse].reshape(image.shape)
+    if not all_listed:
+        raise _unlisted_values(image, value_sets, where)
     return codes
 
 
@@ -132,6 +152,8 @@ def combine_segments(
     Where the intersection is empty (siblings overlap), the voxel may be any structure of the union, so no
     label is lost and none is preferred; the pairs are returned so that the user can be asked.
 
+    Memory beyond the masks is one byte a voxel (two if more than 256 combinations of segments overlap).
+
     Args:
         masks: segment name to (D, H, W) bool, all of one shape.
         sets: segment name to label set.
@@ -140,32 +162,75 @@ def combine_segments(
 
     Returns:
         codes (D, H, W) uint8, their table, and {(segment, segment): overlapping voxels} for siblings.
+
+    Raises:
+        LabelError: there is no segment, a segment has no set, or the masks differ in shape.
     """
-    names = sorted(masks)
-    shape = next(iter(masks.values())).shape
-    signature = np.zeros(shape, dtype=np.int64)
-    if len(names) > 62:
+    shape = _common_shape(masks, sets)
+    groups, covering, voxels = group_voxels(masks, shape)
+    occurring = {group: covering[group] for group in range(len(covering)) if voxels[group] or group == 0}
+    group_sets, clashing = _group_sets(occurring, sets, elsewhere)
+    overlaps: dict[tuple[str, str], int] = {}
+    for group, pairs in clashing.items():
+        for pair in pairs:
+            overlaps[pair] = overlaps.get(pair, 0) + voxels[group]
+    if not voxels[0]:
+        del group_sets[0]
+    table = LabelSetTable.of(leaf_count, group_sets.values())
+    lookup = np.zeros(len(covering), dtype=np.uint8)
+    lookup[list(group_sets)] = [table.code(leaf_set) for leaf_set in group_sets.values()]
+    codes = groups if groups.dtype == np.uint8 else np.empty(shape, dtype=np.uint8)
+    for slab in slabs(shape):
+        codes[slab] = lookup[groups[slab]]
+    return codes, table, overlaps
+
+
+def _group_sets(
+    covering: Mapping[int, tuple[str, ...]], sets: Mapping[str, frozenset[int]], elsewhere: frozenset[int]
+) -> tuple[dict[int, frozenset[int]], dict[int, list[tuple[str, str]]]]:
+    """Return the label set of each group of segments, and the pairs that exclude each other in it."""
+    result: dict[int, frozenset[int]] = {}
+    clashing: dict[int, list[tuple[str, str]]] = {}
+    for group, names in covering.items():
+        result[group] = frozenset.intersection(*(sets[name] for name in names)) if names else elsewhere
+        if not result[group]:
+            result[group] = frozenset().union(*(sets[name] for name in names))
+            clashing[group] = [pair for pair in combinations(names, 2) if not sets[pair[0]] & sets[pair[1]]]
+    return result, clashing
+
+
+def _common_shape(masks: Mapping[str, np.ndarray], sets: Mapping[str, frozenset[int]]) -> tuple[int, ...]:
+    shapes = {mask.shape for mask in masks.values()}
+    if len(shapes) != 1:
+        found = ", ".join(f"'{name}' {mask.shape}" for name, mask in sorted(masks.items())) or "none"
         raise LabelError(
             explain(
-                f"{len(names)} segments, at most 62 are read", where="segmentation", remedy="split the segmentation"
+                f"expected segments of one shape, found {found}",
+                where="segmentation",
+                remedy="bring all segments to the grid of the image" if masks else "draw a segment or drop the file",
             )
         )
-    for bit, name in enumerate(names):
-        signature |= masks[name].astype(np.int64) << bit
-    found, inverse = np.unique(signature, return_inverse=True)
-    overlaps: dict[tuple[str, str], int] = {}
-    result: list[frozenset[int]] = []
-    for value in found:
-        covering = [name for bit, name in enumerate(names) if int(value) >> bit & 1]
-        common = frozenset.intersection(*(sets[n] for n in covering)) if covering else elsewhere
-        if not common:
-            common = frozenset().union(*(sets[n] for n in covering))
-            count = int((signature == value).sum())
-            for i, first in enumerate(covering):
-                for second in covering[i + 1 :]:
-                    if not sets[first] & sets[second]:
-                        overlaps[first, second] = overlaps.get((first, second), 0) + count
-        result.append(common)
-    table = LabelSetTable.of(leaf_count, result)
-    lookup = np.array([table.code(s) for s in result], dtype=np.uint8)
-    return lookup[inverse].reshape(shape), table, overlaps
+    for name in masks:
+        if not sets.get(name):
+            raise LabelError(
+                explain(
+                    "nothing says which structure the segment is",
+                    where=f"segment '{name}'",
+                    remedy="name its structures in 'segments' of the annotation",
+                )
+            )
+    return next(iter(shapes))
+
+
+def _unlisted_values(image: np.ndarray, known: Container[int], where: str) -> LabelError:
+    values, counts = np.unique(image, return_counts=True)
+    unknown = [(int(v), int(n)) for v, n in zip(values, counts, strict=True) if int(v) not in known]
+    listed = ", ".join(f"{value} ({count} voxels)" for value, count in unknown[:5])
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    return LabelError(
+        explain(
+            f"values without a meaning occur: {listed}{more}",
+            where=where,
+            remedy="say what each value means in 'values', or \"*\" where it is unknown",
+        )
+    )

@@ -12,6 +12,9 @@ import numpy as np
 from SemiSegLib.errors import LabelError, explain
 from SemiSegLib.labels.scheme import LabelScheme
 
+# Codes are stored as one byte a voxel.
+MOST_SETS = 256
+
 
 class Regime(str, Enum):
     """How much the labels of a case say; always derived from its label sets."""
@@ -43,7 +46,21 @@ class LabelSetTable:
                 explain("row 0 is not 'anything' or a row is repeated", where="label-set table", remedy="use of()")
             )
         if any(not s or not s <= anything for s in self.sets):
-            raise LabelError(explain("a label set is empty", where="label-set table", remedy="name a structure"))
+            raise LabelError(
+                explain(
+                    "a label set is empty or holds a leaf that the scheme does not have",
+                    where="label-set table",
+                    remedy="name the structures that each value may be",
+                )
+            )
+        if len(self.sets) > MOST_SETS:
+            raise LabelError(
+                explain(
+                    f"{len(self.sets)} different label sets, codes of one byte tell {MOST_SETS} apart",
+                    where="label-set table",
+                    remedy="use fewer structures or fewer different value tables",
+                )
+            )
 
     @classmethod
     def of(cls, leaf_count: int, sets: Iterable[frozenset[int]]) -> LabelSetTable:
@@ -62,8 +79,24 @@ class LabelSetTable:
         return len(self.sets)
 
     def code(self, leaf_set: frozenset[int]) -> int:
-        """Return the code of a set that is in the table."""
-        return self.sets.index(leaf_set)
+        """Return the code of a set.
+
+        Raises:
+            LabelError: the table does not hold it.
+        """
+        if leaf_set not in self._codes:
+            raise LabelError(
+                explain(
+                    f"the label set {sorted(leaf_set)} is not in the table",
+                    where="label-set table",
+                    remedy="build the table from every annotation that is read with it",
+                )
+            )
+        return self._codes[leaf_set]
+
+    @cached_property
+    def _codes(self) -> dict[frozenset[int], int]:
+        return {leaf_set: code for code, leaf_set in enumerate(self.sets)}
 
     @cached_property
     def array(self) -> np.ndarray:

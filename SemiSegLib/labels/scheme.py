@@ -59,6 +59,9 @@ class Structure:
         color: red, green, blue, each 0 to 1.
         terminology: codes, or None.
         aliases: other names under which files may call it.
+
+    Raises:
+        LabelError: a part of the color is not between 0 and 1.
     """
 
     name: str
@@ -66,6 +69,16 @@ class Structure:
     color: tuple[float, float, float] = (0.5, 0.5, 0.5)
     terminology: Terminology | None = None
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0.0 <= part <= 1.0 for part in self.color):
+            raise LabelError(
+                explain(
+                    f"the color {self.color} is not between 0 and 1",
+                    where=f"structure '{self.name}'",
+                    remedy="divide colors of 0 to 255 by 255",
+                )
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +94,8 @@ class LabelScheme:
         structures: in the order in which leaves get their index; background is added when it is not listed.
 
     Raises:
-        LabelError: a name is used twice, a parent is missing, the tree has a cycle, or background has children.
+        LabelError: a name is used twice or cannot be used, a parent is missing, the tree has a cycle, or
+            background has children or a parent.
     """
 
     name: str
@@ -102,8 +116,8 @@ class LabelScheme:
     @cached_property
     def leaves(self) -> tuple[Structure, ...]:
         """Structures without children, background first; the position is the leaf's index."""
-        parents = {name_key(s.parent) for s in self.structures if s.parent}
-        return tuple(s for s in self.structures if name_key(s.name) not in parents)
+        parents = {self.find(s.parent).name for s in self.structures if s.parent is not None}
+        return tuple(s for s in self.structures if s.name not in parents)
 
     @cached_property
     def superclasses(self) -> tuple[Structure, ...]:
@@ -149,9 +163,13 @@ class LabelScheme:
         return found
 
     def match(self, name: str, terminology: Terminology | None = None) -> Structure | None:
-        """Return the structure with these codes, else with this name or alias, else None."""
+        """Return the structure with these codes, else with this name or alias, else None.
+
+        The category is not compared: DICOM and Slicer write "Anatomical Structure" with different codes
+        (SCT 91723000 and 123037004), and a type belongs to one category.
+        """
         if terminology is not None:
-            same = [s for s in self.structures if s.terminology and s.terminology.key == terminology.key]
+            same = [s for s in self.structures if s.terminology and s.terminology.key[1:] == terminology.key[1:]]
             if len(same) == 1:
                 return same[0]
         return self._by_key.get(name_key(name))
@@ -206,6 +224,8 @@ class LabelScheme:
                 key = name_key(name)
                 if not key:
                     raise self._error(f"a structure has the empty name {name!r}", "give it a name")
+                if key == "*":
+                    raise self._error("'*' is the name of a structure", 'rename it; "*" stands for anything')
                 if table.get(key, structure) is not structure:
                     raise self._error(f"the name '{name}' stands for two structures", "rename one of them")
                 table[key] = structure
@@ -215,6 +235,8 @@ class LabelScheme:
         if len(self.structures) < 2:
             raise self._error("the scheme has no structure besides background", "add at least one structure")
         for structure in self.structures:
+            if structure.parent is not None and name_key(structure.name) == BACKGROUND:
+                raise self._error(f"background has the parent '{structure.parent}'", "make it a root")
             seen, current = [structure.name], structure
             while current.parent is not None:
                 if name_key(current.parent) not in self._by_key:
