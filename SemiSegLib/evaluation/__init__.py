@@ -1,1 +1,1 @@
-"""Metrics in millimeters, statistics over cases, and the report."""
+"""From predictions and what references know to scores, statistics over cases, tables and a report."""
