@@ -1,12 +1,12 @@
 """The few calls a script needs: train, follow, predict, evaluate.
 
-    from SemiSegLib import api
-    from SemiSegLib.runs.request import RunRequest, TrainingSettings
+from SemiSegLib import api
+from SemiSegLib.runs.request import RunRequest, TrainingSettings
 
-    request = RunRequest(dataset="study", method="marginal", training=TrainingSettings(steps=None, seconds=600))
-    run = api.start(request, "runs")
-    api.follow(run)
-    api.predict(run.model_path, [["scan.nii.gz"]], ["result.seg.nrrd"])
+request = RunRequest(dataset="study", method="marginal", training=TrainingSettings(steps=None, seconds=600))
+run = api.start(request, "runs")
+api.follow(run)
+api.predict(run.model_path, [["scan.nii.gz"]], ["result.seg.nrrd"])
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from SemiSegLib.cases.dataset import Case, Dataset
 from SemiSegLib.cases.reading import read_codes, read_images
-from SemiSegLib.cases.split import write_split
+from SemiSegLib.cases.split import apply_split, write_split
 from SemiSegLib.cases.volume import Volume, read_volume
 from SemiSegLib.errors import CaseError, ConfigError, RunError, explain
 from SemiSegLib.evaluation.metrics import CaseScore, score_case
@@ -37,9 +35,7 @@ from SemiSegLib.training.events import Event, event_from_data
 POLL_SECONDS = 0.25
 
 
-def start(
-    request: RunRequest, runs: Path | str, *, name: str | None = None, split: Dataset | None = None
-) -> RunFolder:
+def start(request: RunRequest, runs: Path | str, *, name: str | None = None, split: Dataset | None = None) -> RunFolder:
     """Make a run folder and start its worker process.
 
     Args:
@@ -131,7 +127,9 @@ def predict(
     settings = settings or PredictionSettings()
     if len(images) != len(outputs):
         raise CaseError(
-            explain(f"{len(images)} scans and {len(outputs)} results", where="predict", remedy="name one result per scan")
+            explain(
+                f"{len(images)} scans and {len(outputs)} results", where="predict", remedy="name one result per scan"
+            )
         )
     loaded = load_model(Path(model), device=settings.device)
     predictor = Predictor(loaded, device=settings.device, mirror=settings.mirror)
@@ -187,7 +185,9 @@ def evaluate(
     scores = []
     for case in cases:
         if case.annotation is None:
-            raise CaseError(explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave it out"))
+            raise CaseError(
+                explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave it out")
+            )
         images = read_images(dataset, case)
         prediction = predictor.predict(images)
         codes, table = read_codes(dataset, case, images[0].geometry)
@@ -198,13 +198,9 @@ def evaluate(
     return scores
 
 
-def mean_dice(scores: Sequence[CaseScore]) -> dict[str, float]:
-    """Return structure name to mean Dice over the cases in which it is known."""
-    values: dict[str, list[float]] = {}
-    for score in scores:
-        for row in score.rows:
-            values.setdefault(row.structure, []).append(row.dice)
-    return {name: float(np.mean(found)) for name, found in values.items()}
+def with_split(dataset: Dataset, split: Path | None) -> Dataset:
+    """Return the data set with the sides that a run's ``split.json`` stores, or as it is."""
+    return dataset if split is None else apply_split(dataset, split)
 
 
 def _final_status(run: RunFolder) -> RunStatus:

@@ -22,6 +22,7 @@ from SemiSegLib.cases.split import make_split
 from SemiSegLib.config import check_range, read_json, write_json
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.evaluation.statistics import paired_bootstrap
+from SemiSegLib.evaluation.table import Column, Row, Table
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
@@ -63,7 +64,7 @@ class ComparisonSettings:
     test_share: float = 0.2
     split_seed: int = 0
     with_full: bool = True
-    training: TrainingSettings = TrainingSettings()
+    training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
         check_range("seeds", self.seeds, low=1, high=100)
@@ -142,9 +143,10 @@ def compare(
         raise CaseError(
             explain("no labeled case is kept for the table", where=f"dataset '{study.name}'", remedy="raise test_share")
         )
+    bench = _Bench(study, Path(path), settings, output)
     results = []
     for arm in _arms(settings):
-        seeds = [_run(study, Path(path), arm, seed, settings, output, view) for seed in range(settings.seeds)]
+        seeds = [_run(bench, arm, seed, view) for seed in range(settings.seeds)]
         scores, steps, seconds = zip(*seeds, strict=True)
         results.append(ArmResult(arm=arm, scores=scores, steps=steps, seconds=seconds))
         _write(_comparison(study, settings, tuple(results)), output)
@@ -156,27 +158,40 @@ def comparison_markdown(comparison: Comparison) -> str:
     names = comparison.structures
     settings = comparison.settings
     budget = f"{settings.seconds:g} s" if settings.steps is None else f"{settings.steps} steps"
-    lines = [
-        f"{comparison.dataset}: {', '.join(f'{n} {side}' for side, n in comparison.sides.items())}; {budget} a run, "
-        f"{settings.seeds} seeds; {comparison.hardware}.",
-        "",
-        "Mean over cases, then mean and standard deviation over seeds; HD95 in mm. The last column is the mean leaf "
-        "Dice minus the first line's, with the 95 % interval of a paired bootstrap over cases (seeds averaged).",
-        "",
-        "| labels and method | " + " | ".join(f"{n} Dice" for n in names) + " | "
-        + " | ".join(f"{n} HD95" for n in names) + " | steps | minus first line |",
-        "| --- " * (2 * len(names) + 3) + "|",
-    ]
-    first = _case_means(comparison.results[0], names) if comparison.results else np.zeros(0)
-    for index, result in enumerate(comparison.results):
-        dice = [_spread(result, name, 0, "{:.3f}") for name in names]
-        distance = [_spread(result, name, 1, "{:.2f}") for name in names]
-        gain = "" if index == 0 else _gain(_case_means(result, names), first)
-        lines.append(
-            f"| {result.arm.title} | {' | '.join(dice)} | {' | '.join(distance)} | "
-            f"{np.mean(result.steps):.0f} | {gain} |"
+    columns = (
+        *(Column(name=f"{name} Dice", best="high") for name in names),
+        *(Column(name=f"{name} HD95", unit="mm", digits=2, best="low") for name in names),
+        Column(name="steps", digits=0),
+        Column(name="run", unit="s", digits=0),
+    )
+    rows = tuple(
+        Row(
+            result.arm.title,
+            {
+                **{f"{name} Dice": _values(result, name, 0).mean(axis=1).tolist() for name in names},
+                **{f"{name} HD95": _values(result, name, 1).mean(axis=1).tolist() for name in names},
+                "steps": list(result.steps),
+                "run": list(result.seconds),
+            },
         )
-    return "\n".join(lines) + "\n"
+        for result in comparison.results
+    )
+    sides = ", ".join(f"{count} {side}" for side, count in comparison.sides.items())
+    return "\n".join(
+        [
+            f"{comparison.dataset}: {sides} cases; {budget} a run, seeds 0 to {settings.seeds - 1}; "
+            f"{comparison.hardware}. Fine cases: {', '.join(comparison.fine_cases)}.",
+            "",
+            "Mean over the test cases, then mean ± standard deviation over seeds.",
+            "",
+            Table("labels and method", columns, rows).to_markdown(),
+            "Mean leaf Dice minus that of the first line, seeds averaged, with the 95 % interval of a paired bootstrap "
+            "over the test cases:",
+            "",
+            *_gains(comparison),
+            "",
+        ]
+    )
 
 
 def _arms(settings: ComparisonSettings) -> list[Arm]:
@@ -190,38 +205,41 @@ def _arms(settings: ComparisonSettings) -> list[Arm]:
     return arms
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """What every run of a comparison shares."""
+
+    study: Dataset
+    path: Path
+    settings: ComparisonSettings
+    output: Path
+
+
 def _run(
-    study: Dataset,
-    path: Path,
-    arm: Arm,
-    seed: int,
-    settings: ComparisonSettings,
-    output: Path,
-    view: Callable[[str], AbstractContextManager[View]],
+    bench: _Bench, arm: Arm, seed: int, view: Callable[[str], AbstractContextManager[View]]
 ) -> tuple[Scores, int, float]:
     name = f"{arm.method}{'-' + arm.preset if arm.preset else ''}_{arm.fine or 'all'}_seed{seed}"
-    kept = output / "scores" / f"{name}.json"
+    kept = bench.output / "scores" / f"{name}.json"
     if kept.exists():
         data = read_json(kept)
         return data["scores"], data["steps"], data["seconds"]
     start = time.monotonic()
-    run = _started(study, path, arm, seed, settings, output / "runs", name)
+    run = _started(bench, arm, seed, name)
     with view(name) as shown:
         status = api.follow(run, on_event=shown.show)
     seconds = time.monotonic() - start
-    tested = [case for case in study.side(Side.TEST) if case.annotation is not None]
+    tested = [case for case in bench.study.side(Side.TEST) if case.annotation is not None]
     scores = {
-        score.case: {row.structure: (row.dice, row.hd95_mm) for row in score.rows}
-        for score in api.evaluate(run.model_path, study, tested)
+        score.case: {row.structure: (row.dice, row.hd95) for row in score.rows}
+        for score in api.evaluate(run.model_path, bench.study, tested)
     }
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_json(kept, {"scores": scores, "steps": status.step, "seconds": seconds})
     return scores, status.step, seconds
 
 
-def _started(
-    study: Dataset, path: Path, arm: Arm, seed: int, settings: ComparisonSettings, runs: Path, name: str
-) -> RunFolder:
+def _started(bench: _Bench, arm: Arm, seed: int, name: str) -> RunFolder:
+    study, settings, runs = bench.study, bench.settings, bench.output / "runs"
     if (runs / name).exists():
         run = RunFolder(runs / name)
         run.clear_stop()
@@ -229,7 +247,7 @@ def _started(
         return run
     fine = None if arm.fine is None else choose_fine(study, arm.fine, settings.split_seed)
     request = RunRequest(
-        dataset=str(path),
+        dataset=str(bench.path),
         method=arm.method,
         preset=arm.preset,
         training=replace(settings.training, steps=settings.steps, seconds=settings.seconds),
@@ -241,7 +259,7 @@ def _started(
 
 
 def _comparison(study: Dataset, settings: ComparisonSettings, results: tuple[ArmResult, ...]) -> Comparison:
-    leaves = [name for name in study.scheme.leaf_names[1:]]
+
     return Comparison(
         dataset=study.name,
         sides={side.value: len(study.side(side)) for side in Side},
@@ -249,7 +267,7 @@ def _comparison(study: Dataset, settings: ComparisonSettings, results: tuple[Arm
         settings=settings,
         hardware=f"{os.cpu_count()} cores of {platform.machine()}, {_device()}, torch {torch.__version__}, "
         f"SemiSeg {SemiSegLib.__version__}",
-        structures=tuple(leaves),
+        structures=study.scheme.leaf_names[1:],
         results=results,
     )
 
@@ -275,12 +293,12 @@ def _case_means(result: ArmResult, structures: tuple[str, ...]) -> np.ndarray[An
     return means
 
 
-def _spread(result: ArmResult, structure: str, which: int, form: str) -> str:
-    means = _values(result, structure, which).mean(axis=1)
-    deviation = f" ± {form.format(means.std(ddof=1))}" if len(means) > 1 else ""
-    return form.format(means.mean()) + deviation
-
-
-def _gain(values: np.ndarray[Any, np.dtype[np.float64]], first: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    interval = paired_bootstrap(values, first)
-    return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+def _gains(comparison: Comparison) -> list[str]:
+    if len(comparison.results) < 2:
+        return ["- only one line"]
+    first, *others = (_case_means(result, comparison.structures) for result in comparison.results)
+    lines = []
+    for result, values in zip(comparison.results[1:], others, strict=True):
+        gain = paired_bootstrap(values, first)
+        lines.append(f"- {result.arm.title}: {gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})")
+    return lines

@@ -13,6 +13,7 @@ from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.compare import View
 from SemiSegLib.evaluation.pictures import Panel, comparison_picture
+from SemiSegLib.evaluation.summary import summarize
 from SemiSegLib.methods.recommend import recommend
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
 
@@ -57,7 +58,7 @@ def run_demo(
                 kept.append(Panel(score.case, images[0], prediction.leaves))
 
         scores = api.evaluate(run.model_path, study, tested, on_case=keep)
-        dice = api.mean_dice(scores)
+        dice = {s.structure: s.metrics["dice"].mean for s in summarize(scores)}
         rows.append((method, *(dice[name] for name in study.scheme.leaf_names[1:])))
         panels.append((method, kept[0]))
         report = run.report / "report.md"

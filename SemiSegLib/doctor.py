@@ -85,7 +85,8 @@ def _devices() -> list[tuple[str, str, float | None]]:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
-            title = f"{properties.name}, compute capability {properties.major}.{properties.minor}, CUDA {torch.version.cuda}"
+            capability = f"{properties.major}.{properties.minor}"
+            title = f"{properties.name}, compute capability {capability}, CUDA {torch.version.cuda}"
             found.append((f"cuda:{index}", title, properties.total_memory / 2**30))
     if torch.backends.mps.is_available():
         found.append(("mps", "Apple GPU", None))
@@ -120,4 +121,6 @@ def _advice(devices: tuple[DeviceTrial, ...]) -> str:
     if not working:
         return "No GPU that PyTorch can use was found: training runs on the CPU, which suits small scans."
     small = working[0].memory_gib is not None and working[0].memory_gib < 6
-    return f"Training will use {working[0].device}" + (", with small patches because its memory is small." if small else ".")
+    return f"Training will use {working[0].device}" + (
+        ", with small patches because its memory is small." if small else "."
+    )

@@ -1,0 +1,254 @@
+"""Commands that train, follow, apply and compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from SemiSegLib import api
+from SemiSegLib.cases.dataset import Dataset, Side
+from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cli_study import AsJson, DatasetPath
+from SemiSegLib.compare import ComparisonSettings, compare, comparison_markdown
+from SemiSegLib.config import from_json, read_json
+from SemiSegLib.console import RunView, console, duration, show_json, show_table
+from SemiSegLib.demo import run_demo
+from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.evaluation.case_csv import write_case_csv
+from SemiSegLib.evaluation.statistics import Interval
+from SemiSegLib.evaluation.summary import summarize
+from SemiSegLib.methods.recommend import recommend
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process import observe
+from SemiSegLib.runs.process import start as start_process
+from SemiSegLib.runs.process import stop as stop_process
+from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
+
+RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the cohort, the runs and the picture.")] = Path(
+        "demo-output"
+    ),
+    seconds: Annotated[float, typer.Option(help="Time budget of each of the two trainings.")] = 75.0,
+) -> None:
+    """Train on the built-in sample cohort with and without coarse labels, and show what the coarse labels gave."""
+    result = run_demo(output, seconds=seconds, view=RunView)
+    show_table("Dice on scans that no training saw", result.columns, result.rows)
+    console.print(f"Picture: {result.picture}\nReport:  {result.report}", soft_wrap=True)
+
+
+def train(
+    dataset: DatasetPath,
+    method: Annotated[str | None, typer.Option(help="Method name; the recommended one if not given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset of the method.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Method option NAME=VALUE; may be repeated.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Training or plan setting NAME=VALUE, repeatable.")] = None,
+    request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time budget.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of a time budget.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of split, sampling and initialization.")] = 0,
+    detach: Annotated[bool, typer.Option(help="Return at once and let the run go on in the background.")] = False,
+) -> None:
+    """Train a model in a background process and show its progress."""
+    if request is not None:
+        asked = from_json(RunRequest, read_json(request), where=str(request))
+    else:
+        training, planned = _settings(setting or [], minutes=minutes, steps=steps)
+        asked = RunRequest(
+            dataset=str(dataset),
+            method=method or _recommended(load_dataset(dataset)),
+            preset=preset,
+            options=dict(_assignment(text) for text in option or []),
+            training=training,
+            plan=planned,
+            seed=seed,
+        )
+    run = api.start(asked, runs, name=name)
+    console.print(f"Run folder: {run.path}", soft_wrap=True)
+    if not detach:
+        _follow(run)
+
+
+def resume(run: RunPath, detach: Annotated[bool, typer.Option(help="Return at once.")] = False) -> None:
+    """Go on with a run that was stopped or killed, from its last checkpoint."""
+    folder = RunFolder(run)
+    folder.clear_stop()
+    start_process(folder)
+    if not detach:
+        _follow(folder)
+
+
+def stop(run: RunPath, grace: Annotated[float, typer.Option(help="Seconds to let it save its model.")] = 60.0) -> None:
+    """Stop a run so that it leaves a usable model; it can be resumed."""
+    folder = RunFolder(run)
+    stop_process(folder, grace_seconds=grace)
+    console.print(f"{folder.status().state}; model: {folder.model_path}", soft_wrap=True)
+
+
+def status(run: RunPath, as_json: AsJson = False) -> None:
+    """Show what a run is doing."""
+    now = observe(RunFolder(run))
+    if as_json:
+        show_json(now)
+        return
+    best = "none yet" if now.best_dice is None else f"{now.best_dice:.3f} at step {now.best_step}"
+    rows = [
+        ("state", now.state),
+        ("step", f"{now.step} ({100 * now.fraction:.0f} %)"),
+        ("time left", duration(now.eta_seconds)),
+        ("best mean validation Dice", best),
+        ("device", now.device),
+    ]
+    show_table(
+        RunFolder(run).path.name, ("what", "value"), [*rows, *([("message", now.message)] if now.message else [])]
+    )
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model file (model.safetensors of a run).")],
+    scans: Annotated[list[str], typer.Argument(help="Scans; channels of one scan joined by commas.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    ending: Annotated[str, typer.Option(help=".seg.nrrd, .nii.gz, .nrrd or .mha")] = ".seg.nrrd",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    mirror: Annotated[bool, typer.Option(help="Average over mirrored inputs.")] = False,
+    uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
+) -> None:
+    """Segment scans with a model; each result has the grid of its scan."""
+    output.mkdir(parents=True, exist_ok=True)
+    images = [scan.split(",") for scan in scans]
+    outputs = [output / f"{_stem(files[0])}{ending}" for files in images]
+    doubled = {str(o) for o in outputs if outputs.count(o) > 1}
+    if doubled:
+        raise ConfigError(
+            explain(f"two scans would be written to {sorted(doubled)[0]}", where="scans", remedy="run them one by one")
+        )
+    settings = api.PredictionSettings(device=device, mirror=mirror, uncertainty=uncertainty)
+    api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    dataset: DatasetPath,
+    split: Annotated[Path | None, typer.Option(help="split.json of a run, to score its own validation cases.")] = None,
+    side: Annotated[Side, typer.Option(help="Side of the split to score.")] = Side.VALIDATION,
+    mode: Annotated[
+        str, typer.Option(help="strict, or paper_000 to paper_003 for the definitions of a paper.")
+    ] = "strict",
+    csv: Annotated[Path | None, typer.Option(help="Write one row per case and structure.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on labeled cases: Dice, HD95 and surface distances in mm, with confidence intervals."""
+    study = api.with_split(load_dataset(dataset), split)
+    scores = api.evaluate(model, study, study.side(side), mode=mode)
+    if csv is not None:
+        write_case_csv(scores, csv)
+    summary = summarize(scores)
+    if as_json:
+        show_json(list(summary))
+        return
+    show_table(
+        f"{side.value}, {len(scores)} cases, mean (95 % interval)",
+        ("structure", "cases", "Dice", "HD95", "ASSD", "unit", "empty"),
+        [
+            (
+                row.structure,
+                row.cases,
+                *(_interval(row.metrics[name]) for name in ("dice", "hd95", "assd")),
+                row.unit,
+                row.empty_text,
+            )
+            for row in summary
+        ],
+    )
+
+
+def compare_command(
+    dataset: DatasetPath,
+    methods: Annotated[str, typer.Option(help="Method names, joined by commas.")] = "supervised,marginal,modified_unet",
+    fine: Annotated[str, typer.Option(help="Numbers of fine cases, joined by commas; the others become coarse.")] = "6",
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this, less one.")] = 3,
+    minutes: Annotated[float, typer.Option(help="Time budget of every training.")] = 4.5,
+    validation_share: Annotated[float, typer.Option(help="Used when the data set has no split.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Used when the data set has no split.")] = 0.2,
+    full: Annotated[bool, typer.Option(help="Add the supervised method on every fine label, as upper bound.")] = True,
+    output: Annotated[Path, typer.Option(help="Folder for runs and tables; finished runs in it are kept.")] = Path(
+        "comparison"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Train several methods on few fine labels, several seeds each, and tabulate them with their spread."""
+    settings = ComparisonSettings(
+        methods=tuple(methods.split(",")),
+        fine=tuple(int(n) for n in fine.split(",")),
+        seeds=seeds,
+        seconds=60 * minutes,
+        validation_share=validation_share,
+        test_share=test_share,
+        with_full=full,
+    )
+    result = compare(load_dataset(dataset), dataset, settings, output, view=RunView)
+    if as_json:
+        show_json(result)
+    else:
+        console.print(comparison_markdown(result), markup=False, soft_wrap=True)
+
+
+def _follow(run: RunFolder) -> None:
+    with RunView(run.path.name) as view:
+        final = api.follow(run, on_event=view.show)
+    console.print(f"{final.state}; model: {run.model_path}\nreport: {run.report}", soft_wrap=True)
+
+
+def _recommended(dataset: Dataset) -> str:
+    advice = recommend(dataset)
+    console.print(f"Method {advice.method}: {advice.reason}", soft_wrap=True)
+    return advice.method
+
+
+def _settings(texts: list[str], *, minutes: float | None, steps: int | None) -> tuple[TrainingSettings, PlanSettings]:
+    training: dict[str, Any] = {}
+    planned: dict[str, Any] = {}
+    for name, value in map(_assignment, texts):
+        target = planned if name in PlanSettings.__dataclass_fields__ else training
+        target[name] = value
+    if minutes is not None:
+        training |= {"steps": None, "seconds": 60 * minutes}
+    elif steps is not None:
+        training |= {"steps": steps, "seconds": None}
+    return (
+        from_json(TrainingSettings, training, where="--setting"),
+        from_json(PlanSettings, planned, where="--setting"),
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(
+            explain(f"'{text}' is not NAME=VALUE", where="command line", remedy="write for example seed=1")
+        )
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _interval(value: Interval) -> str:
+    if value.mean is None:
+        return "not measured"
+    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
+
+
+def _stem(path: str) -> str:
+    name = Path(path).name
+    for known in (".nii.gz", ".seg.nrrd"):
+        if name.lower().endswith(known):
+            return name[: -len(known)]
+    return Path(name).stem

@@ -1,0 +1,118 @@
+"""Commands that look at a data set, the methods or this computer and change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import SemiSegLib
+from SemiSegLib.cases.checks import check_dataset
+from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.config import from_json, read_json
+from SemiSegLib.console import console, show_json, show_table
+from SemiSegLib.doctor import diagnose
+from SemiSegLib.methods.cards import CARDS
+from SemiSegLib.methods.recommend import recommend
+from SemiSegLib.planning.fingerprint import fingerprint
+from SemiSegLib.planning.planner import make_plan
+from SemiSegLib.runs.request import PlanSettings
+
+EXIT_FINDINGS = 3
+
+DatasetPath = Annotated[Path, typer.Argument(help="Folder or dataset.json: ours, MSD, nnU-Net raw, or images/labels.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
+
+
+def version() -> None:
+    """Print the version."""
+    console.print(SemiSegLib.__version__)
+
+
+def methods(as_json: AsJson = False) -> None:
+    """List the methods: what each is for, its paper and the labels it needs."""
+    if as_json:
+        show_json(list(CARDS))
+        return
+    show_table(
+        "Methods",
+        ("name", "what it does", "paper", "needs one of", "learns from"),
+        [(c.name, c.summary, c.paper, ", ".join(c.needs), ", ".join(c.uses)) for c in CARDS],
+    )
+
+
+def recommend_command(dataset: DatasetPath, as_json: AsJson = False) -> None:
+    """Say which method suits a data set, and why."""
+    advice = recommend(load_dataset(dataset))
+    if as_json:
+        show_json(advice)
+        return
+    console.print(f"[bold]{advice.method}[/bold]: {advice.reason}")
+    if advice.alternatives:
+        console.print(f"Alternatives: {', '.join(advice.alternatives)}")
+
+
+def check(dataset: DatasetPath, as_json: AsJson = False) -> None:
+    """Check every case and name each damage with its place and remedy; nothing is written.
+
+    Exit code 3 when there is an error.
+    """
+    study = load_dataset(dataset)
+    findings = check_dataset(study)
+    if as_json:
+        show_json({"dataset": study.name, "cases": len(study.cases), "findings": list(findings)})
+    else:
+        for f in findings:
+            color = {"error": "red", "warning": "yellow"}.get(f.severity, "cyan")
+            console.print(f"[{color}]{f.severity}[/{color}] [bold]{f.case}[/bold] {f.code}", soft_wrap=True)
+            console.print(f"  {f.what}\n  where:  {f.where}\n  remedy: {f.remedy}", soft_wrap=True, markup=False)
+        show_table("Cases", ("labels", "cases"), [(r.value, len(c)) for r, c in study.by_regime().items()])
+        errors = sum(f.severity == "error" for f in findings)
+        console.print(f"{len(study.cases)} cases, {errors} errors, {len(findings) - errors} other findings")
+    if any(f.severity == "error" for f in findings):
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+def plan(
+    dataset: DatasetPath,
+    settings: Annotated[Path | None, typer.Option(help="JSON file of plan settings to fix.")] = None,
+    device: Annotated[str, typer.Option(help="Device to plan for: cpu or cuda.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Show the plan for a data set: grid, patch, batch, normalization and network."""
+    study = load_dataset(dataset)
+    wanted = PlanSettings() if settings is None else from_json(PlanSettings, read_json(settings), where=str(settings))
+    result = make_plan(fingerprint(study), study, wanted, device=device)
+    if as_json:
+        show_json(result)
+        return
+    network = result.network
+    show_table(
+        "Plan",
+        ("what", "value"),
+        [
+            ("dimensions", result.dimensions),
+            ("spacing in mm", result.spacing_mm),
+            ("patch in voxels", result.patch),
+            ("rows of a batch", result.batch),
+            ("channels", ", ".join(f"{c.role} ({c.normalization})" for c in result.channels)),
+            ("network", f"{network.backbone}, {network.features}, {network.norm} norm"),
+        ],
+    )
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check this computer: packages, a real 3-D convolution on each device, and one line of advice."""
+    found = diagnose()
+    if as_json:
+        show_json(found)
+        return
+    console.print(found.system)
+    show_table("Packages", ("package", "version"), [(k, v or "not installed") for k, v in found.packages.items()])
+    show_table(
+        "Devices",
+        ("device", "what it is", "trial"),
+        [(d.device, d.title, d.failure or f"{d.milliseconds:.1f} ms") for d in found.devices],
+    )
+    console.print(f"{found.free_disk_gib:.0f} GiB of disk free\n{found.advice}", soft_wrap=True)
