@@ -175,6 +175,8 @@ def compare_command(
     fine: Annotated[str, typer.Option(help="Numbers of fine cases, joined by commas; the others become coarse.")] = "6",
     seeds: Annotated[int, typer.Option(help="Seeds 0 to this, less one.")] = 3,
     minutes: Annotated[float, typer.Option(help="Time budget of every training.")] = 4.5,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps of every training, instead of a budget.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Training or plan setting NAME=VALUE, repeatable.")] = None,
     validation_share: Annotated[float, typer.Option(help="Used when the data set has no split.")] = 0.1,
     test_share: Annotated[float, typer.Option(help="Used when the data set has no split.")] = 0.2,
     full: Annotated[bool, typer.Option(help="Add the supervised method on every fine label, as upper bound.")] = True,
@@ -184,14 +186,16 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Train several methods on few fine labels, several seeds each, and tabulate them with their spread."""
+    training, planned = _settings(setting or [], minutes=None if steps else minutes, steps=steps)
     settings = ComparisonSettings(
         methods=tuple(methods.split(",")),
         fine=tuple(int(n) for n in fine.split(",")),
         seeds=seeds,
-        seconds=60 * minutes,
         validation_share=validation_share,
         test_share=test_share,
         with_full=full,
+        training=training,
+        plan=planned,
     )
     result = compare(load_dataset(dataset), dataset, settings, output, view=RunView)
     if as_json:

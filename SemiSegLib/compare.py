@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from SemiSegLib.evaluation.statistics import paired_bootstrap
 from SemiSegLib.evaluation.table import Column, Row, Table
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import start as start_process
-from SemiSegLib.runs.request import RunRequest, TrainingSettings
+from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 from SemiSegLib.training.events import Event
 
 Scores = Mapping[str, Mapping[str, tuple[float, float]]]
@@ -47,24 +47,22 @@ class ComparisonSettings:
         methods: method names, each optionally with a preset after a colon ("marginal:ours").
         fine: numbers of cases that keep their fine labels; the other fully labeled training cases become coarse.
         seeds: number of seeds, from 0.
-        seconds: time budget of every training, or None when ``steps`` is given.
-        steps: optimizer steps of every training, or None.
         validation_share, test_share: shares of the patients when the data set has no split of its own.
         split_seed: of the split and of the choice of fine cases, which are the same for every run.
         with_full: add "supervised" on every fine label.
-        training: everything else of the training.
+        training: how long and with what every arm is trained.
+        plan: what is fixed of the plan.
     """
 
     methods: tuple[str, ...]
     fine: tuple[int, ...]
     seeds: int = 3
-    seconds: float | None = 270.0
-    steps: int | None = None
     validation_share: float = 0.1
     test_share: float = 0.2
     split_seed: int = 0
     with_full: bool = True
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=None, seconds=270.0))
+    plan: PlanSettings = field(default_factory=PlanSettings)
 
     def __post_init__(self) -> None:
         check_range("seeds", self.seeds, low=1, high=100)
@@ -157,7 +155,9 @@ def comparison_markdown(comparison: Comparison) -> str:
     """Return the table: per structure mean Dice and HD95 over cases, plus or minus the spread over seeds."""
     names = comparison.structures
     settings = comparison.settings
-    budget = f"{settings.seconds:g} s" if settings.steps is None else f"{settings.steps} steps"
+    budget = (
+        f"{settings.training.seconds:g} s" if settings.training.steps is None else f"{settings.training.steps} steps"
+    )
     columns = (
         *(Column(name=f"{name} Dice", best="high") for name in names),
         *(Column(name=f"{name} HD95", unit="mm", digits=2, best="low") for name in names),
@@ -250,7 +250,8 @@ def _started(bench: _Bench, arm: Arm, seed: int, name: str) -> RunFolder:
         dataset=str(bench.path),
         method=arm.method,
         preset=arm.preset,
-        training=replace(settings.training, steps=settings.steps, seconds=settings.seconds),
+        plan=settings.plan,
+        training=settings.training,
         fine_cases=fine,
         seed=seed,
         title=f"{arm.title}, seed {seed}",
