@@ -62,7 +62,7 @@ def patientOf(volumeNode: Any) -> str:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     item = hierarchy.GetItemByDataNode(volumeNode)
     while item and item != hierarchy.GetSceneItemID():
-        if hierarchy.GetItemLevel(item) == slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyLevelPatient():
+        if hierarchy.GetItemLevel(item) == slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient():
             return str(hierarchy.GetItemUID(item, "DICOM") or hierarchy.GetItemName(item))
         item = hierarchy.GetItemParent(item)
     return ""

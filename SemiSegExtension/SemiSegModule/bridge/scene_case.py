@@ -65,12 +65,17 @@ def segmentTag(segment: Any, name: str) -> str:
 
 
 def suggestMeanings(segmentationNode: Any, scheme: LabelScheme) -> dict[str, str]:
-    """Return segment ID to structure name by terminology, then name or alias; "" where a person must say."""
+    """Return segment ID to structure name by terminology, else by name or alias; "" where a person must say.
+
+    A person must say where neither is known, and where codes and name are two different structures.
+    """
     segmentation = segmentationNode.GetSegmentation()
     meanings = {}
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)
-        structure = scheme.match(segment.GetName(), segmentTerminology(segment))
+        byName, byCodes = scheme.match(segment.GetName()), scheme.match("", segmentTerminology(segment))
+        isDoubtful = byName is not None and byCodes is not None and byName is not byCodes
+        structure = None if isDoubtful else byCodes or byName
         meanings[segmentation.GetNthSegmentID(index)] = structure.name if structure else ""
     return meanings
 

@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
+from SemiSegLib.cases.segments import read_segmentation_image
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixFromVtk, matrixToVtk, volumeGrid
 from SemiSegModule.bridge.segments import BINARY
@@ -35,8 +36,6 @@ def loadSegmentation(path: Path, volumeNode: Any, *, writtenGrid: Grid | None = 
         CaseError: the file cannot be read, or does not belong to the volume's voxels.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CaseError(explain("the file does not exist", where=str(path), remedy="run the prediction again"))
     grid = volumeGrid(volumeNode)
     if writtenGrid is not None and writtenGrid.shape != grid.shape:
         raise CaseError(
@@ -57,8 +56,10 @@ def loadSegmentation(path: Path, volumeNode: Any, *, writtenGrid: Grid | None = 
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         placeBeside(node, volumeNode)
     except BaseException:
-        # Only the node made above goes; an exception must not leave half a result in the scene.
-        scene.RemoveNode(node)
+        # Only what was made above goes; an exception must not leave half a result in the scene.
+        for made in (node.GetDisplayNode(), node):
+            if made is not None:
+                scene.RemoveNode(made)
         raise
     return node
 
@@ -76,6 +77,9 @@ def placeBeside(node: Any, volumeNode: Any) -> None:
 
 
 def _read(path: Path, node: Any) -> None:
+    # A damaged file ends Slicer itself in VTK's reader (an exception of ITK that nobody catches); this reading of the
+    # same bytes says what is wrong instead.
+    read_segmentation_image(path)
     # A storage node of its own: were it kept, saving the scene would write into the run folder.
     storage = slicer.vtkMRMLSegmentationStorageNode()
     storage.SetFileName(str(path))

@@ -1,0 +1,72 @@
+"""What the panel remembers survives saving the scene."""
+
+import numpy as np
+
+from SemiSegModule.parameters import CaseRow, StudyParameters
+from Testing.bridge import scenes
+
+
+def a_node(scene):
+    return scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "SemiSeg")
+
+
+def test_everything_comes_back_from_a_saved_scene(scene, tmp_path):
+    generator = np.random.default_rng(0)
+    one, two = scenes.a_volume(generator, name="one"), scenes.a_volume(generator, name="two")
+    drawn = scenes.a_segmentation(one, scenes.blobs(generator))
+    parameters = StudyParameters(a_node(scene))
+    parameters.studyFolder, parameters.schemeSource = "/studies/José 中", "hippocampus"
+    parameters.channels, parameters.parents = ["T1", "FLAIR"], {"head": "organ"}
+    parameters.minutes, parameters.method, parameters.device = 7, "marginal", "cpu"
+    parameters.runFolder, parameters.modelPath, parameters.applyFolder = "/r", "/m", "/a"
+    parameters.applyVolumes = [two, one]
+    parameters.setRows(
+        [
+            CaseRow({"T1": one, "FLAIR": two}, drawn, True, {"id head": "head"}, ["head"], "validation"),
+            CaseRow({"T1": two}, None, isChosen=False, isWithoutLabels=True),
+        ]
+    )
+    path = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(path))
+    back = StudyParameters(scene.GetFirstNodeByName("SemiSeg"))
+    assert (back.studyFolder, back.schemeSource) == ("/studies/José 中", "hippocampus")
+    assert (back.channels, back.parents) == (["T1", "FLAIR"], {"head": "organ"})
+    assert (back.minutes, back.method, back.device) == (7, "marginal", "cpu")
+    assert (back.runFolder, back.modelPath, back.applyFolder) == ("/r", "/m", "/a")
+    assert [node.GetName() for node in back.applyVolumes] == ["two", "one"]
+    first, second = back.rows()
+    assert {role: node.GetName() for role, node in first.volumes.items()} == {"T1": "one", "FLAIR": "two"}
+    assert first.segmentation.GetName() == "labels"
+    assert (first.meanings, first.lookedFor, first.side) == ({"id head": "head"}, ["head"], "validation")
+    assert (second.isChosen, second.isWithoutLabels, second.lookedFor) == (False, True, None)
+
+
+def test_defaults_are_what_a_newcomer_needs(scene):
+    parameters = StudyParameters(a_node(scene))
+    assert (parameters.schemeSource, parameters.channels, parameters.minutes) == ("scene", ["image"], 30)
+    assert (parameters.method, parameters.device, parameters.rows()) == ("", "auto", [])
+
+
+def test_the_row_of_a_removed_volume_goes_and_a_removed_segmentation_leaves_its_row(scene):
+    generator = np.random.default_rng(1)
+    one, two = scenes.a_volume(generator, name="one"), scenes.a_volume(generator, name="two")
+    drawn = scenes.a_segmentation(two, scenes.blobs(generator))
+    parameters = StudyParameters(a_node(scene))
+    parameters.setRows([CaseRow({"image": one}), CaseRow({"image": two}, drawn)])
+    scene.RemoveNode(one)
+    scene.RemoveNode(drawn)
+    (row,) = parameters.rows()
+    assert row.volumes["image"] is two
+    assert row.segmentation is None
+
+
+def test_a_table_of_many_rows_is_one_change(scene):
+    generator = np.random.default_rng(2)
+    node = a_node(scene)
+    changes = []
+    node.AddObserver("ModifiedEvent", lambda *_: changes.append(1))
+    volumes = [scenes.a_volume(generator, name=str(i)) for i in range(5)]
+    StudyParameters(node).setRows([CaseRow({"image": volume}) for volume in volumes])
+    assert len(changes) == 1
