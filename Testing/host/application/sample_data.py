@@ -1,0 +1,94 @@
+"""The SampleData module: data sets that modules register, made by their own downloader; nothing is fetched."""
+
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import slicer
+
+
+@dataclass
+class SampleDataSource:
+    """One registered data set, with the names of Slicer's class."""
+
+    sampleName: str | None = None
+    sampleDescription: str | None = None
+    uris: Any = None
+    fileNames: Any = None
+    nodeNames: Any = None
+    checksums: Any = None
+    loadFiles: Any = None
+    customDownloader: Callable[["SampleDataSource"], Any] | None = None
+    thumbnailFileName: str | None = None
+    loadFileType: Any = None
+    loadFileProperties: dict[str, Any] = field(default_factory=dict)
+
+
+class SampleDataLogic:
+    """Registers data sets by category and loads those that bring a downloader."""
+
+    @staticmethod
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: str | None = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: str | None = None,
+        loadFileType: Any = None,
+        loadFiles: Any = None,
+        loadFileProperties: dict[str, Any] | None = None,
+        checksums: Any = None,
+        **unknown: Any,
+    ) -> None:
+        """Add a data set to a category."""
+        if unknown:
+            raise TypeError(f"registerCustomSampleDataSource() has no argument {', '.join(unknown)}")
+        source = SampleDataSource(
+            sampleName=sampleName,
+            uris=uris,
+            fileNames=fileNames,
+            nodeNames=nodeNames,
+            checksums=checksums,
+            loadFiles=loadFiles,
+            customDownloader=customDownloader,
+            thumbnailFileName=thumbnailFileName,
+            loadFileType=loadFileType,
+            loadFileProperties=loadFileProperties or {},
+        )
+        slicer.modules.sampleDataSources.setdefault(category, []).append(source)
+
+    def sourceForSampleName(self, sampleName: str) -> SampleDataSource | None:
+        """Return a data set by name, None if there is none."""
+        for sources in slicer.modules.sampleDataSources.values():
+            for source in sources:
+                if source.sampleName == sampleName:
+                    return source
+        return None
+
+    def downloadSamples(self, sampleName: str) -> list[Any]:
+        """Load a data set into the scene and return its nodes."""
+        source = self.sourceForSampleName(sampleName)
+        return [] if source is None else self.downloadFromSource(source)
+
+    def downloadSample(self, sampleName: str) -> Any:
+        """Load a data set into the scene and return its first node."""
+        return next(iter(self.downloadSamples(sampleName)), None)
+
+    def downloadFromSource(self, source: SampleDataSource) -> list[Any]:
+        """Load a data set that brings its own downloader."""
+        if source.customDownloader is None:
+            raise NotImplementedError("the test host downloads nothing")
+        result = source.customDownloader(source)
+        return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def make_module() -> types.ModuleType:
+    """Return what `import SampleData` gives."""
+    slicer.modules.sampleDataSources = {}
+    module = types.ModuleType("SampleData", __doc__)
+    module.SampleDataLogic = SampleDataLogic  # type: ignore[attr-defined]
+    module.SampleDataSource = SampleDataSource  # type: ignore[attr-defined]
+    return module

@@ -1,0 +1,133 @@
+"""Hands for the tests: click, type, choose and wait through Qt's own events, as a person would.
+
+Every function gives the event loop a turn afterwards. A click on something disabled or hidden is refused, because a
+person could not do it either.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from PySide6 import QtCore, QtTest, QtWidgets
+from PySide6.QtCore import Qt
+
+from Testing.host.widgets.factory import stand_in
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+def process_events() -> None:
+    """Give the event loop a turn, deferred deletions included."""
+    QtWidgets.QApplication.processEvents()
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+    QtWidgets.QApplication.processEvents()
+
+
+def _require_usable(widget: Any) -> None:
+    if not widget.isVisible():
+        raise AssertionError(f"'{widget.objectName()}' is not visible: is its window shown, its section open?")
+    if not widget.isEnabled():
+        raise AssertionError(f"'{widget.objectName()}' is disabled")
+
+
+def click(widget: Any, position: Any = None) -> None:
+    """Click a widget in its middle; a section header or check box where it reacts."""
+    _require_usable(widget)
+    if position is None:
+        position = widget.rect().center()
+        if isinstance(widget, (QtWidgets.QCheckBox, QtWidgets.QRadioButton)):
+            position = QtCore.QPoint(8, widget.height() // 2)
+        elif isinstance(widget, stand_in("ctkCollapsibleButton")):
+            position = QtCore.QPoint(20, 8)
+    QtTest.QTest.mouseClick(widget, LEFT, Qt.KeyboardModifier.NoModifier, position)
+    process_events()
+
+
+def type_text(widget: Any, text: str, *, is_replacing: bool = True) -> None:
+    """Type into a line edit, text edit, spin box or editable combo box, and leave it."""
+    target = getattr(widget, "_combo", None) or getattr(widget, "_box", None) or widget
+    if isinstance(target, QtWidgets.QComboBox):
+        target = target.lineEdit()
+    _require_usable(target)
+    target.setFocus()
+    if is_replacing:
+        target.selectAll()
+        QtTest.QTest.keyClick(target, Qt.Key.Key_Delete)
+    QtTest.QTest.keyClicks(target, text)
+    if not isinstance(target, (QtWidgets.QPlainTextEdit, QtWidgets.QTextEdit)):
+        QtTest.QTest.keyClick(target, Qt.Key.Key_Return)
+    target.clearFocus()
+    process_events()
+
+
+def choose(widget: Any, text: str) -> None:
+    """Choose an entry of a combo box by its text, as a click in its list does."""
+    combo = getattr(widget, "_combo", None) or widget
+    _require_usable(combo)
+    row = combo.findText(text)
+    if row < 0:
+        entries = [combo.itemText(number) for number in range(combo.count())]
+        raise AssertionError(f"'{widget.objectName()}' has no entry '{text}', only {entries}")
+    combo.setCurrentIndex(row)
+    combo.activated.emit(row)
+    combo.textActivated.emit(text)
+    process_events()
+
+
+def set_slider(widget: Any, value: float) -> None:
+    """Type a number into a slider or spin box."""
+    type_text(widget, str(value))
+
+
+def item_center(view: Any, row: int, column: int = 0) -> Any:
+    """Return the middle of a cell of a table or tree, in its viewport; scrolls there."""
+    index = view.model().index(row, column)
+    view.scrollTo(index)
+    return view.visualRect(index).center()
+
+
+def click_cell(view: Any, row: int, column: int = 0) -> None:
+    """Click a cell of a table, list or flat tree."""
+    _require_usable(view)
+    position = item_center(view, row, column)
+    QtTest.QTest.mouseClick(view.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, position)
+    process_events()
+
+
+def tick_cell(view: Any, row: int, column: int = 0) -> None:
+    """Click the check box of a cell."""
+    _require_usable(view)
+    index = view.model().index(row, column)
+    if not index.flags() & Qt.ItemFlag.ItemIsUserCheckable or not index.flags() & Qt.ItemFlag.ItemIsEnabled:
+        raise AssertionError(f"cell ({row}, {column}) of '{view.objectName()}' can not be ticked by a person")
+    view.scrollTo(index)
+    option = QtWidgets.QStyleOptionViewItem()
+    view.initViewItemOption(option)
+    option.rect = view.visualRect(index)
+    view.itemDelegate().initStyleOption(option, index)
+    indicator = QtWidgets.QStyle.SubElement.SE_ItemViewItemCheckIndicator
+    position = view.style().subElementRect(indicator, option, view).center()
+    QtTest.QTest.mouseClick(view.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, position)
+    process_events()
+
+
+def wait_until(is_true: Callable[[], Any], *, seconds: float = 20.0, what: str = "") -> None:
+    """Run the event loop until something is true.
+
+    Raises:
+        AssertionError: it did not become true in time.
+    """
+    end = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what or is_true}")
+        process_events()
+        time.sleep(0.01)
+
+
+def let_pass(seconds: float) -> None:
+    """Run the event loop for some time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        process_events()
+        time.sleep(0.005)

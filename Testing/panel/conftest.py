@@ -1,0 +1,31 @@
+"""The panel as a person sees it: the module loaded, its widget shown in a window."""
+
+from pathlib import Path
+
+import pytest
+
+EXTENSION = Path(__file__).resolve().parents[2] / "SemiSegExtension"
+
+
+@pytest.fixture
+def module(host):
+    """What `slicer.modules.semiseg` is, unloaded at the end as when Slicer quits."""
+    loaded = host.load_module(EXTENSION / "SemiSeg.py")
+    host.app.startupCompleted.emit()
+    yield loaded
+    host.unload_module("SemiSeg")
+
+
+@pytest.fixture
+def panel(host, module):
+    """The module's Python widget (SemiSegWidget) in a shown window of the usual width of Slicer's panel."""
+    from Testing.host.interaction import process_events
+
+    representation = module.widgetRepresentation()
+    representation.resize(520, 900)
+    representation.show()
+    representation.enter()
+    process_events()
+    yield representation.self()
+    representation.exit()
+    representation.hide()
