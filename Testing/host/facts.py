@@ -19,28 +19,10 @@ SLICER_API: dict[str, Any] = json.loads((DATA / "slicer_api.json").read_text(enc
 # Qt class name -> methods, static, enums, as PythonQt wraps them for Qt 5.15.
 QT_API: dict[str, Any] = json.loads((DATA / "qt_api.json").read_text(encoding="utf-8"))
 # What PythonQt adds to every object.
-ALWAYS = frozenset(
-    [
-        "className",
-        "inherits",
-        "delete",
-        "help",
-        "connect",
-        "disconnect",
-        "parent",
-        "setParent",
-        "children",
-        "findChild",
-        "findChildren",
-        "setProperty",
-        "property",
-        "tr",
-        "metaObject",
-        "isWidgetType",
-        "name",
-        "objectName",
-    ]
-)
+ALWAYS = {
+    *("className", "inherits", "delete", "help", "connect", "disconnect", "parent", "setParent", "children", "tr"),
+    *("findChild", "findChildren", "setProperty", "property", "metaObject", "isWidgetType", "name", "objectName"),
+}
 # By dir(): PySide6 makes its classes when they are first asked for, so vars() holds only some.
 QT_CLASSES: dict[str, type] = {
     name: getattr(library, name)

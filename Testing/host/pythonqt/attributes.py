@@ -123,7 +123,7 @@ def _python_attribute(target: Any, name: str) -> Any:
 
 
 def _connector(target: Any, *arguments: Any) -> Any:
-    """`target.connect(...)` in its three forms: (signal, callable), (sender, signal, slot), (sender, signal, callable)."""
+    """Do `target.connect(...)`: (signal, callable), (sender, signal, slot) or (sender, signal, callable)."""
     if not isinstance(arguments[0], QObject):
         return signals.connect(target, *arguments)
     if callable(arguments[2]):
