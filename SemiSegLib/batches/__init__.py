@@ -1,1 +1,1 @@
-"""From cases to training batches: prepared once on disk, sampled as patches, augmented on the device."""
+"""From cases on disk to the batches a training step sees: prepared once, cropped, augmented, rows by regime."""

@@ -1,1 +1,1 @@
-"""From a dataset to a plan: spacing, patch, batch, normalization and network shape."""
+"""From a dataset's fingerprint to the plan that training and prediction share."""

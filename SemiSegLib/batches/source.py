@@ -1,0 +1,206 @@
+"""Batches as a pure function of (seed, step), and the thread that makes the next one while the network works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SemiSegLib.batches.augment import augmentation as augmentation_named
+from SemiSegLib.batches.augment import mirror_axes
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.batches.grid import THICK
+from SemiSegLib.batches.intensity import change_intensity
+from SemiSegLib.batches.sampling import Pick, Sampler, draw_center, regime_shares
+from SemiSegLib.batches.seeds import row_generator
+from SemiSegLib.batches.spatial import Space, draw_warp, needed_block, resample_block
+from SemiSegLib.batches.store import PreparedCase, PreparedStore
+from SemiSegLib.cases.dataset import Case
+from SemiSegLib.errors import CaseError, ConfigError, LabelError, explain
+from SemiSegLib.labels.label_set import LabelSetTable, Regime
+from SemiSegLib.planning.plan import Plan
+
+# Codes are stored in one byte.
+MOST_SETS = 256
+
+
+class BatchSource:
+    """Makes training batches from prepared cases.
+
+    Args:
+        store: the prepared cases.
+        cases: cases to draw from.
+        plan: patch, batch and axes.
+        composition: share of each regime (by name) in a batch; absent ones give their rows to the others.
+        seed: of sampling and augmentation.
+        augmentation: "full", "light", "crop" or "none".
+        mirror: random flips; None flips along the axes on which the label scheme names no sides, and never with
+            "crop" and "none". True flips along every axis.
+        device: where batches are augmented and live.
+        maps: extra maps; none is known yet.
+        target_share: probability that a row is centered on a class (nnU-Net: 1/3).
+
+    Raises:
+        CaseError: no case has a regime of the composition.
+        ConfigError: a map or the augmentation is unknown.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one independent choice of the run request
+        self,
+        store: PreparedStore,
+        cases: Iterable[Case],
+        plan: Plan,
+        *,
+        composition: Mapping[str, float],
+        seed: int,
+        augmentation: str = "full",
+        mirror: bool | None = None,
+        device: torch.device | str = "cpu",
+        maps: tuple[str, ...] = (),
+        target_share: float = 1 / 3,
+    ) -> None:
+        if maps:
+            raise ConfigError(
+                explain(f"the extra map '{maps[0]}' is unknown", where="batch source", remedy="ask for no extra maps")
+            )
+        self.store = store
+        self.plan = plan
+        self.seed = seed
+        self.device = torch.device(device)
+        self.settings = augmentation_named(augmentation, mirror=mirror)
+        summaries = {case.id: store.summary(case.id) for case in cases}
+        present = [regime for regime in Regime if any(s.regime is regime for s in summaries.values())]
+        used = regime_shares(composition, present)
+        summaries = {i: s for i, s in summaries.items() if s.regime in used}
+        self.sampler = Sampler(summaries, used, plan.batch, seed, target_share)
+        self.table = _table(store, [s.table for s in summaries.values()])
+        self._label_sets = torch.from_numpy(self.table.array.copy()).to(self.device)
+        self._lookups = {s.table: _lookup(s.table, self.table) for s in summaries.values()}
+        allowed = (True, True, True) if mirror else mirror_axes(store.dataset.scheme)
+        self._mirror = tuple(allowed[axis] for axis in plan.axis_order)
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step; the same step gives the same batch, bit for bit.
+
+        Raises:
+            CaseError: a case cannot be read; the message names it.
+        """
+        picks = self.sampler.picks(step)
+        patch = self._patch()
+        image = torch.empty((len(picks), len(self.plan.channels), *patch), device=self.device)
+        codes = torch.empty((len(picks), *patch), dtype=torch.int64, device=self.device)
+        for row, pick in enumerate(picks):
+            try:
+                self._fill(step, row, pick, (image[row], codes[row]))
+            except (OSError, ValueError) as error:
+                raise CaseError(
+                    explain(
+                        f"the prepared case cannot be read: {error}",
+                        where=f"case '{pick.case_id}'",
+                        remedy="resume the run; it prepares damaged cases again",
+                    )
+                ) from error
+        if self.plan.dimensions == 2:
+            image, codes = image.squeeze(2), codes.squeeze(1)
+        return Batch(
+            image=image,
+            codes=codes,
+            label_sets=self._label_sets,
+            rows=self.sampler.rows(step),
+            case_ids=tuple(pick.case_id for pick in picks),
+            maps={},
+        )
+
+    def _patch(self) -> tuple[int, int, int]:
+        d, h, w = (1, *self.plan.patch) if self.plan.dimensions == 2 else self.plan.patch
+        return d, h, w
+
+    def _fill(self, step: int, row: int, pick: Pick, target: tuple[Tensor, Tensor]) -> None:
+        """Write one row into its place in the batch: image (M, *patch) float32 and codes (*patch) int64."""
+        case = self.store.get(pick.case_id)
+        patch = self._patch()
+        generator = row_generator(self.seed, step, row, "place")
+        center = draw_center(case, pick.target, patch=patch, shift=self.settings.shift, generator=generator)
+        spacing = case.spacing_mm
+        in_plane = self.plan.dimensions == 2 or spacing[0] > THICK * min(spacing)
+        generator = row_generator(self.seed, step, row, "change")
+        warp = draw_warp(generator, self.settings, Space(patch, spacing, in_plane, self._mirror_of(patch)))
+        shape = case.codes.shape
+        low, high = needed_block(warp, center, patch, (shape[0], shape[1], shape[2]))
+        image, codes = self._read(case, low, high)
+        if warp.matrix is not None:
+            image, codes = resample_block(image.float(), codes, warp, center=center - low, patch=patch)
+        axes = [axis for axis in range(3) if warp.flips[axis]]
+        if axes:
+            image, codes = image.flip([axis + 1 for axis in axes]), codes.flip(axes)
+        start = np.zeros(3, dtype=int)
+        if warp.matrix is None:
+            # A block smaller than the patch lies in zeros; flipped, it lies at the other end.
+            start = low - np.round(center - (np.array(patch) - 1) / 2).astype(int)
+            far = np.array(patch) - start - np.array(codes.shape)
+            start = np.where(warp.flips, far, start)
+        place(image, target[0], start)
+        place(codes, target[1], start)
+        change_intensity(target[0], generator, self.settings, in_plane=in_plane)
+
+    def _read(self, case: PreparedCase, low: np.ndarray, high: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return a block of a case on the device: float16 intensities and uint8 codes of the common table."""
+        block = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        # Copied out of the mapped files, which are read-only; halves and bytes travel to the device.
+        image = np.array(case.image[(slice(None), *block)])
+        codes = np.array(case.codes[block])
+        lookup = self._lookups[case.table]
+        if lookup is not None:
+            codes = lookup[codes]
+        return torch.from_numpy(image).to(self.device), torch.from_numpy(codes).to(self.device)
+
+    def _mirror_of(self, patch: tuple[int, int, int]) -> tuple[bool, bool, bool]:
+        d, h, w = (allowed and size > 1 for allowed, size in zip(self._mirror, patch, strict=True))
+        return d, h, w
+
+
+def prefetch(source: BatchSource, first_step: int, stop_step: int | None = None) -> Iterator[Batch]:
+    """Yield the batches of steps ``first_step`` to ``stop_step``, each made while the one before is used.
+
+    One thread works one batch ahead. An error of a step is raised where its batch would have come. Closing the
+    iterator ends the thread.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        step = first_step
+        ahead: Future[Batch] = pool.submit(source.batch, step)
+        while stop_step is None or step < stop_step:
+            batch = ahead.result()
+            step += 1
+            if stop_step is None or step < stop_step:
+                ahead = pool.submit(source.batch, step)
+            yield batch
+
+
+def place(block: Tensor, target: Tensor, start: np.ndarray) -> None:
+    """Copy a block into a target of the same or larger last three axes at ``start``; the rest becomes 0."""
+    if block.shape != target.shape:
+        target.zero_()
+        for axis, first in zip((-3, -2, -1), start.tolist(), strict=True):
+            target = target.narrow(axis, int(first), block.shape[axis])
+    target.copy_(block)
+
+
+def _lookup(table: LabelSetTable, common: LabelSetTable) -> np.ndarray | None:
+    codes = table.codes_in(common)
+    return None if np.array_equal(codes, np.arange(len(codes))) else codes
+
+
+def _table(store: PreparedStore, tables: list[LabelSetTable]) -> LabelSetTable:
+    table = LabelSetTable.union([store.dataset.table(), *tables])
+    if len(table) > MOST_SETS:
+        raise LabelError(
+            explain(
+                f"the labels of all cases form {len(table)} different label sets, at most {MOST_SETS} fit",
+                where=f"dataset '{store.dataset.name}'",
+                remedy="draw fewer overlapping structures, or train on fewer of them",
+            )
+        )
+    return table
