@@ -44,6 +44,8 @@ class HiddenChildren(QtCore.QObject):
             child = event.child()
             if child.isWidgetType():
                 child.installEventFilter(self)
+        elif watched is self._section:
+            return False
         elif self._is_collapsed and not self._is_busy and event.type() in (kinds.ShowToParent, kinds.HideToParent):
             self._wishes[watched] = event.type() == kinds.ShowToParent
             self._is_busy = True
