@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from SemiSegLib.cases.alignment import Shift, align, block_on
 from SemiSegLib.cases.dataset import Case, Dataset, frame_of
 from SemiSegLib.cases.file_error import FileError
 from SemiSegLib.cases.segments import SegmentImage, is_segmentation, match_segments, read_segmentation_image
-from SemiSegLib.cases.volume import Geometry, Volume, first_voxel, read_labels, read_volume
+from SemiSegLib.cases.volume import Geometry, Volume, first_voxel, read_image, read_labels, to_volume
 from SemiSegLib.errors import CaseError, did_you_mean, explain
 from SemiSegLib.labels.annotation import Annotation, Extent, combine_segments, encode_values
 from SemiSegLib.labels.label_set import LabelSetTable
@@ -39,22 +40,41 @@ class AnnotationReading:
     named_voxels: Mapping[tuple[str, ...], int] = field(default_factory=dict)
 
 
-def read_channel(dataset: Dataset, case: Case, role: str) -> Volume:
-    """Return one channel of a case as stored.
+class ChannelReader:
+    """Reads the channels of one case; a file that holds several of them as frames is read once."""
 
-    Raises:
-        CaseError: the case lacks the channel, or its file cannot be used.
-    """
-    reference = case.images.get(role)
-    if reference is None:
-        raise CaseError(
-            explain(
-                f"the channel '{role}' is missing",
-                where=f"case '{case.id}'",
-                remedy=f"add its image or leave the case out; channels given are: {', '.join(case.images) or 'none'}",
+    def __init__(self, dataset: Dataset, case: Case) -> None:
+        self._dataset = dataset
+        self._case = case
+        self._last: tuple[Path, sitk.Image] | None = None
+
+    def path(self, role: str) -> Path:
+        """Return the file of a channel.
+
+        Raises:
+            CaseError: the case lacks the channel, or its path leads out of the dataset's folder.
+        """
+        reference = self._case.images.get(role)
+        if reference is None:
+            raise CaseError(
+                explain(
+                    f"the channel '{role}' is missing; given are: {', '.join(self._case.images) or 'none'}",
+                    where=f"case '{self._case.id}'",
+                    remedy="add its image, correct the name of the channel, or leave the case out",
+                )
             )
-        )
-    return read_volume(dataset.path(reference), frame=frame_of(reference))
+        return self._dataset.path(reference)
+
+    def read(self, role: str) -> Volume:
+        """Return a channel as stored.
+
+        Raises:
+            CaseError: as ``path``, or the file cannot be used.
+        """
+        path = self.path(role)
+        if self._last is None or self._last[0] != path:
+            self._last = (path, read_image(path))
+        return to_volume(self._last[1], path, frame=frame_of(self._case.images[role]))
 
 
 def read_images(dataset: Dataset, case: Case) -> list[Volume]:
@@ -65,12 +85,11 @@ def read_images(dataset: Dataset, case: Case) -> list[Volume]:
     Raises:
         CaseError: a channel is missing or cannot be read, or lies on another grid.
     """
+    reader = ChannelReader(dataset, case)
     first, *others = dataset.channels
-    volumes = [read_channel(dataset, case, first)]
+    volumes = [reader.read(first)]
     for role in others:
-        volume = read_channel(dataset, case, role)
-        path = dataset.path(case.images[role])
-        volumes.append(align(volume, volumes[0].geometry, path, kind="channel")[0])
+        volumes.append(align(reader.read(role), volumes[0].geometry, reader.path(role), kind="channel")[0])
     return volumes
 
 

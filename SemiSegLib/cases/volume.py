@@ -148,7 +148,11 @@ def read_volume(path: Path, *, frame: int | None = None) -> Volume:
         CaseError: the file is missing or damaged, holds colors or several frames, or its axes are not at right
             angles.
     """
-    image = read_image(path)
+    return to_volume(read_image(path), path, frame=frame)
+
+
+def to_volume(image: sitk.Image, path: Path, *, frame: int | None = None) -> Volume:
+    """Return one frame of an image that was read from ``path``; see ``read_volume``."""
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
         raise FileError(
             "colors",
