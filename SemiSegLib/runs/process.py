@@ -18,7 +18,6 @@ from SemiSegLib.runs.folder import REQUEST, RunFolder
 from SemiSegLib.runs.process_table import end_processes, family, process_mark
 from SemiSegLib.runs.status import RunStatus
 
-WORKER = ("-m", "SemiSegLib.worker")
 # A worker on another machine cannot be asked for its process; it writes a heartbeat every few seconds.
 HEARTBEAT_SECONDS = 60.0
 TERMINATE_SECONDS = 5.0
@@ -54,7 +53,7 @@ def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str
     run.clear_stop()
     before = run.status()
     run.write_status(_starting(before))
-    command = [python or sys.executable, *WORKER, str(run.path), "--detached"]
+    command = [python or sys.executable, "-m", run.worker_module, str(run.path), "--detached"]
     with open(run.log_path, "ab") as log:
         try:
             process = _launch(command, log.fileno(), _environment(environment))

@@ -70,7 +70,11 @@ def apply_limit(support: Bf16Support) -> None:
 def _run_probe(environment: Mapping[str, str]) -> int:
     try:
         done = subprocess.run(
-            [sys.executable, "-c", PROBE], env=dict(environment), capture_output=True, timeout=PROBE_SECONDS, check=False
+            [sys.executable, "-c", PROBE],
+            env=dict(environment),
+            capture_output=True,
+            timeout=PROBE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return -1

@@ -54,7 +54,8 @@ def fake_worker(tmp_path, monkeypatch):
     def make(*, obeys=True, more=""):
         script = tmp_path / "fake_worker.py"
         script.write_text(FAKE_WORKER.replace("OBEYS", str(obeys)).replace("MORE", textwrap.dedent(more)))
-        monkeypatch.setattr(process, "WORKER", (str(script),))
+        monkeypatch.setattr(RunFolder, "worker_module", "fake_worker")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     return make
 
@@ -161,7 +162,7 @@ def test_a_worker_whose_launcher_was_killed_is_still_found_and_ended(run, fake_w
 def test_a_worker_that_was_not_detached_does_not_take_its_shell_with_it(run, fake_worker, tmp_path):
     fake_worker(obeys=False)
     environment = process._environment(None)
-    worker = subprocess.Popen([sys.executable, *process.WORKER, str(run.path)], env=environment)
+    worker = subprocess.Popen([sys.executable, "-m", "fake_worker", str(run.path)], env=environment)
     wait_until(lambda: run.status().step == 5)
     process.kill(run)
     assert worker.wait(10) == -signal.SIGKILL
@@ -211,9 +212,9 @@ def test_a_worker_outlives_the_program_that_started_it(run, fake_worker, tmp_pat
     fake_worker()
     starter = (
         "import sys; from SemiSegLib.runs import process; from SemiSegLib.runs.folder import RunFolder;"
-        "process.WORKER = (sys.argv[1],); process.start(RunFolder(sys.argv[2]))"
+        "RunFolder.worker_module = 'fake_worker'; process.start(RunFolder(sys.argv[1]))"
     )
-    arguments = [sys.executable, "-c", starter, process.WORKER[0], str(run.path)]
+    arguments = [sys.executable, "-c", starter, str(run.path)]
     subprocess.run(arguments, env=process._environment(None), check=True, timeout=30)
     wait_until(lambda: run.status().step == 5)
     assert process.is_running(run)
@@ -235,11 +236,11 @@ def test_runs_are_found_oldest_first(tmp_path):
     assert [run.path for run in process.find_runs(tmp_path)] == [run.path for run in made]
 
 
-def test_the_library_comes_first_on_the_path_of_the_worker(run, fake_worker):
+def test_the_library_comes_first_on_the_path_of_the_worker(run, fake_worker, tmp_path):
     fake_worker(
         more="import json, SemiSegLib; open(sys.argv[1] + '/where', 'w').write(json.dumps(SemiSegLib.__file__))"
     )
-    process.start(run, environment={**os.environ, "PYTHONPATH": "/nowhere"})
+    process.start(run, environment={**os.environ, "PYTHONPATH": f"/nowhere{os.pathsep}{tmp_path}"})
     wait_until(lambda: run.status().step == 5)
     import SemiSegLib
 

@@ -1,0 +1,87 @@
+"""Several processes as one training: gradients are averaged once per step, so a method need not know."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+# The other ranks wait while rank 0 prepares cases or validates.
+TIMEOUT = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all.
+
+    Attributes:
+        rank: number of this process; 0 writes files.
+        count: number of processes.
+        local_rank: number of this process on its machine; chooses the GPU.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and decides."""
+        return self.rank == 0
+
+    def average(self, parameters: list[nn.Parameter], is_finite: bool) -> bool:
+        """Replace all gradients by their mean over the processes; return whether every process had finite losses.
+
+        One message per step holds all gradients and the flag. A parameter without a gradient in any process
+        counts as 0 there, so that all processes agree on its gradient.
+        """
+        if self.count == 1:
+            return is_finite
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        device = parameters[0].device
+        flag = torch.tensor([0.0 if is_finite else 1.0], device=device)
+        flat = torch.cat([flag, *(gradient.reshape(-1).float() for gradient in gradients)])
+        dist.all_reduce(flat)
+        offset = 1
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            mean = flat[offset : offset + gradient.numel()].view(gradient.shape) / self.count
+            parameter.grad = torch.empty_like(parameter).copy_(mean)
+            offset += gradient.numel()
+        return bool(flat[0] == 0)
+
+    def agree(self, values: list[float], device: str) -> list[float]:
+        """Return rank 0's values in every process."""
+        if self.count == 1:
+            return values
+        message = torch.tensor(values, dtype=torch.float64, device=device if dist.get_backend() == "nccl" else "cpu")
+        dist.broadcast(message, src=0)
+        return [float(value) for value in message.tolist()]
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def share(self, tensors: list[Tensor]) -> None:
+        """Replace tensors by rank 0's, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+
+@contextlib.contextmanager
+def join_ranks(*, use_gpu: bool) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, for the length of a ``with`` block; alone without torchrun."""
+    if not dist.is_torchelastic_launched():
+        yield Ranks()
+        return
+    dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), dist.get_node_local_rank(0))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,151 @@
+"""How the numbers are computed: device, precision, memory format and threads, and what keeps bf16 honest on a CPU."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.errors import TrainingError, explain
+from SemiSegLib.runs.request import TrainingSettings
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# The weight gradient of a bf16 convolution over fewer than 3 voxels along the last axis reads memory that was
+# never written (oneDNN in torch 2.13: values up to 1e37 for a width of 1 or 2). Such maps are tiny: fp32 is free.
+SMALLEST_BF16_WIDTH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How a training computes; recorded, so that a resumed run computes in the same way.
+
+    Attributes:
+        device: torch device.
+        precision: "fp32", "bf16" or "fp16".
+        channels_last: memory format of images and convolution weights.
+        threads: CPU threads.
+    """
+
+    device: str
+    precision: str = "fp32"
+    channels_last: bool = False
+    threads: int = 1
+
+    @property
+    def words(self) -> str:
+        """The setting in words, for people."""
+        layout = "channels last" if self.channels_last else "channels first"
+        threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else ""
+        return f"{self.device} {self.precision}, {layout}{threads}"
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which losses are computed."""
+        kind = torch.device(self.device).type
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(kind, AUTOCAST[self.precision])
+
+    def place(self, batch: Batch) -> Batch:
+        """Return the batch on the device and in the memory format."""
+        image = batch.image.to(self.device, memory_format=self.memory_format(batch.image.ndim))
+        return replace(
+            batch,
+            image=image,
+            codes=batch.codes.to(self.device),
+            label_sets=batch.label_sets.to(self.device),
+            maps={name: value.to(self.device) for name, value in batch.maps.items()},
+        )
+
+    def place_method(self, method: nn.Module) -> None:
+        """Move a method to the device and its convolution weights into the memory format, in place."""
+        method.to(self.device)
+        for parameter in method.parameters():
+            if parameter.ndim in (4, 5):
+                parameter.data = parameter.data.contiguous(memory_format=self.memory_format(parameter.ndim))
+
+    def memory_format(self, ndim: int) -> torch.memory_format:
+        """Return the memory format of a tensor of so many axes."""
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        return formats.get(ndim, torch.contiguous_format) if self.channels_last else torch.contiguous_format
+
+
+def first_choice(settings: TrainingSettings, device: torch.device) -> Compute:
+    """Return the setting that needs no trial: what is fixed, and the safe or usual value of what is not."""
+    precision = settings.precision
+    if precision == "auto":
+        precision = _gpu_precision(device) if device.type == "cuda" else "fp32"
+    if device.type in ("cpu", "mps") and precision == "fp16":
+        raise TrainingError(
+            explain(
+                f"fp16 is not trained on the device '{device.type}'",
+                where="training settings: precision",
+                remedy="choose 'auto', 'bf16' or 'fp32'",
+            )
+        )
+    return Compute(
+        device=str(device),
+        precision=precision,
+        channels_last=bool(settings.channels_last),
+        threads=settings.threads or torch.get_num_threads(),
+    )
+
+
+@contextlib.contextmanager
+def set_threads(count: int) -> Iterator[None]:
+    """Use so many CPU threads for the length of a ``with`` block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def fp32_where_tiny(method: nn.Module, compute: Compute) -> Iterator[None]:
+    """Compute convolutions over very small maps in fp32 while bf16 is used on a CPU; see SMALLEST_BF16_WIDTH."""
+    if compute.precision != "bf16" or torch.device(compute.device).type != "cpu":
+        yield
+        return
+    guards = [_TinyGuard(module) for module in method.modules() if isinstance(module, nn.modules.conv._ConvNd)]
+    try:
+        yield
+    finally:
+        for guard in guards:
+            guard.remove()
+
+
+class _TinyGuard:
+    """Two hooks that switch autocast off around one convolution if its input is tiny."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._contexts: list[contextlib.AbstractContextManager[Any]] = []
+        self._handles: list[RemovableHandle] = [
+            module.register_forward_pre_hook(self._before),
+            module.register_forward_hook(self._after, always_call=True),
+        ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        is_tiny = arguments[0].shape[-1] < SMALLEST_BF16_WIDTH
+        context = torch.autocast("cpu", enabled=False) if is_tiny else contextlib.nullcontext()
+        context.__enter__()
+        self._contexts.append(context)
+        return (arguments[0].float(), *arguments[1:]) if is_tiny else arguments
+
+    def _after(self, module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
+        self._contexts.pop().__exit__(None, None, None)
+
+
+def _gpu_precision(device: torch.device) -> str:
+    # Cards before Ampere (8.0) emulate bf16, which is slower than fp32 there.
+    return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
