@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ COUNTS = {"fine": 3, "coarse": 4, "partial": 1, "none": 1, "validation": 2, "tes
 
 def register(icon: Path) -> None:
     """Offer the study, once; does nothing where the Sample Data module is not there."""
-    if importlib.util.find_spec("SampleData") is None:
+    try:
+        sampleData = importlib.import_module("SampleData")
+    except ImportError:
         return
-    sampleData = importlib.import_module("SampleData")
     logic = sampleData.SampleDataLogic
-    if any(source.sampleName == SAMPLE for source in logic.sampleDataSourcesByCategory(CATEGORY)):
+    registered = getattr(slicer.modules, "sampleDataSources", {}).get(CATEGORY, [])
+    if any(source.sampleName == SAMPLE for source in registered):
         return
     if hasattr(logic, "registerCustomSampleDataCategory"):
         logic.registerCustomSampleDataCategory(CATEGORY, title="SemiSeg")

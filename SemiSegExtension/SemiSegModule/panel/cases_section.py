@@ -12,6 +12,7 @@ from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegModule.bridge.pairing import scalarVolumes, segmentations
 from SemiSegModule.panel.study_view import StudyView, describeRegime
+from SemiSegModule.panel.tables import fitRows
 from SemiSegModule.parameters import SCHEME_FROM_SCENE, CaseRow
 
 # Background of a cell that needs a decision; readable on light and dark themes.
@@ -87,6 +88,7 @@ class CasesSection:
         for column in range(len(headers)):
             last = column == len(headers) - 1
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents if last else qt.QHeaderView.Stretch)
+        fitRows(table, len(view.rows))
         if view.rows:
             table.setCurrentCell(min(max(current, 0), len(view.rows) - 1), 0)
 

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key
 from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
 from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.tables import fitRows, stretchColumns
 from SemiSegModule.parameters import SCHEME_FROM_SCENE
 
 
@@ -62,9 +63,8 @@ class LabelsSection:
             item.setIcon(colorIcon(segment.GetColor()))
             table.setItem(number, 0, item)
             table.setCellWidget(number, 1, self._meaningCombo(segmentId, meaning, scheme))
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
+        stretchColumns(table)
+        fitRows(table, len(case.meanings))
 
     def _meaningCombo(self, segmentId: str, meaning: str, scheme: LabelScheme) -> Any:
         names = [s.name for s in scheme.structures if name_key(s.name) != BACKGROUND]
@@ -87,6 +87,7 @@ class LabelsSection:
         tree = self.ui.lookedForTree
         tree.clear()
         tree.setColumnCount(1)
+        covered = scheme.leaf_set(case.lookedFor)
         items: dict[str, Any] = {}
         # Wholes first, whatever the order in the scheme, so that every parent has its item.
         for structure in sorted(scheme.structures, key=lambda s: len(scheme.ancestors(s.name))):
@@ -96,10 +97,13 @@ class LabelsSection:
             item = qt.QTreeWidgetItem(parent) if parent is not None else qt.QTreeWidgetItem(tree)
             item.setText(0, structure.name)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(0, qt.Qt.Checked if structure.name in case.lookedFor else qt.Qt.Unchecked)
+            isTicked = scheme.leaves_of(structure.name) <= covered
+            item.setCheckState(0, qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
             item.setIcon(0, colorIcon(structure.color))
             items[name_key(structure.name)] = item
         tree.expandAll()
+        rowHeight = tree.sizeHintForRow(0) if items else 0
+        tree.setFixedHeight(max(1, min(len(items), 10)) * rowHeight + 6)
 
     def _chooseMeaning(self, segmentId: str, meaning: str) -> None:
         rows = self.panel.parameters.rows()
@@ -112,11 +116,19 @@ class LabelsSection:
     def _onTicked(self, item: Any, _column: int) -> None:
         if self._updating:
             return
-        rows = self.panel.parameters.rows()
-        name = item.text(0)
+        scheme, name = self.panel.view.scheme, item.text(0)
         before = self.panel.view.cases[self._row].lookedFor
-        kept = [other for other in before if other != name]
-        rows[self._row].lookedFor = [*kept, name] if item.checkState(0) == qt.Qt.Checked else kept
+        if item.checkState(0) == qt.Qt.Checked:
+            after = [*before, name]
+        else:
+            # A whole is ticked while all its parts are; unticking it unticks them, and unticking a part unticks it.
+            inside = scheme.leaves_of(name)
+            after = [other for other in before if not scheme.leaves_of(other) & inside]
+            lost = [other for other in before if scheme.leaves_of(other) > inside]
+            kept = scheme.leaf_set(lost) - inside
+            after += [name for name in scheme.cover(kept) if name not in after] if kept else []
+        rows = self.panel.parameters.rows()
+        rows[self._row].lookedFor = after
         self.panel.parameters.setRows(rows)
 
 
@@ -159,9 +171,8 @@ class StructuresSection:
             item.setIcon(colorIcon(structure.color))
             table.setItem(number, 0, item)
             table.setCellWidget(number, 1, self._parentCombo(structure, structures, source == SCHEME_FROM_SCENE))
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
+        stretchColumns(table)
+        fitRows(table, len(structures))
 
     def _parentCombo(self, structure: Structure, structures: list[Structure], isEditable: bool) -> Any:
         names = ["", *(s.name for s in structures if s.name != structure.name)]

@@ -12,6 +12,7 @@ from SemiSegLib.errors import ConfigError
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Noticed, Stepped, Validated, event_from_data
 from SemiSegModule.panel.curve import CurveData, drawCurve
+from SemiSegModule.panel.tables import fitRows
 
 
 class ProgressView:
@@ -99,13 +100,6 @@ class ProgressView:
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         fitRows(table, len(event.dice))
         table.visible = True
-
-
-def fitRows(table: Any, count: int, *, most: int = 8) -> None:
-    """Give a table the height of its rows, up to a number of rows; beyond that it scrolls."""
-    table.resizeRowsToContents()
-    rows = [table.rowHeight(row) for row in range(min(count, most))]
-    table.setFixedHeight(table.horizontalHeader().height + sum(rows) + 4)
 
 
 def describeStatus(status: RunStatus) -> str:

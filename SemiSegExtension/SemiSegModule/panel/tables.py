@@ -1,0 +1,21 @@
+"""How tables of the panel fit their content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+
+def fitRows(table: Any, count: int, *, most: int = 8) -> None:
+    """Give a table the height of its rows, up to a number of rows; beyond that it scrolls."""
+    table.resizeRowsToContents()
+    rows = [table.rowHeight(row) for row in range(min(count, most))]
+    table.setFixedHeight(table.horizontalHeader().height + sum(rows) + 4)
+
+
+def stretchColumns(table: Any) -> None:
+    """Share the width of a table among its columns."""
+    header = table.horizontalHeader()
+    for column in range(table.columnCount):
+        header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
