@@ -8,7 +8,7 @@ import vtk
 from SemiSegLib.cases.volume import read_labels
 from SemiSegLib.errors import CaseError
 from SemiSegModule.bridge.geometry import Grid, volumeGrid
-from SemiSegModule.bridge.images import caseGrids
+from SemiSegModule.bridge.images import caseGrid
 from SemiSegModule.bridge.scene_case import SceneCase, segmentTag
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.study_export import exportStudy
@@ -35,7 +35,7 @@ def a_result(folder, volume, masks, *, geometry=None):
     """A result file for the volume as the bridge writes it, and the grid that was written."""
     from SemiSegModule.bridge.geometry import toGeometry
 
-    grid = caseGrids({"image": volume})["image"]
+    grid, _frame = caseGrid({"image": volume})
     labels = np.zeros(masks["head"].shape, np.uint8)
     for value, mask in enumerate(masks.values(), start=1):
         labels[mask] = value

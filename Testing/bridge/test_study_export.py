@@ -352,17 +352,48 @@ def test_axes_at_odd_angles_are_straightened_voxel_by_voxel(scene, tmp_path, kin
         assert np.array_equal(found == name, mask)
 
 
-def test_channels_keep_their_places_to_each_other(scene, tmp_path):
+def a_ramp(where, shape, slope, *, name):
+    """A volume whose intensity grows along a direction of the world."""
+    k, j, i = np.indices(shape)
+    places = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ where.T
+    return slicer.util.addVolumeFromArray((places[..., :3] @ slope).astype(np.float64), ijkToRAS=where, name=name)
+
+
+@pytest.mark.parametrize("kind", ["turned", "sheared"])
+def test_a_channel_on_another_grid_is_brought_to_the_first_ones_where_the_views_show_it(scene, tmp_path, kind):
     generator = np.random.default_rng(19)
-    first = scenes.a_volume(generator, scenes.matrix(generator), name="T1")
-    second = scenes.a_volume(generator, scenes.matrix(generator), name="FLAIR")
-    scenes.moved(second, values=scenes.a_motion(generator))
+    slope = np.array([0.3, -0.7, 1.1])
+    where = scenes.matrix(generator)
+    first = scenes.a_volume(generator, where, name="T1")
+    middle = (where @ [5, 4, 3, 1])[:3]
+    other = scenes.matrix(generator, spacing=(1.5, 1.5, 1.5))
+    if kind == "sheared":
+        other[:3, 1] += 0.3 * other[:3, 0]
+    other[:3, 3] += middle - (other @ [20, 20, 20, 1])[:3]
+    second = a_ramp(other, (41, 41, 41), slope, name="FLAIR")
+    motion = scenes.a_motion(generator)
+    scenes.moved(first, second, values=motion)
     case = SceneCase(id="scan", volumes={"T1": first, "FLAIR": second})
     study = exportStudy(tmp_path, [case], scenes.SCHEME, name="study")
     assert study.dataset.channels == ("T1", "FLAIR")
-    for role, node in case.volumes.items():
+    one, two = (read_volume(tmp_path / study.dataset.cases[0].images[role]) for role in ("T1", "FLAIR"))
+    assert one.geometry.displacement_mm(two.geometry) < 1e-6
+    k, j, i = np.indices(scenes.SHAPE)
+    expected = (np.stack([i, j, k, np.ones_like(i)], axis=-1) @ where.T)[..., :3] @ slope
+    assert np.abs(two.voxels - expected).max() < 1e-3
+    assert [(finding.code, finding.severity) for finding in study.findings] == [("resampled", "note")]
+
+
+def test_channels_on_one_grid_are_written_as_they_are(scene, tmp_path):
+    generator = np.random.default_rng(23)
+    where = scenes.matrix(generator)
+    nodes = {role: scenes.a_volume(generator, where + 1e-6, name=role) for role in ("T1", "FLAIR")}
+    study = exportStudy(tmp_path, [SceneCase(id="scan", volumes=nodes)], scenes.SCHEME, name="study")
+    for role, node in nodes.items():
         written = read_volume(tmp_path / study.dataset.cases[0].images[role])
-        assert toGeometry(worldGrid(node)).displacement_mm(written.geometry) < 0.01
+        assert written.voxels.dtype == np.int16
+        assert np.array_equal(written.voxels, slicer.util.arrayFromVolume(node))
+    assert not study.findings
 
 
 def test_cases_with_other_channels_or_clashing_names_are_refused(scene, tmp_path):

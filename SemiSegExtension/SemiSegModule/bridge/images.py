@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import affine_transform
 from vtk.util.numpy_support import vtk_to_numpy
 
+from SemiSegLib.cases.checks import Finding
 from SemiSegLib.cases.volume import Volume, write_volume
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.geometry import LARGEST_SHEAR, Grid, shear, straightened, straightFrame, toGeometry, worldGrid
+from SemiSegModule.bridge.geometry import (
+    SAME_GRID_VOXELS,
+    Grid,
+    displacementVoxels,
+    straightened,
+    straightFrame,
+    toGeometry,
+    worldGrid,
+)
 from SemiSegModule.bridge.scene_case import safeFileName
 
 
@@ -36,39 +46,66 @@ def voxelsOf(volumeNode: Any) -> np.ndarray:
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 
-def caseGrids(volumes: Mapping[str, Any]) -> dict[str, Grid]:
-    """Return channel role to the grid that is written: the world's, with axes at right angles.
+def caseGrid(volumes: Mapping[str, Any]) -> tuple[Grid, np.ndarray]:
+    """Return the grid on which a case is written, and its frame (world RAS to written RAS).
+
+    The grid is that of the first channel in the world, with axes at right angles.
 
     Raises:
-        CaseError: a volume is empty or bent by its transform, or two volumes are sheared differently.
+        CaseError: the volume is empty or under a transform that is not linear.
     """
-    grids = {role: worldGrid(node) for role, node in volumes.items()}
-    frame = straightFrame(next(iter(grids.values())))
-    moved = {role: grid.moved(frame) for role, grid in grids.items()}
-    for role, grid in moved.items():
-        if shear(grid.matrix) > LARGEST_SHEAR:
-            raise CaseError(
-                explain(
-                    "its axes are not at right angles to each other, and differ from those of the first channel",
-                    where=f"volume '{volumes[role].GetName()}'",
-                    remedy="resample it to the first channel's volume (module 'Resample Scalar/Vector/DWI Volume')",
-                )
-            )
-    return {role: straightened(grid) for role, grid in moved.items()}
+    grid = worldGrid(next(iter(volumes.values())))
+    frame = straightFrame(grid)
+    return straightened(grid.moved(frame)), frame
 
 
-def writeImages(volumes: Mapping[str, Any], caseId: str, folder: Path) -> tuple[dict[str, str], dict[str, Grid]]:
-    """Write one file per channel and return role to file name and role to the grid that was written.
+def writeImages(
+    volumes: Mapping[str, Any], caseId: str, folder: Path
+) -> tuple[dict[str, str], Grid, tuple[Finding, ...]]:
+    """Write one file per channel, all on the grid of the first.
+
+    Returns:
+        Channel role to file name, the grid, and a note for every channel that had another grid and was brought to
+        the first one's by linear interpolation.
 
     Raises:
-        CaseError: see ``caseGrids`` and ``voxelsOf``.
+        CaseError: see ``caseGrid`` and ``voxelsOf``.
     """
-    grids = caseGrids(volumes)
-    names = {
-        role: writeOnce(folder, f"{safeFileName(caseId)}_{safeFileName(role)}", voxelsOf(node), grids[role])
-        for role, node in volumes.items()
-    }
-    return names, grids
+    grid, frame = caseGrid(volumes)
+    names, findings = {}, []
+    for role, node in volumes.items():
+        voxels, own = voxelsOf(node), worldGrid(node).moved(frame)
+        if own.shape != grid.shape or displacementVoxels(own, grid) > SAME_GRID_VOXELS:
+            voxels = _resampled(voxels, own, grid)
+            findings.append(_resamplingNote(caseId, role, node))
+        names[role] = writeOnce(folder, f"{safeFileName(caseId)}_{safeFileName(role)}", voxels, grid)
+    return names, grid, tuple(findings)
+
+
+def _resampled(voxels: np.ndarray, own: Grid, grid: Grid) -> np.ndarray:
+    """Return float32 voxels on another grid; outside the image its lowest value."""
+    toOwn = grid.indicesIn(own)
+    return affine_transform(
+        voxels.astype(np.float32),
+        # scipy works in array order: reverse rows and columns of the index matrix.
+        toOwn[2::-1, 2::-1],
+        toOwn[2::-1, 3],
+        grid.shape,
+        order=1,
+        mode="constant",
+        cval=float(voxels.min()),
+    )
+
+
+def _resamplingNote(caseId: str, role: str, node: Any) -> Finding:
+    return Finding(
+        case=caseId,
+        code="resampled",
+        severity="note",
+        what=f"channel '{role}' has another grid than the first one and was brought to it (linear)",
+        where=f"volume '{node.GetName()}'",
+        remedy="nothing to do if both volumes show the same place in the views",
+    )
 
 
 def writeOnce(folder: Path, stem: str, voxels: np.ndarray, grid: Grid) -> str:

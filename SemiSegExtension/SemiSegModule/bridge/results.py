@@ -43,9 +43,8 @@ def createJob(
     images = Path(parent) / "images"
     files, places = [], {}
     for caseId, scan, node in zip(ids, scans, nodes, strict=True):
-        names, grids = writeImages(scan, node.GetName(), images)
+        names, grid, _notes = writeImages(scan, node.GetName(), images)
         files.append(ApplyCase(id=caseId, images={role: str((images / f).absolute()) for role, f in names.items()}))
-        grid = next(iter(grids.values()))
         places[caseId] = {
             "node": node.GetID(),
             "name": node.GetName(),

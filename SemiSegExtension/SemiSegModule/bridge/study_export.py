@@ -73,10 +73,9 @@ def exportStudy(
     for index, case in enumerate(cases):
         if onProgress is not None:
             onProgress(index, len(cases), case.id)
-        names, roleGrids = writeImages(case.volumes, case.id, folder / "images")
-        grids[case.id] = next(iter(roleGrids.values()))
+        names, grids[case.id], notes = writeImages(case.volumes, case.id, folder / "images")
         annotation, more = _writeAnnotation(case, scheme, folder, grids[case.id])
-        findings += more
+        findings += [*notes, *more]
         images = {role: f"images/{file}" for role, file in names.items()}
         side = Side(case.side) if case.side else None
         written.append(
