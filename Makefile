@@ -9,14 +9,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/.installed-demo
 	$(BIN)/semiseg demo --output demo-output
 
+# Two processes, as in use: what stands for Slicer never has torch in it.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" Testing/lib
+	$(BIN)/python -m pytest -m "not slow and not gpu" Testing/host Testing/bridge Testing/panel
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow Testing/lib
 
 test-gpu: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m pytest -m gpu Testing/lib
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
