@@ -24,7 +24,9 @@ DIFFERENCES = {
     "type(qt.QDir('/').entryList())": "methods of classes that are no QObject are not wrapped",
 }
 # Values that are described by address or by class only.
-OPAQUE = re.compile(r"QSize|unbound qt slot|qt slot|QStandardItemModel|<class 'PythonQt|Signal'|^Thin\(|builtin|built-in")
+OPAQUE = re.compile(
+    r"QSize|unbound qt slot|qt slot|QStandardItemModel|<class 'PythonQt|Signal'|^Thin\(|builtin|built-in"
+)
 
 
 def thin_table():
@@ -82,7 +84,7 @@ def evaluate(thin, tmp_path):
         exec(code, names)
         try:
             return "-> " + normal(names["answer"]())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  which one is the question
             return type(error).__name__
 
     yield run

@@ -122,10 +122,10 @@ class Dialogs:
         Box.about = staticmethod(self._static_box("info", None))
         QtWidgets.QDialog.exec = QtWidgets.QDialog.exec_ = self._dialog
         file_dialog = QtWidgets.QFileDialog
-        file_dialog.getOpenFileName = staticmethod(self._file(lambda path: (path, "")))
-        file_dialog.getSaveFileName = staticmethod(self._file(lambda path: (path, "")))
-        file_dialog.getOpenFileNames = staticmethod(self._file(lambda path: (_several(path), "")))
-        file_dialog.getExistingDirectory = staticmethod(self._file(lambda path: path))
+        # PythonQt returns the path alone, where PySide6 would also return the filter.
+        for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory"):
+            setattr(file_dialog, name, staticmethod(self._file(str)))
+        file_dialog.getOpenFileNames = staticmethod(self._file(_several))
         QtWidgets.QInputDialog.getText = staticmethod(self._text)
         QtWidgets.QInputDialog.getItem = staticmethod(self._text)
         QtWidgets.QColorDialog.getColor = staticmethod(self._color)
@@ -160,26 +160,27 @@ class Dialogs:
             )
         return self._handlers.popleft()(dialog)
 
-    def _file(self, shaped: Callable[[str], Any]) -> Callable[..., Any]:
+    def _file(self, shaped: Callable[[Any], Any]) -> Callable[..., Any]:
         def ask(parent: Any = None, caption: str = "", *_: Any, **__: Any) -> Any:
             self._show("file", caption)
-            path = self._paths.popleft() if self._paths else ""
-            # PythonQt returns the path alone, PySide6 the path and the filter.
-            return path if isinstance(path, (list, tuple)) else shaped(str(path))
+            return shaped(self._paths.popleft() if self._paths else "")
 
         return ask
 
-    def _text(self, parent: Any, title: str, label: str, *_: Any, **__: Any) -> tuple[str, bool]:
+    def _text(self, parent: Any, title: str, label: str, *_: Any, **__: Any) -> str:
+        """Return the text alone, as PythonQt does; "" when the dialog is cancelled."""
         self._show("text", label, title)
-        return (self._texts.popleft(), True) if self._texts else ("", False)
+        return self._texts.popleft() if self._texts else ""
 
     def _color(self, *_: Any, **__: Any) -> Any:
         self._show("color", "")
         return self._colors.popleft() if self._colors else QtGui.QColor()
 
 
-def _several(path: str) -> list[str]:
-    return [path] if path else []
+def _several(paths: Any) -> tuple[str, ...]:
+    if isinstance(paths, (list, tuple)):
+        return tuple(str(path) for path in paths)
+    return (str(paths),) if str(paths) else ()
 
 
 dialogs = Dialogs()

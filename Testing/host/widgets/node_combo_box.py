@@ -232,8 +232,8 @@ class qMRMLNodeComboBox:
         node = self.currentNode()
         if node is None:
             return
-        name, is_accepted = QtWidgets.QInputDialog.getText(self, "Rename", "New name:", text=node.GetName() or "")
-        if is_accepted and name:
+        name = QtWidgets.QInputDialog.getText(self, "Rename", "New name:", text=node.GetName() or "")
+        if name:
             node.SetName(name)
 
 
