@@ -1,0 +1,129 @@
+"""From a fingerprint to a plan, as nnU-Net does it, with a network that the device can train in reasonable time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from SemiSegLib.cases.dataset import Dataset
+from SemiSegLib.planning import fitting
+from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
+from SemiSegLib.planning.fitting import Budget
+from SemiSegLib.planning.memory import free_memory_gib
+from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.runs.request import PlanSettings
+
+# One axis this much thicker than the finest: slices are planned as such (nnU-Net).
+THICK = 3.0
+# A stack of so few thick slices has hardly any third dimension to learn from. Ours.
+FEW_SLICES = 12
+# A channel of which more than this share is exactly 0 was blanked outside the head or body (nnU-Net: a quarter).
+BLANKED = 0.25
+# Budget of a step on a graphics card when nothing is said: nnU-Net plans for 8 to 11 GiB, and larger patches cost time
+# and rarely help.
+USUAL_GIB = 10.0
+# Rows of one batch hold at most this share of the dataset's voxels on a graphics card (nnU-Net).
+SHARE_OF_DATASET = 0.05
+# A CPU step may cost so many multiply-adds.
+CPU_MULTIPLY_ADDS = 16e9
+# Features of the first stage and downsampling before it, best first.
+CPU_WIDTHS = ((32, 1), (16, 1), (32, 2), (16, 2))
+GRAPHICS_WIDTHS = ((32, 1),)
+# Fewest and most rows, by dimensions.
+CPU_ROWS = {2: (4, 12), 3: (2, 4)}
+GRAPHICS_ROWS = {2: (8, 48), 3: (2, 12)}
+
+
+def make_plan(
+    fingerprint: Fingerprint,
+    dataset: Dataset,
+    settings: PlanSettings,
+    *,
+    device: str = "cpu",
+    memory_gib: float | None = None,
+) -> Plan:
+    """Return the plan for a dataset on a device.
+
+    Spacing, axis order, normalization, depth and patch follow nnU-Net (Isensee et al. 2021). On a CPU the
+    multiply-adds of a step are bounded too: full resolution is what costs there, so the network may be narrower or
+    halve the image before its first stage.
+
+    Args:
+        fingerprint: of the training cases.
+        dataset: gives modality and dimensions.
+        settings: what a person fixed.
+        device: what to plan for: "cpu", "cuda", "cuda:1", "mps".
+        memory_gib: budget of a step, or None for ``settings``, else three quarters of what is free (on a graphics card
+            at most 10 GiB).
+    """
+    asked = settings.dimensions or dataset.dimensions
+    spacing, order = _grid(fingerprint, settings, is_flat=asked == 2)
+    median = fingerprint.median_shape_at(spacing)[list(order)]
+    spacing = spacing[list(order)]
+    dimensions = asked or (2 if spacing[0] > THICK * spacing.min() and median[0] <= FEW_SLICES else 3)
+    wanted = settings.memory_gib if memory_gib is None else memory_gib
+    d, h, w = (float(mm) for mm in spacing)
+    plan = Plan(
+        dimensions=dimensions,
+        channels=tuple(_channel(channel) for channel in fingerprint.channels),
+        axis_order=order,
+        # The slices of a 2-D plan are taken as they are; only their own plane is resampled.
+        spacing_mm=(0.0 if dimensions == 2 else d, h, w),
+        patch=(1,) * dimensions,
+        batch=1,
+        network=NetworkPlan(),
+        median_shape=(int(median[0]), int(median[1]), int(median[2])),
+    )
+    budget = _budget(fingerprint, device, wanted, dimensions)
+    return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], classes=fingerprint.classes)
+
+
+def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:
+    """Return a plan that needs less memory, after a step ran out of it; see ``fitting.shrink``."""
+    return fitting.shrink(plan, least_rows=least_rows)
+
+
+def _grid(
+    fingerprint: Fingerprint, settings: PlanSettings, *, is_flat: bool
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Return the target spacing on canonical axes and the order of the plan axes."""
+    spacing = fingerprint.median_spacing_mm
+    thickest = int(np.argmax(spacing))
+    others = [axis for axis in range(3) if axis != thickest]
+    if spacing[thickest] > THICK * spacing[others].min():
+        # With the median, half of the cases would lose slices; the 10th percentile keeps most of them (nnU-Net).
+        low = float(np.percentile([s[thickest] for s in fingerprint.spacings_mm], 10))
+        spacing[thickest] = max(low, float(spacing[others].max()))
+        is_flat = True
+    order = (thickest, others[0], others[1]) if is_flat else (0, 1, 2)
+    if settings.spacing_mm is not None:
+        wanted = np.array(settings.spacing_mm)
+        spacing[list(order)] = np.where(wanted > 0, wanted, spacing[list(order)])
+    return spacing, order
+
+
+def _channel(channel: ChannelFingerprint) -> ChannelPlan:
+    if channel.modality == "CT":
+        return ChannelPlan(
+            role=channel.role,
+            normalization="ct",
+            low=channel.low,
+            high=channel.high,
+            mean=channel.mean,
+            deviation=channel.deviation,
+        )
+    is_blanked = channel.zero_share > BLANKED
+    return ChannelPlan(role=channel.role, normalization="zscore_nonzero" if is_blanked else "zscore")
+
+
+def _budget(fingerprint: Fingerprint, device: str, memory_gib: float | None, dimensions: int) -> Budget:
+    is_cpu = torch.device(device).type == "cpu"
+    if memory_gib is None:
+        free = 0.75 * free_memory_gib(device)
+        memory_gib = free if is_cpu else min(USUAL_GIB, free)
+    if is_cpu:
+        return Budget(memory_gib, CPU_MULTIPLY_ADDS, CPU_WIDTHS, CPU_ROWS[dimensions], math.inf)
+    voxels = float(np.prod(fingerprint.median_shape_at(fingerprint.median_spacing_mm))) * len(fingerprint.shapes)
+    return Budget(memory_gib, math.inf, GRAPHICS_WIDTHS, GRAPHICS_ROWS[dimensions], SHARE_OF_DATASET * voxels)
