@@ -164,7 +164,12 @@ class Panel:
 
     def _observeSegmentations(self) -> None:
         """Follow the segments of the cases: a new, renamed or removed segment changes what the labels say."""
-        nodes = [row.segmentation.GetSegmentation() for row in self.view.rows if row.segmentation is not None]
+        nodes: list[Any] = []
+        for row in self.view.rows:
+            # One segmentation may label several scans of a patient.
+            segmentation = row.segmentation.GetSegmentation() if row.segmentation is not None else None
+            if segmentation is not None and not any(segmentation is node for node in nodes):
+                nodes.append(segmentation)
         if len(nodes) == len(self._observed) and all(a is b for a, b in zip(nodes, self._observed, strict=True)):
             return
         self._unobserveSegmentations()

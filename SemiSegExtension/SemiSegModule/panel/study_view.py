@@ -75,11 +75,12 @@ class StudyView:
 def updateRows(parameters: StudyParameters) -> bool:
     """Bring the case table in line with the scene and return whether it changed.
 
-    New volumes get a row with the segmentation that belongs to them; rows of removed volumes go. What a person has
-    chosen is kept.
+    New volumes get a row with the segmentation that belongs to them; rows of removed volumes go, and of volumes that
+    are a further channel of another row. What a person has chosen is kept.
     """
     before = parameters.rows()
-    rows = list(before)
+    further = [node for row in before for channel, node in row.volumes.items() if channel != parameters.channels[0]]
+    rows = [replace(row) for row in before if not any(row.volumes[parameters.channels[0]] is node for node in further)]
     volumes = scalarVolumes()
     known = [node for row in rows for node in row.volumes.values()]
     taken = [row.segmentation for row in rows if row.segmentation is not None]
