@@ -11,7 +11,7 @@ import numpy as np
 
 from SemiSegLib.cases.alignment import Shift, align
 from SemiSegLib.cases.dataset import Case, Dataset
-from SemiSegLib.cases.file_error import FileError
+from SemiSegLib.cases.file_error import FileError, in_voxels
 from SemiSegLib.cases.finding import Finding
 from SemiSegLib.cases.reading import AnnotationReading, ChannelReader, read_annotation
 from SemiSegLib.cases.segments import is_segmentation
@@ -93,7 +93,7 @@ def _intensity_findings(dataset: Dataset, case: Case, role: str, volume: Volume)
             case=case.id,
             code="not_finite",
             severity="error",
-            what=f"{int(broken.sum())} voxels of channel '{role}' are {kind}",
+            what=f"channel '{role}' holds {in_voxels(int(broken.sum()))} that are {kind}",
             where=f"{where}, first at {first_voxel(broken)}",
             remedy="replace them, for example by the background's intensity, or export the image again",
         )
@@ -140,7 +140,7 @@ def _label_findings(dataset: Dataset, case: Case, reading: AnnotationReading) ->
             case=case.id,
             code="overlap",
             severity="warning",
-            what=f"the segments '{first}' and '{second}' exclude each other and share {count} voxels",
+            what=f"the segments '{first}' and '{second}' exclude each other and share {in_voxels(count)}",
             where=where + _place_of_overlap(reading, case.annotation.sets(dataset.scheme)),
             remedy="these voxels count as either of the two; correct the segments if one of them is wrong",
         )
@@ -149,7 +149,7 @@ def _label_findings(dataset: Dataset, case: Case, reading: AnnotationReading) ->
             case=case.id,
             code="outside_image",
             severity="warning",
-            what=f"{count} voxels of segment '{name}' lie outside the image and are not used",
+            what=f"segment '{name}' has {in_voxels(count)} outside the image, which are not used",
             where=where,
             remedy="check that the segmentation belongs to this image",
         )
@@ -207,6 +207,8 @@ def _from_error(dataset: Dataset, case: Case, error: CaseError | LabelError, *, 
         )
     what, _, rest = str(error).partition("\n  where:  ")
     where, _, remedy = rest.partition("\n  remedy: ")
+    if case.annotation is not None and isinstance(error, LabelError):
+        where = f"{case.annotation.file}, {where}"
     return Finding(case=case.id, code=code, severity="error", what=what, where=where, remedy=remedy)
 
 

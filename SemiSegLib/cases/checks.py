@@ -19,7 +19,8 @@ from SemiSegLib.labels.scheme import BACKGROUND
 READERS = 2
 # Errors that a message lists before it only counts.
 LISTED = 12
-UNSAFE_ID = re.compile(r'[\x00-\x1f/\\:*?"<>|]|^\.|\.$|^\s|\s$|^$')
+# Windows refuses these characters, ends and device names; an id becomes a file name.
+UNSAFE_ID = re.compile(r'(?i)[\x00-\x1f/\\:*?"<>|]|^\.|\.$|^\s|\s$|^$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)')
 
 
 def check_dataset(dataset: Dataset, *, on_progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:

@@ -25,3 +25,8 @@ class FileError(CaseError):
         self.place = place
         self.remedy = remedy
         super().__init__(explain(what, where=f"{path}, {place}" if place else str(path), remedy=remedy))
+
+
+def in_voxels(count: int) -> str:
+    """Return a number of voxels in words: "1 voxel", "2 voxels"."""
+    return f"{count} voxel" if count == 1 else f"{count} voxels"

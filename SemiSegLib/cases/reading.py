@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from SemiSegLib.cases.alignment import Shift, align, block_on
 from SemiSegLib.cases.dataset import Case, Dataset, frame_of
-from SemiSegLib.cases.file_error import FileError
+from SemiSegLib.cases.file_error import FileError, in_voxels
 from SemiSegLib.cases.segments import SegmentImage, is_segmentation, match_segments, read_segmentation_image
 from SemiSegLib.cases.volume import Geometry, Volume, first_voxel, read_image, read_labels, to_volume
 from SemiSegLib.errors import CaseError, did_you_mean, explain
@@ -248,7 +248,7 @@ def _count(voxels: np.ndarray) -> dict[int, int]:
 
 
 def _unknown_value(voxels: np.ndarray, unknown: Mapping[int, int], counts: Mapping[int, int], path: Path) -> FileError:
-    listed = ", ".join(f"{value} ({count} voxels)" for value, count in list(unknown.items())[:5])
+    listed = ", ".join(f"{value} ({in_voxels(count)})" for value, count in list(unknown.items())[:5])
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     remedy = "say what each value means in 'values', or \"*\" where it is unknown"
     if set(counts) == {0, 255}:
@@ -267,7 +267,7 @@ def _unknown_value(voxels: np.ndarray, unknown: Mapping[int, int], counts: Mappi
 def _bad_extent(what: str, size: tuple[int, ...], path: Path) -> FileError:
     return FileError(
         "extent",
-        f"{what} does not lie in the image of {size[0]} x {size[1]} x {size[2]} voxels",
+        f"{what}: not inside the image of {size[0]} x {size[1]} x {size[2]} voxels",
         path=path,
         remedy="count slices and voxels from 0 in file order i, j, k",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SemiSegLib.cases.file_error import FileError
+from SemiSegLib.cases.file_error import FileError, in_voxels
 from SemiSegLib.cases.nifti import is_nifti, read_header, read_nifti
 from SemiSegLib.errors import CaseError, explain
 
@@ -78,11 +78,6 @@ class Geometry:
         """(3, 3): the unit vector of each array axis, as columns, in LPS."""
         unit: np.ndarray = self.affine[:3, :3] / np.array(self.spacing_mm)
         return unit
-
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of one voxel."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     def displacement_mm(self, other: Geometry) -> float:
         """Return the largest distance between corresponding corners of two grids of one shape.
@@ -244,6 +239,8 @@ def read_image(path: Path) -> sitk.Image:
         # ITK ends some reports with the text of an unrelated errno.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = [line for line in lines if not line.startswith("Reason:")][-1]
+        if "Unable to determine ImageIO" in reason:
+            reason = "it is in no image format that is known"
         raise FileError(
             "unreadable",
             f"the file cannot be read: {reason[:200]}",
@@ -281,7 +278,7 @@ def first_voxel(mask: np.ndarray) -> str:
 def _value_error(code: str, what: str, voxels: np.ndarray, wrong: np.ndarray, path: Path) -> FileError:
     return FileError(
         code,
-        f"the label value {voxels[wrong][0]:g} {what} ({int(wrong.sum())} such voxels)",
+        f"the label value {voxels[wrong][0]:g} {what} ({in_voxels(int(wrong.sum()))} like it)",
         path=path,
         place=first_voxel(wrong),
         remedy="a label image holds whole numbers that name structures; check that this is not the image or a "
