@@ -91,7 +91,7 @@ class SceneSetup:
         self._remote_io.AddDataIOToScene()
 
     def _start_views(self) -> None:
-        """Give the scene the three slice views and the layout node that the layout manager makes in C++."""
+        """Give the scene the nodes of three slice views, a 3-D view and the layout, which Slicer makes in C++."""
         self.slice_logics: dict[str, Any] = {}
         for name, orientation in SLICE_VIEWS.items():
             logic = slicer.vtkMRMLSliceLogic()
@@ -102,6 +102,12 @@ class SceneSetup:
             node.SetOrientation(orientation)
             node.SetMappedInLayout(1)
             self.slice_logics[name] = logic
+        # Before the layout: it would make a view node of its own.
+        self.view_logic = slicer.vtkMRMLViewLogic()
+        self.view_logic.SetMRMLApplicationLogic(self.application_logic)
+        self.application_logic.GetViewLogics().AddItem(self.view_logic)
+        self.view_logic.SetMRMLScene(self.scene)
+        self.view_logic.AddViewNode("1").SetMappedInLayout(1)
         self.layout_logic = slicer.vtkMRMLLayoutLogic()
         self.layout_logic.SetMRMLApplicationLogic(self.application_logic)
         self.layout_logic.SetMRMLScene(self.scene)
