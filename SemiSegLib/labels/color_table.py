@@ -27,6 +27,8 @@ COLUMNS = (
     *(f"{group}_{field}" for group in _CODES for field in _CODE_FIELDS),
     *(_PARENT, _ALIASES),
 )
+# vtkDelimitedTextReader drops the text of a cell with an escaped quote and ends a row at any line break.
+_LOST_MARKS = '"\n\r'
 # What Slicer calls a color that nobody named.
 _UNNAMED = ("", "(none)")
 
@@ -47,7 +49,12 @@ def write_color_table(scheme: LabelScheme, path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for structure in scheme.structures:
-        writer.writerow([_checked(cell, scheme) for cell in _row(structure, values[structure.name])])
+        for alias in structure.aliases:
+            _check(alias, _ALIAS_MARK, scheme)
+        row = _row(structure, values[structure.name])
+        for cell in row:
+            _check(cell, _LOST_MARKS, scheme)
+        writer.writerow(row)
     write_atomically(path, text.getvalue().encode())
 
 
@@ -112,17 +119,15 @@ def _row(structure: Structure, value: int) -> list[str]:
     return [*cells, structure.parent or "", _ALIAS_MARK.join(structure.aliases)]
 
 
-def _checked(cell: str, scheme: LabelScheme) -> str:
-    # vtkDelimitedTextReader drops the text of a cell with an escaped quote and ends a row at any line break.
-    if any(mark in cell for mark in '"\n\r'):
+def _check(text: str, marks: str, scheme: LabelScheme) -> None:
+    if found := [mark for mark in marks if mark in text]:
         raise LabelError(
             explain(
-                f"{cell!r} holds a quotation mark or a line break, which Slicer's color tables cannot hold",
+                f"{text!r} holds the character {found[0]!r}, which a color table of Slicer cannot hold there",
                 where=f"label scheme '{scheme.name}'",
                 remedy="rename it",
             )
         )
-    return cell
 
 
 def _color(row: Mapping[str, str], where: str) -> tuple[float, float, float]:
