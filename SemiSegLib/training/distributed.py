@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 # The other ranks wait while rank 0 prepares cases or validates.
 TIMEOUT = timedelta(hours=6)
@@ -66,12 +66,6 @@ class Ranks:
         """Wait until every process has come here."""
         if self.count > 1:
             dist.barrier()
-
-    def share(self, tensors: list[Tensor]) -> None:
-        """Replace tensors by rank 0's, in place."""
-        if self.count > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, src=0)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class Optimizers:
 
     def step(self, scaler: torch.amp.GradScaler | None) -> None:
         """Take one step in every group."""
-        for optimizer in self._optimizers.values():
+        for optimizer in filter(_has_gradient, self._optimizers.values()):
             if scaler is None:
                 optimizer.step()
             else:
@@ -84,9 +84,8 @@ class Optimizers:
 
     def unscale(self, scaler: torch.amp.GradScaler) -> None:
         """Divide the gradients by the scale of the losses."""
-        for optimizer in self._optimizers.values():
-            if any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
-                scaler.unscale_(optimizer)
+        for optimizer in filter(_has_gradient, self._optimizers.values()):
+            scaler.unscale_(optimizer)
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of all state, named ``group.parameter number.entry``."""
@@ -118,6 +117,10 @@ class Optimizers:
                 )
             parameter = self.groups[name][int(number)]
             self._optimizers[name].state[parameter][key] = _like(value, parameter)
+
+
+def _has_gradient(optimizer: Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:

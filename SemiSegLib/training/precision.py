@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from SemiSegLib.batches.batch import Batch
+from SemiSegLib.config import from_json
 from SemiSegLib.errors import TrainingError, explain
 from SemiSegLib.runs.request import TrainingSettings
 
@@ -75,8 +76,34 @@ class Compute:
         return formats.get(ndim, torch.contiguous_format) if self.channels_last else torch.contiguous_format
 
 
-def first_choice(settings: TrainingSettings, device: torch.device) -> Compute:
-    """Return the setting that needs no trial: what is fixed, and the safe or usual value of what is not."""
+def settled_choice(
+    settings: TrainingSettings, device: torch.device, recorded: Mapping[str, Any] | None
+) -> tuple[Compute, bool]:
+    """Return the setting to start with, and whether it is settled: recorded by an earlier session, or fixed.
+
+    Args:
+        settings: what a person fixed; this comes first.
+        device: torch device.
+        recorded: the setting of an earlier session as JSON data, or None.
+    """
+    plain = _plain_choice(settings, device)
+    if recorded is not None and torch.device(recorded["device"]).type == device.type:
+        before = from_json(Compute, dict(recorded), where="checkpoint: compute")
+        again = replace(
+            plain,
+            precision=before.precision if settings.precision == "auto" else plain.precision,
+            channels_last=before.channels_last if settings.channels_last is None else plain.channels_last,
+            threads=before.threads if settings.threads is None else plain.threads,
+        )
+        return again, True
+    is_fixed = settings.channels_last is not None
+    if device.type == "cpu":
+        is_fixed = is_fixed and settings.precision != "auto" and settings.threads is not None
+    return plain, is_fixed or settings.deterministic or device.type == "mps"
+
+
+def _plain_choice(settings: TrainingSettings, device: torch.device) -> Compute:
+    """Return what is fixed, and the safe or usual value of what is not."""
     precision = settings.precision
     if precision == "auto":
         precision = _gpu_precision(device) if device.type == "cuda" else "fp32"
