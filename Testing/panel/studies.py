@@ -1,8 +1,14 @@
 """Scenes for panel tests: a few tiny scans, drawn finely, coarsely or not at all."""
 
+import os
+import socket
+import time
+from dataclasses import replace
+
 import numpy as np
 
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process_table import process_mark
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
 from SemiSegModule.jobs import runsFolder
 from Testing.bridge import scenes
@@ -51,4 +57,11 @@ def a_run(study_folder, name="run", *, method="supervised"):
     training = TrainingSettings(steps=10)
     return RunFolder.create(
         runsFolder(study_folder), RunRequest(dataset=str(study_folder), method=method, training=training), name=name
+    )
+
+
+def alive(status):
+    """A status as a worker writes it that is still at work: this process stands for it."""
+    return replace(
+        status, pid=os.getpid(), pid_started=process_mark(os.getpid()), host=socket.gethostname(), heartbeat=time.time()
     )

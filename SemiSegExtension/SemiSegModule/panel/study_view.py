@@ -60,10 +60,10 @@ class StudyView:
 
     def whyNotReady(self) -> str:
         """Return why a training cannot be started, or the empty string."""
-        if self.problem:
-            return self.problem
         if not self.chosen:
             return _("Tick at least one volume in Cases.")
+        if self.problem:
+            return self.problem
         for number, problem in self.rowProblems.items():
             if self.rows[number].isChosen:
                 return _("{case}: {problem}").format(case=self.cases[number].id, problem=problem)
