@@ -5,11 +5,13 @@ import time
 import numpy as np
 import pytest
 
+from SemiSegLib.cases.checks import check_dataset
 from SemiSegLib.cases.cohort import CHANNEL, GROUPS, cohort_dataset, write_case, write_cohort
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.orientation import closest_orientation
 from SemiSegLib.cases.phantom import BACKGROUND_LEAF, HEAD, SCHEME, TAIL, VESSEL, phantom
+from SemiSegLib.cases.reading import read_codes, read_images
 from SemiSegLib.cases.volume import read_labels, read_volume
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.annotation import encode_values
@@ -165,6 +167,24 @@ def test_the_label_sets_of_every_file_hold_the_truth(written):
         stored = read_labels(written.root / case.annotation.file).voxels
         codes = encode_values(stored, case.annotation.value_sets(SCHEME), table, where=case.id)
         assert np.take_along_axis(table.array[codes], truth[..., None].astype(int), -1).all(), case.id
+
+
+def test_the_checks_find_nothing_to_say(written):
+    assert check_dataset(written) == ()
+
+
+def test_cases_are_read_as_what_their_group_says(written):
+    expected = {
+        "fine_00": {"background", "head", "tail", "vessel"},
+        "coarse_00": {"background", "organ", "vessel"},
+        "partial_00": {"organ or background", "vessel"},
+        "none_00": {"anything"},
+    }
+    for case_id, words in expected.items():
+        case = written.case(case_id)
+        image = read_images(written, case)[0]
+        codes, table = read_codes(written, case, image.geometry)
+        assert {SCHEME.describe(table.sets[code]) for code in np.unique(codes)} == words
 
 
 def test_a_case_does_not_change_when_the_cohort_grows(written, tmp_path):
