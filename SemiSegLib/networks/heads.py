@@ -1,0 +1,52 @@
+"""Heads: from a feature map to one logit per class and voxel."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from SemiSegLib.networks.layers import convolution, norm_layer
+
+
+class LinearHead(nn.Module):
+    """One linear map of the features of each voxel.
+
+    Args:
+        channels: of the feature map.
+        classes: logits per voxel.
+        dimensions: 2 or 3.
+    """
+
+    def __init__(self, channels: int, classes: int, dimensions: int) -> None:
+        super().__init__()
+        self.convolution = convolution(channels, classes, (1,) * dimensions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, classes, *S) logits for (B, channels, *S) features."""
+        logits: Tensor = self.convolution(features)
+        return logits
+
+
+class Projection(nn.Module):
+    """The map g that the two heads of the modified U-Net share: g = ReLU(conv3(ReLU(BN F))), as many channels as F.
+
+    Source: paper 000 (Efficient Subclass Segmentation), "Mod". Its last convolution has no norm.
+
+    Args:
+        channels: of the feature map.
+        dimensions: 2 or 3.
+        norm: "batch" (paper), "instance" or "group".
+    """
+
+    def __init__(self, channels: int, dimensions: int, *, norm: str = "batch") -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            norm_layer(norm, channels, dimensions),
+            nn.ReLU(),
+            convolution(channels, channels, (3,) * dimensions),
+            nn.ReLU(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, channels, *S) for (B, channels, *S) features."""
+        projected: Tensor = self.layers(features)
+        return projected

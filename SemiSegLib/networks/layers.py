@@ -1,0 +1,133 @@
+"""Layers whose fast form depends on the memory format, and the shorthand that makes them in 2-D and 3-D.
+
+On a CPU, PyTorch's instance norm and group norm copy a channels-last tensor to channels-first and back, and oneDNN's
+fp32 1 x 1 convolution is several times slower in channels-last. Both are replaced by equal arithmetic that is fast
+there: a batch norm per row, and a matrix product over the channel axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Slope of the rectifiers, as in nnU-Net.
+NEGATIVE_SLOPE = 1e-2
+# Largest number of groups of a group norm.
+MOST_GROUPS = 8
+
+
+def is_channels_last(image: Tensor) -> bool:
+    """Return whether the channels of a (B, C, *S) tensor are neighbors in memory and its voxels are not."""
+    if image.ndim not in (4, 5) or image.is_contiguous():
+        return False
+    layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
+    return image.is_contiguous(memory_format=layout)
+
+
+class InstanceNorm(nn.Module):
+    """Normalizes each channel of each row over space, with a learned scale and shift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return a tensor of the same shape and memory format."""
+        if image.device.type == "cpu" and is_channels_last(image):
+            rows = [functional.batch_norm(r, None, None, self.weight, self.bias, training=True) for r in image.split(1)]
+            return torch.cat(rows)
+        return functional.instance_norm(image, weight=self.weight, bias=self.bias)
+
+
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's group norm, computed channels-first on a CPU.
+
+    The backward pass of its channels-last kernel takes 2 to 30 times as long as the change of layout.
+    """
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return a tensor of the same shape and memory format."""
+        if image.device.type == "cpu" and is_channels_last(image):
+            layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
+            return super().forward(image.contiguous()).contiguous(memory_format=layout)
+        return super().forward(image)
+
+
+def _as_product(convolution: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor | None:
+    """Return a 1 x 1 convolution computed as a matrix product, or None where that is not the faster way."""
+    is_fp32 = image.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if image.device.type != "cpu" or not is_fp32 or not is_channels_last(image):
+        return None
+    rows = functional.linear(image.movedim(1, -1), convolution.weight.flatten(1), convolution.bias)
+    return rows.movedim(-1, 1)
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """1 x 1 convolution over images."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (B, C', *S) for (B, C, *S)."""
+        product = _as_product(self, image)
+        return super().forward(image) if product is None else product
+
+
+class PointwiseConv3d(nn.Conv3d):
+    """1 x 1 x 1 convolution over volumes."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (B, C', *S) for (B, C, *S)."""
+        product = _as_product(self, image)
+        return super().forward(image) if product is None else product
+
+
+def convolution(
+    channels: int, filters: int, kernel: Sequence[int], stride: Sequence[int] | None = None, *, bias: bool = True
+) -> nn.Module:
+    """Return a convolution of odd kernel that divides each axis by its stride, rounding up.
+
+    Args:
+        channels: in.
+        filters: channels out.
+        kernel: odd size per axis; its length decides between 2-D and 3-D.
+        stride: per axis, 1 if not given.
+        bias: with a learned shift; not needed before a norm.
+    """
+    stride = tuple(stride or (1,) * len(kernel))
+    if max(kernel) == 1 and max(stride) == 1:
+        pointwise = PointwiseConv2d if len(kernel) == 2 else PointwiseConv3d
+        return pointwise(channels, filters, 1, bias=bias)
+    spread = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
+    return spread(channels, filters, tuple(kernel), stride, tuple(size // 2 for size in kernel), bias=bias)
+
+
+def upsampling(channels: int, filters: int, stride: Sequence[int]) -> nn.Module:
+    """Return a transposed convolution whose kernel is its stride: every new voxel sees one old one."""
+    transposed = nn.ConvTranspose2d if len(stride) == 2 else nn.ConvTranspose3d
+    return transposed(channels, filters, tuple(stride), tuple(stride))
+
+
+def norm_layer(kind: str, channels: int, dimensions: int) -> nn.Module:
+    """Return the norm named "instance", "batch" or "group" for tensors of so many space axes."""
+    if kind == "instance":
+        return InstanceNorm(channels)
+    if kind == "group":
+        groups = max(g for g in range(1, MOST_GROUPS + 1) if channels % g == 0)
+        return GroupNorm(groups, channels)
+    return nn.BatchNorm2d(channels) if dimensions == 2 else nn.BatchNorm3d(channels)
+
+
+def rectifier() -> nn.Module:
+    """Return the activation between convolutions: leaky ReLU, which is 5 times cheaper to train than PReLU."""
+    return nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+
+
+def initialize(module: nn.Module) -> None:
+    """Draw convolution weights as nnU-Net does (He et al. 2015 for the leaky ReLU) and set their shifts to 0."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

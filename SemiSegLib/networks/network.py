@@ -1,0 +1,65 @@
+"""Backbone and heads together, with named outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from SemiSegLib.networks.backbone import Backbone
+from SemiSegLib.networks.heads import LinearHead
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says about an image.
+
+    Attributes:
+        logits: head name to (B, classes, *S); "subclass" is the head of the leaves.
+        features: (B, F, *S), the backbone's map before any projection.
+        bottleneck: (B, Fb, *), lowest resolution.
+        deep: leaf logits at lower resolutions, (B, L, *Si), finest first; empty without deep supervision.
+    """
+
+    logits: Mapping[str, Tensor]
+    features: Tensor
+    bottleneck: Tensor
+    deep: tuple[Tensor, ...] = ()
+
+    def __getitem__(self, head: str) -> Tensor:
+        return self.logits[head]
+
+
+class SegmentationNetwork(nn.Module):
+    """A backbone with one or more heads on its feature map.
+
+    Args:
+        backbone: image to features.
+        heads: name to head; one is called "subclass" and gives the leaves.
+        leaves: number of leaves, for the heads at lower resolutions.
+        projection: applied to the feature map before the heads, or None.
+    """
+
+    def __init__(
+        self, backbone: Backbone, heads: Mapping[str, nn.Module], *, leaves: int, projection: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        dimensions = len(backbone.divisor)
+        self.backbone = backbone
+        self.projection = projection or nn.Identity()
+        self.heads = nn.ModuleDict(dict(heads))
+        self.deep_heads = nn.ModuleList(LinearHead(n, leaves, dimensions) for n in backbone.deep_channels)
+
+    @property
+    def deep_strides(self) -> tuple[tuple[int, ...], ...]:
+        """Downsampling of each of ``Outputs.deep``, per axis."""
+        return self.backbone.deep_strides
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Return the outputs for (B, M, *S) images; logits at lower resolutions only while training."""
+        found = self.backbone(image)
+        shared = self.projection(found.map)
+        logits = {name: head(shared) for name, head in self.heads.items()}
+        pairs = zip(self.deep_heads, found.deep, strict=True) if self.training else ()
+        return Outputs(logits, found.map, found.bottleneck, tuple(head(part) for head, part in pairs))
