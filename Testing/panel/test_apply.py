@@ -1,0 +1,202 @@
+"""Apply a model: scans go to a job, results come back as new segmentations, failures leave the scene alone."""
+
+import numpy as np
+import pytest
+import slicer
+
+from SemiSegLib.cases.volume import read_volume
+from SemiSegLib.runs.status import RunStatus
+from SemiSegModule import jobs
+from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from Testing.bridge import scenes
+from Testing.host.interaction import click, process_events, tick_cell, type_text
+from Testing.panel.studies import a_run, a_small_study, alive
+
+SHIFTED = np.eye(4)
+SHIFTED[:3, 3] = 5, -7, 11
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Jobs whose worker was asked for; nothing runs."""
+    asked = []
+
+    def start(job):
+        asked.append(job)
+        job.write_status(alive(RunStatus(state="preparing", message="reading the model")))
+
+    monkeypatch.setattr(jobs, "startWorker", start)
+    return asked
+
+
+@pytest.fixture
+def ready(panel, tmp_path):
+    """The panel with a study, a folder, and a model to apply."""
+    volumes = a_small_study()
+    panel.panel.parameters.studyFolder = str(tmp_path / "study")
+    model = tmp_path / "organ model.safetensors"
+    model.write_bytes(b"weights")
+    process_events()
+    type_text(panel.ui.modelEdit, str(model))
+    process_events()
+    return panel, volumes
+
+
+def look(panel):
+    panel.panel.apply.watcher.look()
+    process_events()
+
+
+def finish(job, masks_of=None, **status):
+    """Write what a worker writes: one result per scan, then the final state."""
+    for number, case in enumerate(job.job.cases):
+        geometry = read_volume(job.image_paths(case)["image"]).geometry
+        labels = np.zeros(geometry.shape, np.uint8)
+        labels[2:4, 3:5, 2 + number : 5 + number] = 1
+        job.result_path(case).parent.mkdir(exist_ok=True)
+        scenes.write_segmentation_file(job.result_path(case), labels, geometry, {1: "head", 2: "tail"})
+    job.write_status(RunStatus(**{"state": "finished", "fraction": 1.0, "message": "done", **status}))
+
+
+def results():
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE)]
+
+
+def test_apply_needs_a_model_and_a_volume(panel, tmp_path):
+    a_small_study()
+    assert panel.ui.applyButton.toolTip == "Choose a model file, or train one above."
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"")
+    type_text(panel.ui.modelEdit, str(model))
+    process_events()
+    assert panel.ui.applyButton.toolTip == "Tick at least one volume."
+    tick_cell(panel.ui.applyVolumesList, 0)
+    process_events()
+    assert panel.ui.applyButton.enabled
+
+
+def test_the_model_of_the_shown_run_is_taken_if_no_file_is_chosen(panel, tmp_path):
+    run = a_run(tmp_path)
+    panel.panel.parameters.studyFolder = str(tmp_path)
+    panel.panel.parameters.runFolder = str(run.path)
+    process_events()
+    assert panel.panel.apply.modelPath is None
+    run.model_path.write_bytes(b"weights")
+    assert panel.panel.apply.modelPath == run.model_path
+
+
+def test_results_come_back_beside_their_volumes_even_if_these_were_moved(ready, started):
+    panel, volumes = ready
+    tick_cell(panel.ui.applyVolumesList, 2)
+    tick_cell(panel.ui.applyVolumesList, 3)
+    process_events()
+    click(panel.ui.applyButton)
+    (job,) = started
+    assert [case.id for case in job.job.cases] == ["1 Cid", "2 Dan"]
+    assert not panel.ui.applyButton.enabled
+    assert panel.ui.applyStopButton.enabled
+    scenes.moved(volumes["Dan"], values=SHIFTED)
+    job.write_status(alive(RunStatus(state="training", fraction=0.5, message="segmenting '2 Dan', 2 of 2")))
+    look(panel)
+    assert panel.ui.applyProgressBar.value == 50
+    assert panel.ui.applyStatusLabel.text == "segmenting '2 Dan', 2 of 2"
+    finish(job)
+    look(panel)
+    cid, dan = results()
+    assert (cid.GetName(), dan.GetName()) == ("Cid organ model", "Dan organ model")
+    assert dan.GetTransformNodeID() == volumes["Dan"].GetTransformNodeID()
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(dan, "head", volumes["Dan"])
+    expected = np.zeros(scenes.SHAPE, bool)
+    expected[2:4, 3:5, 3:6] = True
+    assert np.array_equal(found > 0, expected)
+    assert panel.ui.applyStatusLabel.text == "Results: Cid organ model, Dan organ model"
+    assert panel.ui.applyButton.enabled
+
+
+def test_results_are_not_taken_for_labels_and_touch_no_segmentation(ready, started):
+    panel, _ = ready
+    drawn = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    before = [scenes.digest(node) for node in drawn]
+    for row in range(4):
+        tick_cell(panel.ui.applyVolumesList, row)
+    click(panel.ui.applyButton)
+    finish(started[0])
+    look(panel)
+    assert len(results()) == 4
+    assert [scenes.digest(node) for node in drawn] == before
+    assert [row.segmentation in drawn for row in panel.panel.view.rows] == [True, True, True, False]
+    assert panel.panel.view.rows[3].segmentation is None
+
+
+def test_a_failed_job_is_told_once_and_loads_nothing(host, ready, started):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    finish(started[0], state="failed", message="it has 1 channel, the model 2", remedy="pass both")
+    look(panel)
+    look(panel)
+    (message,) = host.dialogs.shown("error")
+    assert message == "The model could not be applied.\n\nit has 1 channel, the model 2\npass both"
+    assert slicer.mrmlScene.GetNumberOfNodes() == count
+    assert results() == []
+    assert panel.ui.applyButton.enabled
+
+
+def test_a_stopped_job_shows_what_it_has(ready, started):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    tick_cell(panel.ui.applyVolumesList, 1)
+    click(panel.ui.applyButton)
+    (job,) = started
+    click(panel.ui.applyStopButton)
+    assert job.stop_requested()
+    finish(job, state="stopped", fraction=0.5)
+    job.result_path(job.job.cases[1]).unlink()
+    look(panel)
+    assert [node.GetName() for node in results()] == ["Ann organ model"]
+
+
+def test_a_volume_that_is_gone_or_changed_is_named_and_the_others_are_shown(host, ready, started):
+    panel, volumes = ready
+    for row in range(3):
+        tick_cell(panel.ui.applyVolumesList, row)
+    click(panel.ui.applyButton)
+    slicer.mrmlScene.RemoveNode(volumes["Ann"])
+    slicer.util.updateVolumeFromArray(volumes["Bob"], np.zeros((3, 4, 5), np.int16))
+    finish(started[0])
+    look(panel)
+    assert [node.GetName() for node in results()] == ["Cid organ model"]
+    (message,) = host.dialogs.shown("error")
+    assert "the volume 'Ann' is no longer in the scene" in message
+    assert "the volume has 5 x 4 x 3 voxels now" in message
+
+
+def test_a_job_that_was_going_on_when_the_scene_was_saved_is_taken_up_again(ready, started, tmp_path):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    process_events()
+    panel.panel.apply.job = None
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    panel.panel.setParameterNode(panel.logic.getParameterNode())
+    finish(started[0])
+    look(panel)
+    assert [node.GetName() for node in results()] == ["Ann organ model"]
+
+
+def test_a_damaged_result_is_explained(host, ready, started):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    (job,) = started
+    finish(job)
+    path = job.result_path(job.job.cases[0])
+    path.write_bytes(path.read_bytes()[:-30])
+    look(panel)
+    assert "remedy:" in host.dialogs.shown("error")[0]
+    assert results() == []
