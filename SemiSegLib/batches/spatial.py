@@ -111,16 +111,17 @@ def resample_block(
         center: (3,) middle of the patch, in voxels of the block.
         patch: voxels of the result.
     """
-    # One voxel of zeros all around: coordinates outside are clamped into it.
-    image = functional.pad(image, (1, 1, 1, 1, 1, 1))
-    codes = functional.pad(codes, (1, 1, 1, 1, 1, 1))
+    # Zeros all around: coordinates outside are clamped into them. Two at the far ends, so that the voxel after a
+    # clamped one exists.
+    image = functional.pad(image, (1, 2, 1, 2, 1, 2))
+    codes = functional.pad(codes, (1, 2, 1, 2, 1, 2))
     size = codes.shape
     steps = (size[1] * size[2], size[2], 1)
     lower = torch.zeros((), dtype=torch.int32, device=image.device)
     nearest = torch.zeros((), dtype=torch.int32, device=image.device)
     fractions = []
     for coordinate, count, step in zip(_coordinates(warp, center + 1, patch, image.device), size, steps, strict=True):
-        coordinate.clamp_(0, count - 1.001)
+        coordinate.clamp_(0, count - 2)
         floor = coordinate.to(torch.int32)
         fraction = coordinate.sub_(floor)
         fractions.append(fraction.reshape(-1))

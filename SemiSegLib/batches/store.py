@@ -115,6 +115,13 @@ class PreparedStore:
         """Return what is known of a case without opening its voxels; prepares it when needed."""
         return self._require(case_id).summary
 
+    def content_keys(self) -> dict[str, tuple[str, str]]:
+        """Return, of the cases used so far, the hashes of image and labels with all they depend on ("" for none)."""
+        return {
+            case_id: (found.image.name, found.codes.name if found.codes is not None else "")
+            for case_id, found in sorted(self._found.items())
+        }
+
     def get(self, case_id: str) -> PreparedCase:
         """Return a prepared case; prepares it when needed."""
         with self._lock:
