@@ -196,18 +196,25 @@ def _copied(voxels: np.ndarray, toLayer: np.ndarray, low: np.ndarray, high: np.n
 
 def _countOutside(layer: Layer, value: int, reference: Grid) -> int:
     """Return the voxels of a segment whose centers lie outside the volume."""
-    toReference = layer.grid.indicesIn(reference)
-    limits = np.array(reference.shape[::-1])[:, None] - 0.5
+    toReference = layer.grid.indicesIn(reference)[:3]
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+    corners[:, :3] *= np.array(layer.grid.shape[::-1]) - 1
+    if _inside(toReference @ corners.T, reference).all():
+        return 0
     count = 0
     for k, plane in enumerate(layer.voxels):
         j, i = np.nonzero(plane == value)
-        if not len(i):
-            continue
-        centers = toReference[:3] @ np.stack([i, j, np.full_like(i, k), np.ones_like(i)])
-        # A hundredth of a voxel of slack: centers on the border of the grid belong to it.
-        inside = ((centers > -0.5 - SAME_GRID_VOXELS) & (centers < limits + SAME_GRID_VOXELS)).all(axis=0)
-        count += int(len(i) - inside.sum())
+        centers = toReference @ np.stack([i, j, np.full_like(i, k), np.ones_like(i)])
+        count += int(len(i) - _inside(centers, reference).sum())
     return count
+
+
+def _inside(centers: np.ndarray, reference: Grid) -> np.ndarray:
+    """Return which of (3, n) indices (i, j, k) are inside a grid."""
+    # A hundredth of a voxel of slack: centers on the border of the grid belong to it.
+    limits = np.array(reference.shape[::-1])[:, None] - 0.5 + SAME_GRID_VOXELS
+    inside: np.ndarray = ((centers > -0.5 - SAME_GRID_VOXELS) & (centers < limits)).all(axis=0)
+    return inside
 
 
 def _onOneBox(
