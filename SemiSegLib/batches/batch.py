@@ -39,13 +39,16 @@ class Batch:
             count = len(range(*self.rows[regime].indices(len(self.case_ids)))) if regime in order else 0
             rows[regime] = slice(start, start + count)
             start += count
+        first = indices[0] if indices else 0
+        # Neighboring rows are a view, which costs nothing and keeps the memory format.
+        chosen = slice(first, first + start) if indices == list(range(first, first + start)) else indices
         return replace(
             self,
-            image=self.image[indices],
-            codes=self.codes[indices],
+            image=self.image[chosen],
+            codes=self.codes[chosen],
             rows=rows,
             case_ids=tuple(self.case_ids[i] for i in indices),
-            maps={name: value[indices] for name, value in self.maps.items()},
+            maps={name: value[chosen] for name, value in self.maps.items()},
         )
 
     def __len__(self) -> int:

@@ -41,7 +41,9 @@ class Card:
         uses: regimes it learns from.
         composition: share of each regime in a batch, used where the regime is present.
         options: options with ranges.
-        presets: preset name to option values.
+        presets: preset name to option values; "ours" is the default, "paper" and "code" are what was published.
+        training: preset name to the training settings that belong to it (fields of ``TrainingSettings``).
+        plan: preset name to the plan settings that belong to it (fields of ``PlanSettings``).
         maps: extra maps it asks of a batch.
     """
 
@@ -55,4 +57,6 @@ class Card:
     composition: Mapping[str, float]
     options: tuple[Option, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     maps: tuple[str, ...] = ()

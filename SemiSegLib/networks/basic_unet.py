@@ -45,8 +45,9 @@ class BasicUNet(Backbone):
 
 def monai_norm(kind: str) -> tuple[str, dict[str, object]]:
     """Return MONAI's name and arguments of the norm "instance", "batch" or "group"."""
-    return {
+    names: dict[str, tuple[str, dict[str, object]]] = {
         "instance": ("instance", {"affine": True}),
         "batch": ("batch", {}),
         "group": ("group", {"num_groups": 8}),
-    }[kind]
+    }
+    return names[kind]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,7 +39,10 @@ class InstanceNorm(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return a tensor of the same shape and memory format."""
         if image.device.type == "cpu" and is_channels_last(image):
-            rows = [functional.batch_norm(r, None, None, self.weight, self.bias, training=True) for r in image.split(1)]
+            rows = [
+                functional.batch_norm(r, None, None, self.weight, self.bias, training=True)
+                for r in torch.split(image, 1)
+            ]
             return torch.cat(rows)
         return functional.instance_norm(image, weight=self.weight, bias=self.bias)
 
@@ -100,14 +104,21 @@ def convolution(
     if max(kernel) == 1 and max(stride) == 1:
         pointwise = PointwiseConv2d if len(kernel) == 2 else PointwiseConv3d
         return pointwise(channels, filters, 1, bias=bias)
-    spread = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
-    return spread(channels, filters, tuple(kernel), stride, tuple(size // 2 for size in kernel), bias=bias)
+    layer = Conv[Conv.CONV, len(kernel)]
+    built: nn.Module = layer(channels, filters, tuple(kernel), stride, tuple(size // 2 for size in kernel), bias=bias)
+    return built
 
 
 def upsampling(channels: int, filters: int, stride: Sequence[int]) -> nn.Module:
     """Return a transposed convolution whose kernel is its stride: every new voxel sees one old one."""
-    transposed = nn.ConvTranspose2d if len(stride) == 2 else nn.ConvTranspose3d
-    return transposed(channels, filters, tuple(stride), tuple(stride))
+    built: nn.Module = Conv[Conv.CONVTRANS, len(stride)](channels, filters, tuple(stride), tuple(stride))
+    return built
+
+
+def downsampling(channels: int, filters: int, stride: Sequence[int]) -> nn.Module:
+    """Return a convolution whose kernel is its stride."""
+    built: nn.Module = Conv[Conv.CONV, len(stride)](channels, filters, tuple(stride), tuple(stride))
+    return built
 
 
 def norm_layer(kind: str, channels: int, dimensions: int) -> nn.Module:

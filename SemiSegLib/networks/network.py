@@ -56,6 +56,17 @@ class SegmentationNetwork(nn.Module):
         """Downsampling of each of ``Outputs.deep``, per axis."""
         return self.backbone.deep_strides
 
+    def output_rows(self, names: Mapping[str, tuple[str, ...]], *, prefix: str) -> dict[str, tuple[str, ...]]:
+        """Return state-dict name of each output layer to the class name of each of its rows, for a warm start.
+
+        Args:
+            names: head name to class names.
+            prefix: of this network in the method's state dict.
+        """
+        layers = {f"heads.{head}.convolution": rows for head, rows in names.items()}
+        layers |= {f"deep_heads.{i}.convolution": names["subclass"] for i in range(len(self.deep_heads))}
+        return {f"{prefix}{layer}.{part}": rows for layer, rows in layers.items() for part in ("weight", "bias")}
+
     def forward(self, image: Tensor) -> Outputs:
         """Return the outputs for (B, M, *S) images; logits at lower resolutions only while training."""
         found = self.backbone(image)

@@ -1,7 +1,7 @@
-"""The U-Net of paper 000 (Efficient Subclass Segmentation): widths 16 to 256, batch norm, max-pooling, linear upsampling.
+"""The U-Net of paper 000 (Efficient Subclass Segmentation): batch norm, max-pooling, linear upsampling.
 
-Each of the five levels is two 3 x 3 convolutions with batch norm and ReLU; dropout 0.3 at the bottleneck and before
-the head. 1.97 M parameters in 2-D with a head of 4 classes. The plan's features, strides and norm are not used.
+Five levels of 16 to 256 channels, each two 3 x 3 convolutions with batch norm and ReLU; dropout 0.3 at the bottleneck
+and before the head. 1.97 M parameters in 2-D with a head of 4 classes. The plan's features, strides and norm are not used.
 """
 
 from __future__ import annotations

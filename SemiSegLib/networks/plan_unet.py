@@ -131,9 +131,7 @@ class PlanUNet(Backbone):
         return Features(self.dropout(self.finish(current)), bottleneck, deep)
 
 
-def _stage(
-    plan: NetworkPlan, channels: tuple[int, int], kernel: Sequence[int], stride: Sequence[int]
-) -> nn.Sequential:
+def _stage(plan: NetworkPlan, channels: tuple[int, int], kernel: Sequence[int], stride: Sequence[int]) -> nn.Sequential:
     """Return ``plan.blocks`` convolutions, two to a residual unit."""
     counts = [2] * (plan.blocks // 2) + [1] * (plan.blocks % 2) if plan.residual else [plan.blocks]
     start, width = channels

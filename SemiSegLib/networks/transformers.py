@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
-from monai.networks.nets import UNETR as MonaiUNETR
-from monai.networks.nets import SwinUNETR as MonaiSwinUNETR
+from monai.networks import nets
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,7 +35,7 @@ class Unetr(Backbone):
         self.feature_channels, self.bottleneck_channels = width, HIDDEN
         self.divisor = (TOKEN_EDGE,) * dimensions
         self.grid = tuple(ceil(n / TOKEN_EDGE) for n in shape.patch)
-        self.net = MonaiUNETR(
+        self.net = nets.UNETR(
             in_channels=shape.channels,
             out_channels=1,
             img_size=[n * TOKEN_EDGE for n in self.grid],
@@ -82,7 +81,7 @@ class SwinUnetr(Backbone):
         self.channels = shape.channels
         self.feature_channels, self.bottleneck_channels = width, width * 16
         self.divisor = (SWIN_DIVISOR,) * shape.dimensions
-        self.net = MonaiSwinUNETR(
+        self.net = nets.SwinUNETR(
             in_channels=shape.channels,
             out_channels=1,
             feature_size=width,

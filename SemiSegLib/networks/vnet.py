@@ -7,10 +7,12 @@ heads. The plan's features, strides and norm are not used.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from SemiSegLib.networks.backbone import BACKBONES, Backbone, Features, Shape
-from SemiSegLib.networks.layers import convolution, norm_layer, upsampling
+from SemiSegLib.networks.layers import convolution, downsampling, norm_layer, upsampling
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_CONVOLUTIONS = (1, 2, 3, 3, 3)
@@ -33,7 +35,7 @@ class VNet(Backbone):
             _convolutions(channels, width, count, dimensions)
             for channels, width, count in zip(first, WIDTHS, ENCODER_CONVOLUTIONS, strict=True)
         )
-        pairs = list(zip(WIDTHS, WIDTHS[1:], strict=False))
+        pairs = list(pairwise(WIDTHS))
         self.down = nn.ModuleList(_resample(high, low, dimensions, up=False) for high, low in pairs)
         self.up = nn.ModuleList(_resample(low, high, dimensions, up=True) for high, low in reversed(pairs))
         self.decoder = nn.ModuleList(
@@ -66,8 +68,5 @@ def _convolutions(channels: int, filters: int, count: int, dimensions: int) -> n
 
 def _resample(channels: int, filters: int, dimensions: int, *, up: bool) -> nn.Sequential:
     stride = (2,) * dimensions
-    if up:
-        layer = upsampling(channels, filters, stride)
-    else:
-        layer = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(channels, filters, stride, stride)
+    layer = (upsampling if up else downsampling)(channels, filters, stride)
     return nn.Sequential(layer, norm_layer("batch", filters, dimensions), nn.ReLU(inplace=True))

@@ -1,0 +1,108 @@
+"""What every method shares: the segmentation loss of its labels, at every resolution, and a loss of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.losses.label_set import DiceRule, label_set_loss
+from SemiSegLib.methods.method import Study
+from SemiSegLib.networks.backbone import Backbone
+from SemiSegLib.networks.backbones import build_backbone
+
+LABELED = (Regime.FULL, Regime.COARSE, Regime.PARTIAL)
+DICE_RULES = {
+    "present": DiceRule(),
+    "paper": DiceRule(squared=True, include_background=True, skip_absent=False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationOptions:
+    """The loss of labels.
+
+    Attributes:
+        cross_entropy_weight: of the label-set cross entropy; ours 1 (nnU-Net), papers 000 and 003 0.5.
+        dice_weight: of the label-set Dice; the same.
+        dice: "present" (foreground structures that the batch holds, plain sums; nnU-Net's choice, without absent
+            structures) or "paper" (all classes with background, squared sums, absent ones included).
+    """
+
+    cross_entropy_weight: float = 1.0
+    dice_weight: float = 1.0
+    dice: str = "present"
+
+    def __post_init__(self) -> None:
+        check_range("cross_entropy_weight", self.cross_entropy_weight, low=0.0, high=100.0)
+        check_range("dice_weight", self.dice_weight, low=0.0, high=100.0)
+        check_choice("dice", self.dice, DICE_RULES)
+
+    def weights(self, prefix: str = "", *, factor: float = 1.0) -> dict[str, float]:
+        """Return the weights of the two terms, their names preceded by ``prefix``."""
+        return {
+            f"{prefix}cross_entropy": factor * self.cross_entropy_weight,
+            f"{prefix}dice": factor * self.dice_weight,
+        }
+
+
+def study_backbone(study: Study) -> Backbone:
+    """Return the backbone that the study's plan asks for."""
+    plan = study.plan
+    return build_backbone(
+        plan.network, in_channels=len(plan.channels), dimensions=plan.dimensions, patch=tuple(plan.patch)
+    )
+
+
+def segmentation_terms(
+    logits: Tensor, codes: Tensor, label_sets: Tensor, options: SegmentationOptions, *, prefix: str = ""
+) -> dict[str, Tensor]:
+    """Return the label-set cross entropy and Dice by term name.
+
+    Args:
+        logits: (B, L, *S).
+        codes: (B, *S) int64, rows of ``label_sets``.
+        label_sets: (C, L) bool.
+        options: which Dice.
+        prefix: of the term names.
+    """
+    found = label_set_loss(logits, codes, label_sets, rule=DICE_RULES[options.dice])
+    return {f"{prefix}{name}": value for name, value in found.items()}
+
+
+def with_deep_terms(
+    terms: dict[str, Tensor],
+    deep: Sequence[Tensor],
+    strides: Sequence[Sequence[int]],
+    batch: Batch,
+    options: SegmentationOptions,
+) -> dict[str, Tensor]:
+    """Return the terms averaged with those of lower resolutions, each weighing half of the next finer one (nnU-Net).
+
+    Voxel i of a map of stride s is the label of voxel i * s, the center of the strided convolutions it comes from.
+
+    Args:
+        terms: of the finest resolution, by name.
+        deep: (B, L, *Si) logits, finest first.
+        strides: of each, per axis.
+        batch: whose codes these are logits of.
+        options: which Dice.
+    """
+    total, weight, sums = 1.0, 1.0, dict(terms)
+    for logits, stride in zip(deep, strides, strict=True):
+        weight /= 2
+        total += weight
+        codes = batch.codes[(slice(None), *(slice(None, None, step) for step in stride))]
+        found = label_set_loss(logits, codes, batch.label_sets, rule=DICE_RULES[options.dice])
+        for name, value in zip(sums, found.values(), strict=True):
+            sums[name] = sums[name] + weight * value
+    return {name: value / total for name, value in sums.items()}
+
+
+def nothing(module: nn.Module) -> Tensor:
+    """Return 0 with a graph, for a term that no row of the batch teaches."""
+    return next(p for p in module.parameters() if p.requires_grad).sum() * 0.0
