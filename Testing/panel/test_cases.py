@@ -31,7 +31,7 @@ def test_every_volume_becomes_a_case_with_its_segmentation_and_what_its_labels_s
     assert column(table, VOLUME) == ["Ann", "Bob", "Cid", "Dan"]
     assert column(table, SEGMENTATION) == ["Ann drawn", "Bob drawn", "Cid drawn", "(none)"]
     assert column(table, LABELS) == ["fine", "fine", "coarse", "none"]
-    assert panel.ui.casesSummaryLabel.text == "4 cases by their labels: 2 fine, 1 coarse, 1 none"
+    assert panel.ui.casesSummaryLabel.text == "4 cases: 2 fine, 1 coarse, 1 unlabeled"
 
 
 def test_cases_come_and_go_with_the_scene(panel):
@@ -63,9 +63,9 @@ def test_what_a_model_made_is_never_taken_for_labels_by_itself(panel):
 def test_a_case_can_be_left_out_and_taken_back(panel):
     a_small_study()
     tick_cell(panel.ui.casesTable, 2, VOLUME)
-    assert panel.ui.casesSummaryLabel.text == "3 cases by their labels: 2 fine, 1 none"
+    assert panel.ui.casesSummaryLabel.text == "3 cases: 2 fine, 1 unlabeled"
     tick_cell(panel.ui.casesTable, 2, VOLUME)
-    assert panel.ui.casesSummaryLabel.text == "4 cases by their labels: 2 fine, 1 coarse, 1 none"
+    assert panel.ui.casesSummaryLabel.text == "4 cases: 2 fine, 1 coarse, 1 unlabeled"
 
 
 def test_a_person_can_say_that_a_volume_has_no_labels(panel):
@@ -260,7 +260,7 @@ def test_a_saved_scene_brings_everything_back(panel, tmp_path):
     assert slicer.mrmlScene.ReadFromMRB(str(path))
     process_events()
     assert column(panel.ui.casesTable, LABELS) == ["partial", "fine", "coarse", "none"]
-    assert panel.ui.casesSummaryLabel.text == "3 cases by their labels: 1 coarse, 1 partial, 1 none"
+    assert panel.ui.casesSummaryLabel.text == "3 cases: 1 coarse, 1 partial, 1 unlabeled"
     assert panel.ui.minutesSpinBox.value == 17
 
 

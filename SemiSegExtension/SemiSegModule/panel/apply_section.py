@@ -42,6 +42,7 @@ class ApplySection:
         ui.applyButton.connect("clicked()", self.apply)
         ui.applyStopButton.connect("clicked()", self.stop)
         ui.applyStatusLabel.text = ""
+        ui.applyProgressBar.visible = False
 
     @property
     def modelPath(self) -> Path | None:
@@ -114,6 +115,7 @@ class ApplySection:
         """Show the state of the job (called by the watcher)."""
         changed = self.status is None or self.status.state != status.state
         self.status = status
+        self.ui.applyProgressBar.visible = True
         self.ui.applyProgressBar.value = round(100 * status.fraction)
         self.ui.applyStatusLabel.text = status.message
         if changed:
@@ -176,6 +178,8 @@ class ApplySection:
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
             widget.addItem(item)
+        rowHeight = widget.sizeHintForRow(0) if signature else 0
+        widget.setFixedHeight(max(1, min(len(signature), 6)) * rowHeight + 6)
         self._updating = False
 
     def _onModelChanged(self, path: str) -> None:

@@ -124,9 +124,10 @@ class CasesSection:
         if view.problem:
             return view.problem.split("\n")[0]
         chosen = [view.regimes[n] for n, row in enumerate(view.rows) if row.isChosen]
-        counts = [(sum(r is regime for r in chosen), describeRegime(regime)) for regime in Regime]
+        words = {regime: describeRegime(regime) for regime in Regime} | {Regime.NONE: _("unlabeled")}
+        counts = [(sum(r is regime for r in chosen), word) for regime, word in words.items()]
         parts = ", ".join(f"{count} {word}" for count, word in counts if count)
-        return _("{count} cases by their labels: {parts}").format(count=len(chosen), parts=parts or _("none"))
+        return _("{count} cases: {parts}").format(count=len(chosen), parts=parts) if parts else _("No case is ticked.")
 
     def _showSchemes(self) -> None:
         source = self.panel.parameters.schemeSource

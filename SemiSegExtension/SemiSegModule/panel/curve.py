@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import qt
@@ -45,6 +44,7 @@ def drawCurve(data: CurveData, width: int, text: Any, background: Any) -> Any:
     painter = qt.QPainter()
     painter.begin(pixmap)
     painter.setRenderHint(qt.QPainter.Antialiasing)
+    painter.setBrush(qt.QBrush(qt.Qt.NoBrush))
     font = painter.font()
     font.setPixelSize(10)
     painter.setFont(font)
@@ -63,7 +63,8 @@ def drawCurve(data: CurveData, width: int, text: Any, background: Any) -> Any:
         right = pixmap.width() - _RIGHT + 4
         painter.drawText(right, _TOP + 8, "1")
         painter.drawText(right, HEIGHT - _BOTTOM, "0")
-        painter.drawText(_LEFT + 40, _TOP - 5, _("validation Dice"))
+        words = _("validation Dice")
+        painter.drawText(pixmap.width() - _RIGHT - painter.fontMetrics().boundingRect(words).width(), _TOP - 5, words)
     painter.end()
     return pixmap
 
@@ -93,12 +94,15 @@ def _drawLine(
     pen = qt.QPen(qt.QColor(color))
     pen.setWidth(2)
     painter.setPen(pen)
-    places = [(round(x + width * share), round(y + height * (1 - value))) for share, value in points]
-    for first, second in pairwise(places):
-        painter.drawLine(first[0], first[1], second[0], second[1])
+    places = [(x + width * share, y + height * (1 - value)) for share, value in points]
+    path = qt.QPainterPath()
+    path.moveTo(*places[0])
+    for place in places[1:]:
+        path.lineTo(*place)
+    painter.drawPath(path)
     if marks or len(places) == 1:
         for place in places:
-            painter.drawEllipse(place[0] - 2, place[1] - 2, 4, 4)
+            painter.drawEllipse(round(place[0]) - 2, round(place[1]) - 2, 4, 4)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

@@ -33,30 +33,38 @@ class ProgressView:
         self.best: Validated | None = None
         self.notice = ""
         self.share = 0.0
+        self._drawnWidth = 0
         self.ui.progressBar.value = 0
+        self.ui.progressBar.visible = False
         self.ui.statusLabel.text = _("No training yet.")
         self.ui.curveLabel.visible = False
         self.ui.scoresTable.visible = False
 
     def showStatus(self, status: RunStatus) -> None:
         """Show the state of a run in the bar and in words."""
+        self.ui.progressBar.visible = True
         self.ui.progressBar.value = round(100 * status.fraction) if status.state != "finished" else 100
         self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self.notice]))
+        # The panel may have been made wider or narrower since.
+        self.draw()
 
     def showEvents(self, events: list[dict[str, Any]]) -> None:
         """Add what happened to curve and table."""
         for data in events:
             self._take(data)
-        if self.data.losses or self.data.dice:
-            self.draw()
+        self._drawnWidth = 0
+        self.draw()
         if self.best is not None:
             self._showScores(self.best)
 
     def draw(self) -> None:
-        """Draw the curve to the width of the panel."""
+        """Draw the curve to the width of the panel, unless that is done already."""
         label = self.ui.curveLabel
+        width = self.ui.statusLabel.width
+        if not (self.data.losses or self.data.dice) or width == self._drawnWidth:
+            return
+        self._drawnWidth = width
         palette = label.palette
-        width = self.ui.progressBar.width
         pixmap = drawCurve(self.data, width, palette.color(qt.QPalette.WindowText), palette.color(qt.QPalette.Base))
         label.setPixmap(pixmap)
         label.visible = True
@@ -115,7 +123,8 @@ def describeStatus(status: RunStatus) -> str:
         if status.total_steps:
             steps = _("step {step} of {total}").format(step=status.step, total=status.total_steps)
         eta = "" if status.eta_seconds is None else _("about {time} left").format(time=duration(status.eta_seconds))
-        return ", ".join(filter(None, [_("Training"), steps, eta])) + ". " + _bestDice(status)
+        text = " ".join(filter(None, [", ".join(filter(None, [_("Training"), steps, eta])) + ".", _bestDice(status)]))
+        return "\n".join(filter(None, [text, status.device]))
     words = {
         "created": _("Starting..."),
         "preparing": _("Preparing the cases..."),

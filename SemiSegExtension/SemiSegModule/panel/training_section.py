@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,18 @@ class TrainingSection:
             parameters.studyFolder, view.chosen, view.scheme, onProgress=self._showExport
         )
         method = parameters.method or self.panel.recommendation(view).method
-        run = self.panel.logic.startTraining(export.path, method, minutes=parameters.minutes, device=parameters.device)
+        title = next((card.title for card in CARDS if card.name == method), method)
+        run = self.panel.logic.startTraining(
+            export.path,
+            method,
+            minutes=parameters.minutes,
+            device=parameters.device,
+            title=f"{title}, {time.strftime('%Y-%m-%d %H:%M:%S')}",
+        )
         return run, export.findings
 
     def _showExport(self, done: int, count: int, name: str) -> None:
+        self.ui.progressBar.visible = True
         self.ui.progressBar.value = round(100 * done / count)
         self.ui.statusLabel.text = _("Writing {name} ({number} of {count})...").format(
             name=name, number=done + 1, count=count
