@@ -38,23 +38,31 @@ def unet_layers(plan: Plan, *, classes: int) -> tuple[Layer, ...]:
     voxels = [math.prod(size) for size in sizes]
     kernels = [math.prod(kernel) for kernel in network.kernels]
     layers: list[Layer] = []
+
+    def add(voxels: int, before: int, after: int, *, taps: int, weights: int | None = None) -> None:
+        used = taps * before * after
+        layers.append(Layer(voxels, after, weights or used, used * voxels))
+
+    strides = (network.stem_stride, *network.strides)
     before = len(plan.channels)
     for stage, features in enumerate(network.features):
-        for _ in range(network.blocks * (2 if network.residual else 1)):
-            weights = kernels[stage] * before * features
-            layers.append(Layer(voxels[stage], features, weights, weights * voxels[stage]))
+        if network.residual and (before != features or max(strides[stage]) > 1):
+            add(voxels[stage], before, features, taps=1)
+        for _ in range(network.blocks):
+            add(voxels[stage], before, features, taps=kernels[stage])
             before = features
     for stage in reversed(range(len(network.strides))):
         features = network.features[stage]
-        # A transposed convolution whose kernel is its stride costs what a 1 x 1 convolution of its output does.
-        up = before * features
-        layers.append(Layer(voxels[stage], features, up * math.prod(network.strides[stage]), up * voxels[stage]))
-        for inside in (2 * features, features):
-            weights = kernels[stage] * inside * features
-            layers.append(Layer(voxels[stage], features, weights, weights * voxels[stage]))
+        # Every voxel of a transposed convolution whose kernel is its stride sees one voxel below.
+        count = math.prod(network.strides[stage]) * before * features
+        add(voxels[stage], before, features, taps=1, weights=count)
+        for index in range(1 if network.residual else network.blocks):
+            add(voxels[stage], features if index else 2 * features, features, taps=kernels[stage])
         before = features
     full = math.prod(plan.patch)
-    layers.append(Layer(full, classes, before * classes, before * classes * full))
+    if max(network.stem_stride) > 1:
+        add(full, before, before, taps=1, weights=math.prod(network.stem_stride) * before**2)
+    add(full, before, classes, taps=1)
     return tuple(layers)
 
 

@@ -53,7 +53,7 @@ def plan_topology(
         spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]
         strides.append(stride)
         kernels.append(_kernel(spacing, kernels[-1]))
-    missing = (stages or 2) - 1 - len(strides)
+    missing = (stages or 1) - 1 - len(strides)
     strides += [(1,) * len(size)] * missing
     kernels += [kernels[-1]] * missing
     # nnU-Net convolves over every axis at the lowest resolution.

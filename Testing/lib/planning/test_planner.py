@@ -1,0 +1,218 @@
+"""Plans from fingerprints: grid, normalization, network, patch, batch, and what is cut when memory runs out."""
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from SemiSegLib.config import from_json, to_json
+from SemiSegLib.errors import TrainingError
+from SemiSegLib.networks.backbones import build_backbone
+from SemiSegLib.planning import planner
+from SemiSegLib.planning.cost import step_multiply_adds, unet_layers
+from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
+from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
+from SemiSegLib.planning.plan import Plan
+from SemiSegLib.planning.planner import make_plan, shrink
+from SemiSegLib.runs.request import PlanSettings
+from Testing.lib.batches.study import of_cases
+
+
+def a_channel(modality="MR", zero_share=0.0) -> ChannelFingerprint:
+    return ChannelFingerprint(
+        role="T1",
+        modality=modality,
+        from_foreground=modality == "CT",
+        mean=60.0,
+        deviation=20.0,
+        median=58.0,
+        low=-100.0,
+        high=240.0,
+        zero_share=zero_share,
+    )
+
+
+def a_fingerprint(shape, spacing_mm, *, cases=20, channel=None, classes=3) -> Fingerprint:
+    return Fingerprint(
+        case_ids=tuple(f"c{i}" for i in range(cases)),
+        shapes=(tuple(shape),) * cases,
+        spacings_mm=(tuple(spacing_mm),) * cases,
+        channels=(channel or a_channel(),),
+        classes=classes,
+    )
+
+
+def planned(shape, spacing_mm, *, settings=None, device="cpu", memory_gib=8.0, dimensions=None, **options):
+    study = replace(of_cases(None, ()), dimensions=dimensions)
+    return make_plan(
+        a_fingerprint(shape, spacing_mm, **options),
+        study,
+        settings or PlanSettings(),
+        device=device,
+        memory_gib=memory_gib,
+    )
+
+
+def divides(plan: Plan) -> bool:
+    total = np.array(plan.network.stem_stride) * np.prod(np.array(plan.network.strides), axis=0)
+    return not (np.array(plan.patch) % total).any()
+
+
+def test_a_plan_survives_its_json():
+    plan = planned((36, 50, 35), (1.0, 1.0, 1.0))
+    assert from_json(Plan, json.loads(json.dumps(to_json(plan))), where="test") == plan
+    fingerprint = a_fingerprint((3, 4, 5), (1.0, 1.0, 2.0))
+    assert from_json(Fingerprint, json.loads(json.dumps(to_json(fingerprint))), where="test") == fingerprint
+
+
+def test_a_small_volume_is_seen_whole_on_a_cpu_and_costs_little():
+    plan = planned((36, 50, 35), (1.0, 1.0, 1.0), cases=200)
+    assert plan.dimensions == 3
+    assert plan.axis_order == (0, 1, 2)
+    assert all(36 <= n <= 64 for n in plan.patch)
+    assert plan.median_shape == (36, 50, 35)
+    assert 2 <= plan.batch <= 4
+    assert plan.batch % 2 == 0
+    assert divides(plan)
+    assert step_multiply_adds(plan, classes=3) <= planner.CPU_MULTIPLY_ADDS
+
+
+@pytest.mark.parametrize("shape", [(40, 512, 512), (300, 300, 300), (9, 640, 640), (3, 3, 3), (1, 200, 200)])
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (5.0, 0.8, 0.8)])
+def test_every_plan_keeps_its_budget(shape, spacing_mm):
+    cpu = planned(shape, spacing_mm, memory_gib=2.0)
+    assert divides(cpu)
+    assert estimate_memory_gib(cpu, classes=3) <= 2.0
+    assert step_multiply_adds(cpu, classes=3) <= planner.CPU_MULTIPLY_ADDS
+    card = planned(shape, spacing_mm, device="cuda", memory_gib=6.0)
+    assert divides(card)
+    assert estimate_memory_gib(card, classes=3) <= 6.0
+    assert math.prod(card.patch) >= math.prod(cpu.patch)
+
+
+def test_a_thick_axis_comes_first_and_few_thick_slices_are_planned_as_images():
+    thick = planned((200, 40, 220), (0.8, 4.0, 0.8))
+    assert thick.axis_order == (1, 0, 2)
+    assert thick.dimensions == 3
+    assert thick.spacing_mm == (4.0, 0.8, 0.8)
+    assert thick.network.kernels[0] == (1, 3, 3)
+    assert thick.network.stem_stride[0] == 1
+    few = planned((256, 10, 216), (1.0, 10.0, 1.0))
+    assert few.dimensions == 2
+    assert few.axis_order == (1, 0, 2)
+    assert few.spacing_mm == (0.0, 1.0, 1.0)
+    assert len(few.patch) == 2
+    assert few.batch >= 4
+
+
+def test_the_study_or_a_person_can_ask_for_slices():
+    assert planned((50, 60, 60), (1.0, 1.0, 1.0), dimensions=2).dimensions == 2
+    asked = planned((50, 60, 60), (1.0, 1.0, 1.0), settings=PlanSettings(dimensions=2))
+    assert asked.dimensions == 2
+    assert asked.axis_order == (0, 1, 2)
+    assert planned((10, 256, 256), (10.0, 1.0, 1.0), settings=PlanSettings(dimensions=3)).dimensions == 3
+
+
+def test_the_thick_axis_keeps_most_of_the_slices_of_mixed_studies():
+    shapes = ((100, 200, 200),) * 3 + ((20, 200, 200),) * 7
+    spacings = ((1.0, 1.0, 1.0),) * 3 + ((5.0, 1.0, 1.0),) * 7
+    mixed = replace(a_fingerprint((1, 1, 1), (1.0, 1.0, 1.0), cases=10), shapes=shapes, spacings_mm=spacings)
+    plan = make_plan(mixed, of_cases(None, ()), PlanSettings(), memory_gib=4.0)
+    # The median is 5 mm, the 10th percentile 1 mm.
+    assert plan.spacing_mm == (1.0, 1.0, 1.0)
+
+
+def test_what_a_person_fixed_stays():
+    settings = PlanSettings(
+        patch=(13, 21, 30),
+        batch=3,
+        features=(8, 12, 16),
+        norm="batch",
+        deep_supervision=1,
+        spacing_mm=(2.0, 1.5, 1.0),
+        backbone="plan_unet",
+    )
+    plan = planned((60, 80, 80), (1.0, 1.0, 1.0), settings=settings, memory_gib=0.001)
+    assert (plan.patch, plan.batch, plan.spacing_mm) == ((13, 21, 30), 3, (2.0, 1.5, 1.0))
+    assert (plan.network.features, plan.network.norm, plan.network.deep_supervision) == ((8, 12, 16), "batch", 1)
+
+
+def test_normalization_follows_the_modality_and_blanked_images():
+    ct = planned((50, 50, 50), (1.0, 1.0, 1.0), channel=a_channel("CT")).channels[0]
+    assert (ct.normalization, ct.low, ct.high, ct.mean, ct.deviation) == ("ct", -100.0, 240.0, 60.0, 20.0)
+    assert planned((50, 50, 50), (1.0, 1.0, 1.0)).channels[0].normalization == "zscore"
+    blanked = planned((50, 50, 50), (1.0, 1.0, 1.0), channel=a_channel(zero_share=0.6)).channels[0]
+    assert blanked.normalization == "zscore_nonzero"
+
+
+def test_other_backbones_get_patches_they_divide():
+    for name in ("vnet", "swin_unetr", "unetr", "paper_unet"):
+        settings = PlanSettings(backbone=name)
+        plan = planned((36, 50, 35), (1.0, 1.0, 1.0), settings=settings, device="cuda", memory_gib=20.0)
+        assert plan.network.backbone == name
+        assert all(n % (32 if name == "swin_unetr" else 16) == 0 for n in plan.patch)
+
+
+def test_more_memory_never_gives_a_smaller_batch_or_patch():
+    previous = 0
+    for gib in (0.5, 1, 2, 4, 8):
+        plan = planned((120, 120, 120), (1.0, 1.0, 1.0), device="cuda", memory_gib=gib)
+        voxels = plan.batch * math.prod(plan.patch)
+        assert voxels >= previous
+        previous = voxels
+
+
+def test_shrinking_takes_rows_then_voxels_and_ends_with_a_remedy():
+    plan = replace(planned((36, 50, 35), (1.0, 1.0, 1.0)), batch=7)
+    seen = [plan]
+
+    def shrink_to_the_end():
+        while True:
+            seen.append(shrink(seen[-1], least_rows=2))
+
+    with pytest.raises(TrainingError, match="too little memory even for a patch of"):
+        shrink_to_the_end()
+    assert [p.batch for p in seen[:3]] == [7, 3, 2]
+    assert all(p.batch == 2 for p in seen[2:])
+    sizes = [math.prod(p.patch) for p in seen[2:]]
+    assert all(a > b for a, b in pairwise(sizes))
+    assert all(divides(p) for p in seen)
+    assert all(p.network == plan.network for p in seen)
+    memory = [estimate_memory_gib(p) for p in seen]
+    assert all(a > b for a, b in pairwise(memory))
+    assert shrink(replace(plan, batch=2)).batch == 1
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("stem", [1, 2])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_counted_weights_and_multiply_adds_are_those_of_the_network(residual, stem, dimensions):
+    shape, spacing = ((24, 32, 40), (1.0, 1.0, 1.2)) if dimensions == 3 else ((7, 48, 64), (6.0, 1.0, 1.0))
+    plan = planned(shape, spacing, dimensions=dimensions)
+    network = replace(plan.network, residual=residual, stem_stride=(stem,) * dimensions)
+    patch = tuple(n * stem for n in plan.patch)
+    plan = replace(plan, network=network, batch=1, patch=patch)
+    backbone = build_backbone(network, in_channels=1, dimensions=dimensions, patch=plan.patch)
+    counted = {"multiply_adds": 0}
+
+    def count(layer, inputs, output):
+        taps = 1 if layer.transposed else math.prod(layer.kernel_size)
+        counted["multiply_adds"] += output.numel() * layer.in_channels * taps
+
+    weights = 0
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.modules.conv._ConvNd):
+            layer.register_forward_hook(count)
+            weights += layer.weight.numel()
+    backbone(torch.zeros(1, 1, *plan.patch))
+    layers = unet_layers(plan, classes=3)[:-1]
+    assert sum(layer.weights for layer in layers) == weights
+    assert sum(layer.multiply_adds for layer in layers) == counted["multiply_adds"]
+
+
+def test_free_memory_of_this_machine_is_plausible():
+    assert 0.05 < free_memory_gib("cpu") < 100_000
