@@ -70,6 +70,10 @@ def boxes_chart(scores: Sequence[CaseScore], path: Path) -> Path | None:
         _draw_boxes(axes, [_values(rows, name, metric) for name in names])
         axes.set_xlabel(title)
         axes.grid(axis="x", color="0.9")
+        axes.set_axisbelow(True)
+        # Bars pin the limits to their ends, which would cut points and boxes at 0 and 1.
+        axes.use_sticky_edges = False
+        axes.margins(x=0.04)
         axes.tick_params(axis="y", length=0)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
