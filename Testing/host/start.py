@@ -31,6 +31,8 @@ from Testing.host.widgets import (
     ctk_values,
     mrml_widgets,
     node_combo_box,
+    segments_table,
+    subject_hierarchy_tree,
 )
 from Testing.host.widgets.factory import stand_in
 
@@ -47,6 +49,8 @@ BEHAVIORS = (
     ctk_values,
     mrml_widgets,
     node_combo_box,
+    segments_table,
+    subject_hierarchy_tree,
 )
 # Names that `import slicer` of the slicer-core wheel copies from slicer.util; Slicer itself does not have them.
 _OWN_NAMES = ("util", "slicer_core")

@@ -46,3 +46,44 @@ def test_an_error_of_vtk_is_remembered(host):
 def test_importing_torch_is_refused():
     with pytest.raises(AssertionError, match="imports torch"):
         import torch  # noqa: F401
+
+
+def test_the_subject_hierarchy_is_part_of_the_scene_after_a_close():
+    slicer.mrmlScene.Clear(0)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSubjectHierarchyNode") == 1
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    assert hierarchy.GetScene() is slicer.mrmlScene
+    assert hierarchy.GetItemByDataNode(volume)
+    slicer.mrmlScene.RemoveNode(volume)
+    assert hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), "scan") == 0
+
+
+def test_a_scene_file_brings_its_nodes_back_to_the_subject_hierarchy(tmp_path):
+    volume = slicer.util.addVolumeFromArray(np.arange(24, dtype=np.int16).reshape(2, 3, 4), name="scan")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"), properties={})
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"), properties={})
+    volume = slicer.util.getNode("scan")
+    assert slicer.util.arrayFromVolume(volume).sum() == 276
+    assert slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene).GetItemByDataNode(volume)
+
+
+def test_volumes_and_segmentations_go_to_files_and_back(tmp_path):
+    volume = slicer.util.addVolumeFromArray(np.arange(24, dtype=np.int16).reshape(2, 3, 4), name="scan")
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "labels")
+    segmentation.CreateDefaultDisplayNodes()
+    segment = segmentation.GetSegmentation().AddEmptySegment("organ", "organ")
+    mask = np.zeros((2, 3, 4), np.uint8)
+    mask[1, 1:, :2] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, volume)
+    assert slicer.util.saveNode(volume, str(tmp_path / "scan.nii.gz"), properties={})
+    assert slicer.util.saveNode(segmentation, str(tmp_path / "labels.seg.nrrd"), properties={})
+    slicer.mrmlScene.Clear(0)
+    volume = slicer.util.loadVolume(str(tmp_path / "scan.nii.gz"), properties={})
+    segmentation = slicer.util.loadSegmentation(str(tmp_path / "labels.seg.nrrd"), properties={})
+    assert (volume.GetName(), segmentation.GetName()) == ("scan", "labels")
+    assert slicer.util.arrayFromVolume(volume).sum() == 276
+    assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "organ", volume), mask)
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetBackgroundVolumeID() == volume.GetID()

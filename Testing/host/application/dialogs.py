@@ -115,12 +115,13 @@ class Dialogs:
 
     def install_in_qt(self) -> None:
         """Replace what would open a modal dialog."""
-        Box.exec = Box.exec_ = self._box
+        # Functions, not bound methods: only those become methods of the class.
+        Box.exec = Box.exec_ = lambda box: self._box(box)
         for name, kind in (("information", "info"), ("warning", "warning"), ("critical", "error")):
             setattr(Box, name, staticmethod(self._static_box(kind, Box.StandardButton.Ok)))
         Box.question = staticmethod(self._static_box("confirm", Box.StandardButton.Yes))
         Box.about = staticmethod(self._static_box("info", None))
-        QtWidgets.QDialog.exec = QtWidgets.QDialog.exec_ = self._dialog
+        QtWidgets.QDialog.exec = QtWidgets.QDialog.exec_ = lambda dialog: self._dialog(dialog)
         file_dialog = QtWidgets.QFileDialog
         # PythonQt returns the path alone, where PySide6 would also return the filter.
         for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory"):

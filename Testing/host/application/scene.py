@@ -121,12 +121,18 @@ class SceneSetup:
         ):
             self.scene.AddObserver(event, _with_call_data(function))
         self.scene.AddObserver(kinds.EndImportEvent, lambda caller, event: self._on_import())
+        self.scene.AddObserver(kinds.EndCloseEvent, lambda caller, event: self._resolve_hierarchy())
 
     def _on_node_added(self, node: Any) -> None:
         if not self.scene.IsImporting():
             self._give_item(node)
 
+    def _resolve_hierarchy(self) -> None:
+        """Make a new hierarchy node after a close, or merge an imported one; the scene would keep a dead one."""
+        slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(self.scene)
+
     def _on_import(self) -> None:
+        self._resolve_hierarchy()
         for number in range(self.scene.GetNumberOfNodes()):
             self._give_item(self.scene.GetNthNode(number))
 

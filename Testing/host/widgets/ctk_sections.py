@@ -40,6 +40,9 @@ class HiddenChildren(QtCore.QObject):
     def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
         """Keep what is shown during the collapse for later."""
         kinds = QtCore.QEvent.Type
+        if "_section" not in self.__dict__:
+            # The last events of a dying section arrive when the Python half is gone.
+            return False
         if watched is self._section and event.type() == kinds.ChildAdded:
             child = event.child()
             if child.isWidgetType():

@@ -86,6 +86,7 @@ class ctkSliderWidget(_Range):
         self._box.setRange(0.0, 99.0)
         _filled(self, self._slider, self._box)
         self._is_following = False
+        self._told = 0.0
         self._on_range()
         self._box.valueChanged.connect(self._on_box)
         self._slider.valueChanged.connect(self._on_slider)
@@ -115,6 +116,10 @@ class ctkSliderWidget(_Range):
         self._is_following = False
 
     def _on_box(self, value: float) -> None:
+        # Qt's spin box repeats its value when Return is pressed, CTK's slider does not.
+        if value == self._told:
+            return
+        self._told = value
         self._on_range()
         self.valueIsChanging.emit(value)
         self.valueChanged.emit(value)
