@@ -1,0 +1,111 @@
+"""A model applied to a scan: one call, no state between calls, the result on the scan's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from SemiSegLib.batches.augment import mirror_axes
+from SemiSegLib.batches.prepare import prepare_image
+from SemiSegLib.cases.volume import Volume
+from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegLib.prediction.device import pick_device
+from SemiSegLib.prediction.model_file import Model
+from SemiSegLib.prediction.restore import Restorer
+from SemiSegLib.prediction.window import WindowSettings, predict_slabs
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a scan.
+
+    Attributes:
+        leaves: uint8 leaf indices on the scan's grid.
+        uncertainty: float32, 0 to 1, on the scan's grid, or None if it was not asked for.
+        scheme: what the indices mean.
+    """
+
+    leaves: Volume
+    uncertainty: Volume | None
+    scheme: LabelScheme
+
+    def superclasses(self) -> Volume:
+        """Return uint8 superclass indices: of each voxel the superclass of its leaf, so they can never disagree."""
+        lookup = np.array(self.scheme.superclass_of_leaf, dtype=np.uint8)
+        return Volume(lookup[self.leaves.voxels], self.leaves.geometry)
+
+
+class Predictor:
+    """Applies one model.
+
+    Args:
+        model: what ``load_model`` returned; its method is moved to the device.
+        device: "auto", "cpu", "cuda" or "mps".
+        mirror: average over mirrored copies, along the axes on which the scheme names no sides.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        overlap_fraction: least overlap of neighboring windows.
+
+    Raises:
+        ConfigError: the computer has no such device.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: str = "auto",
+        mirror: bool = False,
+        precision: str = "auto",
+        overlap_fraction: float = 0.5,
+    ) -> None:
+        self.model = model
+        self.device = pick_device(device)
+        self.method = model.method.to(self.device).eval()
+        plan, scheme = model.study.plan, model.study.scheme
+        allowed = mirror_axes(scheme) if mirror else (False, False, False)
+        d, h, w = (allowed[axis] for axis in plan.axis_order)
+        self.settings = WindowSettings(
+            overlap_fraction=overlap_fraction, mirror=(d and plan.dimensions == 3, h, w), precision=precision
+        )
+
+    def predict(
+        self,
+        channels: Sequence[Volume],
+        *,
+        uncertainty: bool = False,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Return the segmentation of a scan.
+
+        Args:
+            channels: one volume per channel of the model's plan, in its order, on one grid.
+            uncertainty: also return how unsure the model is.
+            on_progress: called with the finished share, 0 to 1.
+
+        Raises:
+            ShapeError: another number of channels than the model has, or grids that differ.
+            CaseError: an intensity or the network's output is not finite.
+            RunError: the device has too little memory for one window.
+        """
+        study = self.model.study
+        image, grid = prepare_image(channels, study.plan)
+        restorer = Restorer(grid, uncertainty=uncertainty)
+        settings = WindowSettings(
+            overlap_fraction=self.settings.overlap_fraction,
+            mirror=self.settings.mirror,
+            precision=self.settings.precision,
+            uncertainty=uncertainty,
+        )
+        for slab in predict_slabs(self.method, image, study.plan, device=self.device, settings=settings):
+            restorer.add(slab)
+            if on_progress is not None:
+                on_progress((slab.start + slab.probabilities.shape[1]) / image.shape[1])
+        leaves, unsure = restorer.finish()
+        geometry = channels[0].geometry
+        return Prediction(
+            leaves=Volume(leaves, geometry),
+            uncertainty=None if unsure is None else Volume(unsure, geometry),
+            scheme=study.scheme,
+        )
