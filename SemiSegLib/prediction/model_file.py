@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from SemiSegLib.config import from_json, to_json, write_atomically
 from SemiSegLib.errors import CheckpointError, ConfigError, LabelError, explain
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegLib.methods.factory import METHODS, build_method
+from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.prediction.device import pick_device
@@ -38,17 +38,16 @@ class Model:
     Attributes:
         method: networks with their weights.
         study: label scheme and plan.
+        name: registered name of the method.
+        options: its options, as JSON data.
         provenance: where the weights come from, as JSON data: versions, seed, counts, scores.
     """
 
     method: Method
     study: Study
+    name: str
+    options: Mapping[str, Any]
     provenance: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Registered name of the method."""
-        return registered_name(self.method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,51 +61,27 @@ class _Description:
     provenance: dict[str, Any]
 
 
-def save_model(path: Path, method: Method, *, study: Study, provenance: Mapping[str, Any]) -> None:
+def save_model(path: Path, model: Model) -> None:
     """Write a model so that a reader sees the old or the new file, never half of one.
 
     Absolute paths in the provenance are left out: they name people and places. Pass no case ids or other words
     about patients.
 
-    Args:
-        path: of the file.
-        method: a registered method; its ``options`` are written too.
-        study: what it was built for.
-        provenance: JSON data.
-
     Raises:
-        CheckpointError: a weight is not finite, or the method is not registered.
+        CheckpointError: a weight is not finite.
     """
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in method.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.method.state_dict().items()}
     _require_finite(tensors, Path(path))
     description = _Description(
-        method=registered_name(method),
-        options=to_json(method.options),
-        scheme=study.scheme,
-        plan=study.plan,
-        provenance=without_paths(to_json(provenance)),
+        method=model.name,
+        options=to_json(model.options),
+        scheme=model.study.scheme,
+        plan=model.study.plan,
+        provenance=without_paths(to_json(model.provenance)),
     )
     text = json.dumps(to_json(description), ensure_ascii=False, allow_nan=False)
     metadata = {"kind": KIND, "format": str(FORMAT), "description": text}
     write_atomically(Path(path), save(tensors, metadata=metadata))
-
-
-def registered_name(method: Method) -> str:
-    """Return the name under which the class of a method is registered.
-
-    Raises:
-        CheckpointError: it is not, so that no reader could build it.
-    """
-    for name in METHODS:
-        if METHODS[name] is type(method):
-            return name
-    raise CheckpointError(
-        explain(
-            f"the method {type(method).__name__} is not registered",
-            where="model file",
-            remedy="register its class in methods/factory.py",
-        )
-    )
 
 
 def load_model(path: Path, *, device: str = "cpu") -> Model:
@@ -129,6 +104,8 @@ def load_model(path: Path, *, device: str = "cpu") -> Model:
     return Model(
         method=method.to(target).eval(),
         study=study,
+        name=description.method,
+        options=description.options,
         provenance=description.provenance,
     )
 
