@@ -47,6 +47,13 @@ def explain(what: str, *, where: str, remedy: str) -> str:
     return f"{what}\n  where:  {where}\n  remedy: {remedy}"
 
 
+def take_apart(text: str) -> tuple[str, str, str]:
+    """Return what was wrong, where, and the remedy of a text that ``explain`` made; "" for what is not in it."""
+    rest, _, remedy = text.partition("\n  remedy: ")
+    what, _, where = rest.partition("\n  where:  ")
+    return what, where, remedy
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a remedy that names the nearest known name, if one is near, and lists all of them."""
     names = list(known)

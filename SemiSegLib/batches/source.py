@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -162,7 +163,15 @@ class BatchSource:
         return d, h, w
 
 
-def prefetch(source: BatchSource, first_step: int, stop_step: int | None = None) -> Iterator[Batch]:
+class MakesBatches(Protocol):
+    """What gives the batch of any step: a source, or one process's share of it."""
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        ...
+
+
+def prefetch(source: MakesBatches, first_step: int, stop_step: int | None = None) -> Iterator[Batch]:
     """Yield the batches of steps ``first_step`` to ``stop_step``, each made while the one before is used.
 
     One thread works one batch ahead. An error of a step is raised where its batch would have come. Closing the

@@ -207,6 +207,11 @@ class RunFolder:
         chosen = self.request.prepared_folder
         return Path(chosen) if chosen is not None else self.path.parent / "prepared"
 
+    @property
+    def warm_start(self) -> Path:
+        """The model file to start from; only where the request names one."""
+        return Path(str(self.request.warm_start))
+
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import to_json
+from SemiSegLib.errors import CheckpointError, explain
 from SemiSegLib.methods.method import Method, Progress
 from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.clock import Clock
@@ -135,6 +136,10 @@ class Trainer:
     def stop(self) -> None:
         """Ask the loop, from any thread, to end after the step it is in."""
         self._stop.set()
+
+    def should_stop(self) -> bool:
+        """Return whether ``stop`` was called."""
+        return self._stop.is_set()
 
     def state(self) -> State:
         """Return all that a later session needs to go on as if nothing had happened."""
@@ -272,7 +277,16 @@ class Trainer:
         return CheckpointDue(step=self.step, is_best=self.best_step == self.step)
 
     def _restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
-        self.method.load_state_dict(_below("method.", tensors))
+        try:
+            self.method.load_state_dict(_below("method.", tensors))
+        except RuntimeError as error:
+            raise CheckpointError(
+                explain(
+                    f"the checkpoint's weights are not those of this network: {str(error).splitlines()[-1].strip()}",
+                    where="checkpoint",
+                    remedy="resume with the method, options and plan that the run was started with",
+                )
+            ) from error
         self.compute.place_method(self.method)
         self._optimizers.restore(_below("optimizer.", tensors))
         if self._scaler is not None and data["scaler"]:

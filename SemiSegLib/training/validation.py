@@ -60,6 +60,7 @@ class Validation:
         device: torch device.
         limit_seconds: longest first validation, or None.
         should_stop: asked before each case.
+        judged: cases judged so far, over all validations.
     """
 
     store: PreparedStore
@@ -67,6 +68,7 @@ class Validation:
     device: str
     limit_seconds: float | None = None
     should_stop: Callable[[], bool] = field(default=lambda: False)
+    judged: int = 0
 
     def __call__(self, method: Method) -> Scores:
         """Return the scores of a method, which keeps its training mode.
@@ -81,6 +83,7 @@ class Validation:
             if self.should_stop():
                 raise ValidationStoppedError
             results[case_id] = self._judge(method, self.store.get(case_id), scheme)
+            self.judged += 1
             if self.limit_seconds is not None and time.monotonic() - start > self.limit_seconds:
                 break
         self.case_ids, self.limit_seconds = tuple(results), None

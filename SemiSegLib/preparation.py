@@ -1,0 +1,186 @@
+"""Before a training: dataset, checks, split, plan, prepared cases; what an earlier session did is found again."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from SemiSegLib.batches.store import PreparedStore
+from SemiSegLib.cases.checks import check_dataset, require_usable
+from SemiSegLib.cases.coarsen import keep_fine
+from SemiSegLib.cases.dataset import Case, Dataset, Side
+from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cases.split import apply_split, make_split, write_split
+from SemiSegLib.config import check_choice, from_json, read_json, write_json
+from SemiSegLib.errors import RunError, explain
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.planning.fingerprint import fingerprint
+from SemiSegLib.planning.plan import Plan
+from SemiSegLib.planning.planner import make_plan
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.manifest import add_to_manifest
+from SemiSegLib.runs.reporter import Reporter
+
+logger = logging.getLogger("SemiSegLib.worker")
+
+
+class StoppedEarlyError(Exception):
+    """A stop was asked for before the training began."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs besides its settings.
+
+    Attributes:
+        dataset: with sides, and coarsened if asked.
+        plan: data and network plan.
+        store: prepared cases.
+        card: of the method.
+        training: cases to draw batches from.
+        validation: labeled validation cases.
+        composition: regime name to its share of a batch, of the regimes the method may use here.
+        counts: regime name to the number of training cases.
+    """
+
+    dataset: Dataset
+    plan: Plan
+    store: PreparedStore
+    card: Card
+    training: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    composition: Mapping[str, float]
+    counts: Mapping[str, int]
+
+    def with_plan(self, plan: Plan) -> Prepared:
+        """Return the same with another patch or batch."""
+        return replace(self, plan=plan, store=PreparedStore(self.store.folder, self.dataset, plan))
+
+
+class Preparation:
+    """Prepares one run.
+
+    Args:
+        folder: the run.
+        reporter: tells the state, and is the sign that this process writes; None in the others.
+        device: what the plan is for.
+    """
+
+    def __init__(self, folder: RunFolder, reporter: Reporter | None, device: str) -> None:
+        self.folder, self.reporter, self.device = folder, reporter, device
+        self.request = folder.request
+
+    def run(self) -> Prepared:
+        """Return what the training needs.
+
+        Raises:
+            SemiSegError: a case is damaged, or the cases do not suit the method.
+            StoppedEarlyError: a stop was asked for.
+        """
+        card = card_of(self.request.method)
+        self._tell("reading the dataset")
+        dataset = load_dataset(Path(self.request.dataset))
+        if self.reporter is not None:
+            findings = check_dataset(dataset, on_progress=self._progress("checking cases"))
+            for finding in findings:
+                logger.info("%s: case '%s': %s; %s", finding.severity, finding.case, finding.what, finding.remedy)
+            require_usable(dataset, findings)
+        dataset = self._split(dataset)
+        if self.request.fine_cases is not None:
+            dataset = keep_fine(dataset, self.request.fine_cases)
+        plan = self._plan(dataset)
+        allowed = allowed_regimes(card, self.request.use_regimes)
+        training = tuple(c for c in dataset.side(Side.TRAIN) if may_be_used(c, dataset, allowed))
+        validation = tuple(c for c in dataset.side(Side.VALIDATION) if c.annotation is not None)
+        store = PreparedStore(self.folder.prepared, dataset, plan)
+        store.prepare([c.id for c in (*training, *validation)], on_progress=self._progress("preparing cases"))
+        # Only now is known what a segmentation says whose segments are matched by name.
+        training = tuple(c for c in training if store.summary(c.id).regime.value in allowed)
+        counts = Counter(store.summary(c.id).regime.value for c in training)
+        _require_needed(card, counts, dataset)
+        self._note(store, validation, counts)
+        return Prepared(
+            dataset=dataset,
+            plan=plan,
+            store=store,
+            card=card,
+            training=training,
+            validation=validation,
+            composition={name: share for name, share in card.composition.items() if name in allowed},
+            counts={regime.value: counts[regime.value] for regime in Regime if counts[regime.value]},
+        )
+
+    def _split(self, dataset: Dataset) -> Dataset:
+        if self.folder.split_path.exists():
+            dataset = apply_split(dataset, self.folder.split_path)
+        dataset = make_split(dataset, seed=self.request.seed, validation_share=self.request.validation_share)
+        if self.reporter is not None:
+            write_split(dataset, self.folder.split_path)
+        return dataset
+
+    def _plan(self, dataset: Dataset) -> Plan:
+        path = self.folder.plan_path
+        if path.exists():
+            return from_json(Plan, read_json(path), where=path.name)
+        seen = fingerprint(dataset, on_progress=self._progress("planning"))
+        plan = make_plan(seen, dataset, self.request.plan, device=self.device)
+        write_json(path, plan)
+        return plan
+
+    def _note(self, store: PreparedStore, validation: tuple[Case, ...], counts: Mapping[str, int]) -> None:
+        words = ", ".join(f"{count} {name}" for name, count in counts.items())
+        logger.info("training cases: %s; validation cases: %d", words, len(validation))
+        if self.reporter is not None:
+            if not validation:
+                logger.warning("no validation is possible: no labeled patient can be spared; the last model is kept")
+            add_to_manifest(self.folder.environment_path, data=store.content_keys())
+
+    def _tell(self, message: str) -> None:
+        if self.folder.stop_requested():
+            raise StoppedEarlyError
+        if self.reporter is not None:
+            self.reporter.update(state="preparing", message=message)
+
+    def _progress(self, words: str) -> Callable[[int, int], None]:
+        self._tell(words)
+
+        def tell(done: int, total: int) -> None:
+            if self.folder.stop_requested():
+                raise StoppedEarlyError
+            if self.reporter is not None and (done == total or done % max(1, total // 20) == 0):
+                self.reporter.update(message=f"{words}: {done} of {total}")
+
+        return tell
+
+
+def allowed_regimes(card: Card, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the regimes that the method uses and the request does not exclude."""
+    for name in asked or ():
+        check_choice("use_regimes", name, [regime.value for regime in Regime])
+    return tuple(name for name in card.uses if asked is None or name in asked)
+
+
+def may_be_used(case: Case, dataset: Dataset, allowed: tuple[str, ...]) -> bool:
+    """Return whether a case has, or may turn out to have, one of these regimes."""
+    annotation = case.annotation
+    if annotation is not None and annotation.values is None and not annotation.segments:
+        return True
+    return case.regime(dataset.scheme).value in allowed
+
+
+def _require_needed(card: Card, counts: Mapping[str, int], dataset: Dataset) -> None:
+    if any(counts.get(name) for name in card.needs):
+        return
+    found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none that it can use"
+    raise RunError(
+        explain(
+            f"the method '{card.name}' needs training cases that are {' or '.join(card.needs)}; there are: {found}",
+            where=f"dataset '{dataset.name}', training side",
+            remedy="label a case as the method needs it, or choose another method",
+        )
+    )

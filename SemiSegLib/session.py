@@ -1,0 +1,361 @@
+"""One run from request to model: the steps in their order, and what is done when one of them cannot go on."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import torch
+
+from SemiSegLib import __version__
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.batches.source import BatchSource, prefetch
+from SemiSegLib.config import from_json, to_json, write_json
+from SemiSegLib.errors import TrainingError, explain
+from SemiSegLib.methods.factory import build_method, resolve_options
+from SemiSegLib.methods.method import Method, Study
+from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
+from SemiSegLib.planning.planner import shrink
+from SemiSegLib.prediction.model_file import Model, load_model, save_model
+from SemiSegLib.preparation import Preparation, Prepared
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
+from SemiSegLib.runs.reporter import Pulse, Reporter
+from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.checkpoints import load_best, load_latest, save_checkpoint
+from SemiSegLib.training.distributed import Ranks
+from SemiSegLib.training.events import (
+    CheckpointDue,
+    Event,
+    Finished,
+    Noticed,
+    Started,
+    Validated,
+    event_to_line,
+)
+from SemiSegLib.training.guards import NonFiniteError, is_out_of_memory
+from SemiSegLib.training.instructions import Bf16Support, apply_limit, try_bf16
+from SemiSegLib.training.trainer import Trainer
+from SemiSegLib.training.validation import Scores, Validation
+from SemiSegLib.training.warm_start import warm_start
+
+logger = logging.getLogger("SemiSegLib.worker")
+
+# Need N10: an unattended run must not shrink for ever.
+MOST_SHRINKS = 3
+# The first validation may take a quarter of what all validations of a time budget may take (a tenth).
+FIRST_VALIDATION_SHARE = 0.1 / 4
+# Far apart, so that the dropout of no two processes starts alike.
+RANK_SEED_STEP = 7919
+
+
+@dataclass(frozen=True)
+class ShareOfRank:
+    """The batches of one process: every ``count``-th of the source's."""
+
+    source: BatchSource
+    ranks: Ranks
+
+    def batch(self, step: int) -> Batch:
+        """Return this process's batch of a step."""
+        return self.source.batch(step * self.ranks.count + self.ranks.rank)
+
+
+class Session:
+    """One session of work on a run: from its start, or from its last checkpoint, to its model.
+
+    Args:
+        folder: the run; locked by the caller.
+        reporter: tells the state; None in the processes that do not tell.
+        ranks: this process among several.
+        device: what to compute on.
+    """
+
+    def __init__(self, folder: RunFolder, reporter: Reporter | None, ranks: Ranks, device: torch.device) -> None:
+        self.folder, self.reporter, self.ranks, self.device = folder, reporter, ranks, device
+        self.request = folder.request
+        self.settings = folder.request.training
+
+    def run(self) -> str:
+        """Do the work and return why it ended: "done", "time" or "stopped".
+
+        Raises:
+            SemiSegError: what a user can mend.
+            StoppedEarlyError: a stop was asked for before the training began.
+        """
+        with _determinism(self.settings.deterministic), ThreadPoolExecutor(1) as pool:
+            # The trial takes seconds in a process of its own; cases are prepared meanwhile.
+            support = pool.submit(self._bf16_support)
+            prepared = self._prepare()
+            self.settings = self._settle(support.result())
+            return self._train_on(prepared)
+
+    def _train_on(self, prepared: Prepared) -> str:
+        """Train, in fp32 or with a smaller plan where it cannot go on otherwise, until there is a model."""
+        shrinks = 0
+        while True:
+            try:
+                return self._train(prepared)
+            except NonFiniteError as error:
+                if self.settings.precision == "fp32" or self._recorded_precision() == "fp32":
+                    raise
+                notice = f"going on in fp32 from the last checkpoint: {str(error).splitlines()[0]}"
+                self.settings = replace(self.settings, precision="fp32")
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                shrinks += 1
+                self._require_another_try(prepared, shrinks, str(error).splitlines()[0])
+                notice = ""
+            # Outside the handlers: the traceback would keep the tensors of the failed step alive.
+            gc.collect()
+            torch.cuda.empty_cache()
+            if not notice:
+                prepared, notice = self._shrink(prepared)
+            self._notice(notice)
+
+    def _prepare(self) -> Prepared:
+        """Prepare in rank 0 first; the others then find everything done."""
+        preparation = Preparation(self.folder, self.reporter, str(self.device))
+        if not self.ranks.is_first:
+            self.ranks.wait()
+        prepared = preparation.run()
+        if self.ranks.is_first:
+            self.ranks.wait()
+        return prepared
+
+    def _bf16_support(self) -> Bf16Support | None:
+        """Return what the CPU can do, as found now or by an earlier session; None where it does not matter."""
+        settings = self.settings
+        if self.device.type != "cpu" or settings.precision not in ("auto", "bf16") or settings.deterministic:
+            return None
+        known = read_manifest(self.folder.environment_path).get("bf16")
+        return try_bf16() if known is None else from_json(Bf16Support, known, where="environment.json: bf16")
+
+    def _settle(self, support: Bf16Support | None) -> TrainingSettings:
+        """Return the settings with what earlier sessions chose, and without bf16 where the CPU cannot do it."""
+        settings = self.settings
+        if support is not None:
+            if self.ranks.is_first:
+                add_to_manifest(self.folder.environment_path, bf16=support)
+            apply_limit(support)
+            if not support.works and settings.precision == "bf16":
+                raise TrainingError(
+                    explain(
+                        "this CPU does not run bf16",
+                        where="training settings: precision",
+                        remedy="choose 'auto' or 'fp32'",
+                    )
+                )
+            settings = settings if support.works else replace(settings, precision="fp32")
+        before = read_manifest(self.folder.environment_path).get("compute")
+        if before is None or torch.device(before["device"]).type != self.device.type:
+            return settings
+        return replace(
+            settings,
+            precision=before["precision"] if settings.precision == "auto" else settings.precision,
+            channels_last=before["channels_last"] if settings.channels_last is None else settings.channels_last,
+            threads=before["threads"] if settings.threads is None else settings.threads,
+        )
+
+    def _train(self, prepared: Prepared) -> str:
+        """Train from the last checkpoint, or from the start, and save the model; return why it ended."""
+        checkpoint = load_latest(self.folder.checkpoints)
+        method = self._build(prepared, is_new=checkpoint is None)
+        validation = self._validation(prepared)
+        latest: list[Scores] = []
+
+        def validate(current: Method) -> Scores:
+            latest[:] = [validation(current)]
+            return latest[0]
+
+        with torch.random.fork_rng():
+            torch.manual_seed(self.request.seed + RANK_SEED_STEP * self.ranks.rank)
+            trainer = Trainer(
+                method,
+                self._batches(prepared),
+                self.settings,
+                device=self.device,
+                validate=validate if validation.case_ids else None,
+                state=None if checkpoint is None else (checkpoint.tensors, checkpoint.data),
+                ranks=self.ranks,
+            )
+        validation.should_stop = trainer.should_stop
+        del checkpoint
+        if self.reporter is not None:
+            self.reporter.listen(self._pulse(trainer, validation), trainer.stop)
+        reason = ""
+        for event in trainer.run():
+            if self.ranks.is_first:
+                self._hear(event, trainer, validation, latest)
+            if isinstance(event, Finished):
+                reason = event.reason
+        if self.ranks.is_first:
+            self._save_model(prepared, method, trainer)
+        return reason
+
+    def _build(self, prepared: Prepared, *, is_new: bool) -> Method:
+        study = Study(scheme=prepared.dataset.scheme, plan=prepared.plan)
+        options = resolve_options(prepared.card, self.request.preset, self.request.options)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.request.seed)
+            method = build_method(self.request.method, study, options)
+        if is_new and self.request.warm_start is not None:
+            donor = load_model(self.folder.warm_start)
+            table = warm_start(method, study.scheme, donor)
+            if self.ranks.is_first:
+                add_to_manifest(self.folder.environment_path, warm_start=table)
+                for text in table.notices({_mark(c.patient) for c in prepared.validation}):
+                    self._notice(text)
+        return method
+
+    def _batches(self, prepared: Prepared) -> Callable[[int], Iterator[Batch]]:
+        source = BatchSource(
+            prepared.store,
+            prepared.training,
+            prepared.plan,
+            composition=prepared.composition,
+            seed=self.request.seed,
+            augmentation=self.settings.augmentation,
+            mirror=self.settings.mirror,
+            device=self.device,
+            maps=prepared.card.maps,
+        )
+        share = ShareOfRank(source, self.ranks)
+        return lambda first: prefetch(share, first)
+
+    def _validation(self, prepared: Prepared) -> Validation:
+        known = read_manifest(self.folder.environment_path).get("validation_cases")
+        ids = tuple(c.id for c in prepared.validation)
+        limit = None
+        if known is not None:
+            ids = tuple(case_id for case_id in ids if case_id in known)
+        elif self.settings.seconds is not None:
+            limit = FIRST_VALIDATION_SHARE * self.settings.seconds
+        return Validation(prepared.store, ids, str(self.device), limit_seconds=limit)
+
+    def _pulse(self, trainer: Trainer, validation: Validation) -> Callable[[], Pulse]:
+        def pulse() -> Pulse:
+            changes = {
+                "step": trainer.step,
+                "total_steps": self.settings.steps,
+                "fraction": trainer.clock.fraction(trainer.step),
+                "eta_seconds": trainer.clock.eta_seconds(trainer.step),
+            }
+            usual = max(trainer.clock.step_seconds, trainer.clock.validation_seconds / 10)
+            return Pulse((trainer.step, validation.judged), usual, changes)
+
+        return pulse
+
+    def _hear(self, event: Event, trainer: Trainer, validation: Validation, latest: list[Scores]) -> None:
+        """Write what an event asks to be written: checkpoint, scores, status, and the event itself."""
+        assert self.reporter is not None
+        if isinstance(event, Started):
+            add_to_manifest(self.folder.environment_path, compute=trainer.compute)
+            self.reporter.update(state="training", message="training", device=event.device, step=event.step)
+            logger.info("training from step %d on %s", event.step, event.device)
+        elif isinstance(event, Validated):
+            add_to_manifest(self.folder.environment_path, validation_cases=validation.case_ids)
+            if event.is_best:
+                scores = {"step": event.step, **to_json(latest[0])}
+                write_json(self.folder.scores_path, scores)
+            self.reporter.update(best_dice=trainer.best_dice, best_step=trainer.best_step)
+            logger.info("step %d: mean validation Dice %s", event.step, event.mean_dice)
+        elif isinstance(event, CheckpointDue):
+            tensors, data = trainer.state()
+            save_checkpoint(self.folder.checkpoints, tensors, data, step=event.step, is_best=event.is_best)
+        elif isinstance(event, Noticed):
+            logger.warning("%s", event.text)
+        elif isinstance(event, Finished):
+            self.reporter.update(
+                step=event.step, fraction=trainer.clock.fraction(event.step), message="saving the model"
+            )
+        self.folder.append_event(event_to_line(event, time=time.time()))
+
+    def _save_model(self, prepared: Prepared, method: Method, trainer: Trainer) -> None:
+        """Write the model of the best validation, or of the last step if there was none."""
+        best = load_best(self.folder.checkpoints) if trainer.best_step is not None else None
+        if best is not None:
+            weights = {n.removeprefix("method."): t for n, t in best.tensors.items() if n.startswith("method.")}
+            method.load_state_dict(weights)
+        provenance: dict[str, Any] = {
+            "run": self.request.id,
+            "title": self.request.title,
+            "version": __version__,
+            "torch": torch.__version__,
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "seed": self.request.seed,
+            "preset": self.request.preset,
+            "steps": trainer.step,
+            "seconds": trainer.clock.elapsed,
+            "compute": trainer.compute.words,
+            "model_step": trainer.step if best is None else best.step,
+            "validation_dice": trainer.best_dice,
+            "training_cases": prepared.counts,
+            "trained_on": sorted({_mark(c.patient) for c in prepared.training}),
+        }
+        study = Study(scheme=prepared.dataset.scheme, plan=prepared.plan)
+        options = to_json(resolve_options(prepared.card, self.request.preset, self.request.options))
+        save_model(self.folder.model_path, Model(method, study, self.request.method, options, provenance))
+
+    def _recorded_precision(self) -> str:
+        compute = read_manifest(self.folder.environment_path).get("compute", {})
+        return str(compute.get("precision", ""))
+
+    def _require_another_try(self, prepared: Prepared, shrinks: int, detail: str) -> None:
+        if shrinks <= MOST_SHRINKS and self.ranks.count == 1:
+            return
+        plan = prepared.plan
+        size = " x ".join(str(n) for n in plan.patch)
+        raise TrainingError(
+            explain(
+                f"memory ran out with {plan.batch} rows of {size} voxels: a step needs about "
+                f"{estimate_memory_gib(plan):.1f} GiB, {free_memory_gib(str(self.device)):.1f} GiB are free ({detail})",
+                where=f"device {self.device}, after {shrinks - 1} smaller plans",
+                remedy="close other programs, fix a smaller patch or batch in the plan, or use another device",
+            )
+        )
+
+    def _shrink(self, prepared: Prepared) -> tuple[Prepared, str]:
+        """Return the same with a smaller plan, and what to tell; weights and prepared cases carry over."""
+        before = prepared.plan
+        plan = shrink(before, least_rows=len(prepared.counts))
+        write_json(self.folder.plan_path, plan)
+        text = (
+            f"memory ran out: going on from the last checkpoint with {plan.batch} rows of {plan.patch} voxels "
+            f"instead of {before.batch} rows of {before.patch}"
+        )
+        return prepared.with_plan(plan), text
+
+    def _notice(self, text: str) -> None:
+        logger.warning("%s", text)
+        if self.reporter is not None:
+            event = Noticed(step=self.reporter.status.step, text=text)
+            self.folder.append_event(event_to_line(event, time=time.time()))
+
+
+@contextlib.contextmanager
+def _determinism(is_wanted: bool) -> Iterator[None]:
+    """Switch to algorithms that repeat bit for bit, where there are such, for the length of a ``with`` block."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if is_wanted:
+        # cuBLAS repeats its sums in the same order only with a workspace of fixed size.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(is_wanted, warn_only=True)
+    torch.backends.cudnn.benchmark = not is_wanted
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _mark(patient: str) -> str:
+    """Return a mark of a patient that tells nothing about him, to notice him in another study's validation cases."""
+    return sha256(patient.encode()).hexdigest()[:16]

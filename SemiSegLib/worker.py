@@ -1,0 +1,217 @@
+"""One run from request to model: ``python -m SemiSegLib.worker RUN``. The only file that knows all rooms.
+
+Started by ``runs.process.start``, by hand, or on several processes by ``torchrun -m SemiSegLib.worker RUN``. Started
+again on the same folder, it goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from SemiSegLib import __version__
+from SemiSegLib.errors import RunError, SemiSegError, explain, take_apart
+from SemiSegLib.prediction.device import pick_device
+from SemiSegLib.preparation import StoppedEarlyError
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.manifest import add_to_manifest, describe_machine
+from SemiSegLib.runs.reporter import Reporter
+from SemiSegLib.session import Session
+from SemiSegLib.training.distributed import Ranks, join_ranks
+
+logger = logging.getLogger("SemiSegLib.worker")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work on one run and return the exit code: 0 finished or stopped, 1 failed."""
+    parser = argparse.ArgumentParser(prog="SemiSegLib.worker", description="Train a run, or go on with it.")
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--detached", action="store_true", help="this process leads a session of its own")
+    given = parser.parse_args(arguments)
+    try:
+        folder = RunFolder(given.run)
+    except SemiSegError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    with join_ranks(use_gpu=torch.cuda.is_available()) as ranks, _logging_to(folder, ranks, to_file=not given.detached):
+        if not ranks.is_first:
+            return _follow(folder, ranks)
+        try:
+            with folder.lock():
+                return _lead(folder, ranks, detached=given.detached)
+        except RunError as error:
+            # Another worker is at it: its status must stay.
+            logger.error("%s", error)
+            return 1
+
+
+def run(folder: RunFolder) -> None:
+    """Train the run in this process, from request to model; for scripts and tests.
+
+    Raises:
+        SemiSegError: what a user can mend.
+    """
+    with folder.lock(), Reporter(folder, version=__version__, owns_group=False) as reporter:
+        _work(folder, reporter, Ranks())
+
+
+def _lead(folder: RunFolder, ranks: Ranks, *, detached: bool) -> int:
+    with _gentle_signals(folder), Reporter(folder, version=__version__, owns_group=detached) as reporter:
+        try:
+            _work(folder, reporter, ranks)
+        except SemiSegError as error:
+            logger.error("%s", error)
+            _fail(folder, reporter, str(error))
+            return 1
+        except Exception as error:
+            logger.exception("unexpected error")
+            _fail(folder, reporter, _in_one_sentence(error))
+            return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _gentle_signals(folder: RunFolder) -> Iterator[None]:
+    """Let a batch system's time limit and Ctrl-C stop as gently as the panel's button."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda _number, _frame: folder.request_stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _follow(folder: RunFolder, ranks: Ranks) -> int:
+    """Work as one of the other processes of torchrun: rank 0 writes and tells."""
+    try:
+        with contextlib.suppress(StoppedEarlyError):
+            Session(folder, None, ranks, _device(folder, ranks)).run()
+    except SemiSegError as error:
+        logger.error("rank %d: %s", ranks.rank, error)
+        return 1
+    return 0
+
+
+def _work(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
+    request = folder.request
+    add_to_manifest(
+        folder.environment_path,
+        version=__version__,
+        run=request.id,
+        machine={**describe_machine(), "devices": _gpu_names()},
+        ranks=ranks.count,
+        seed=request.seed,
+        request={name: value for name, value in vars(request).items() if name not in _PATH_SETTINGS},
+    )
+    logger.info("SemiSeg %s, run %s, method %s", __version__, request.id, request.method)
+    session = Session(folder, reporter, ranks, _device(folder, ranks))
+    try:
+        reason = session.run()
+    except StoppedEarlyError:
+        reporter.update(state="stopped", eta_seconds=None, message="stopped before the training began; no model yet")
+        folder.clear_stop()
+        return
+    reporter.listen(None, None)
+    state = "stopped" if reason == "stopped" else "finished"
+    text = {"stopped": "stopped as asked; the model is the best so far", "time": "the time is up; the model is saved"}
+    reporter.update(state=state, eta_seconds=0.0, message=text.get(reason, "done; the model is saved"))
+    folder.clear_stop()
+    logger.info("%s", reporter.status.message)
+
+
+# Absolute paths are in the request alone.
+_PATH_SETTINGS = ("dataset", "warm_start", "prepared_folder")
+
+
+def _device(folder: RunFolder, ranks: Ranks) -> torch.device:
+    device = pick_device(folder.request.training.device)
+    if device.type == "cuda" and ranks.count > 1:
+        device = torch.device("cuda", ranks.local_rank)
+    return device
+
+
+def _gpu_names() -> list[str]:
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _fail(folder: RunFolder, reporter: Reporter, text: str) -> None:
+    reporter.listen(None, None)
+    what, where, remedy = take_apart(_Redacting.of(folder).redact(text))
+    remedy = remedy or "read log.txt in the run folder, then resume the run"
+    reporter.update(state="failed", eta_seconds=None, message=what, where=where, remedy=remedy)
+    folder.clear_stop()
+
+
+def _in_one_sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return explain(
+            "the disk is full",
+            where="run folder or folder of prepared cases",
+            remedy="free some space and resume the run; the last checkpoint is intact",
+        )
+    detail = str(error).strip().splitlines()
+    return explain(
+        f"an unexpected error ended the run: {type(error).__name__}{': ' + detail[0] if detail else ''}",
+        where="log.txt in the run folder tells the place in the program",
+        remedy="resume the run; if it fails again, report the error with log.txt, which names no patient's files",
+    )
+
+
+@contextlib.contextmanager
+def _logging_to(folder: RunFolder, ranks: Ranks, *, to_file: bool) -> Iterator[None]:
+    """Log to the run's log; a detached worker's standard error is that file already."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if to_file and ranks.is_first:
+        handlers.append(logging.FileHandler(folder.log_path, encoding="utf-8"))
+    root = logging.getLogger("SemiSegLib")
+    level, root.level = root.level, logging.INFO
+    for handler in handlers:
+        handler.setFormatter(_Redacting.of(folder))
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+class _Redacting(logging.Formatter):
+    """Leaves the folders of data, prepared cases and home out of what is logged: they may name people."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self.names = names
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> _Redacting:
+        names = {str(Path.home()): "~", str(folder.path): "RUN", str(folder.path.parent): "RUNS"}
+        with contextlib.suppress(SemiSegError):
+            data = Path(folder.request.dataset)
+            data = data.parent if data.suffix == ".json" else data
+            names |= {str(folder.prepared): "PREPARED", str(data): "DATASET", str(data.resolve()): "DATASET"}
+        return cls(dict(sorted(names.items(), key=lambda item: -len(item[0]))))
+
+    def redact(self, text: str) -> str:
+        """Return the text with these folders replaced by words, the longest first."""
+        for path, word in self.names.items():
+            if len(path) > 1:
+                text = text.replace(path, word)
+        return text
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.redact(super().format(record))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
