@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import torch
 from SemiSegLib import __version__
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.source import BatchSource, prefetch
-from SemiSegLib.config import from_json, to_json, write_json
+from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import TrainingError, explain
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Method, Study
@@ -28,7 +27,6 @@ from SemiSegLib.preparation import Preparation, Prepared
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Pulse, Reporter
-from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.checkpoints import load_best, load_latest, save_checkpoint
 from SemiSegLib.training.distributed import Ranks
 from SemiSegLib.training.events import (
@@ -41,7 +39,7 @@ from SemiSegLib.training.events import (
     event_to_line,
 )
 from SemiSegLib.training.guards import NonFiniteError, is_out_of_memory
-from SemiSegLib.training.instructions import Bf16Support, apply_limit, try_bf16
+from SemiSegLib.training.settling import determinism, find_bf16_support, settle
 from SemiSegLib.training.trainer import Trainer
 from SemiSegLib.training.validation import Scores, Validation
 from SemiSegLib.training.warm_start import warm_start
@@ -90,11 +88,16 @@ class Session:
             SemiSegError: what a user can mend.
             StoppedEarlyError: a stop was asked for before the training began.
         """
-        with _determinism(self.settings.deterministic), ThreadPoolExecutor(1) as pool:
+        manifest = self.folder.environment_path
+        with determinism(self.settings.deterministic), ThreadPoolExecutor(1) as pool:
             # The trial takes seconds in a process of its own; cases are prepared meanwhile.
-            support = pool.submit(self._bf16_support)
+            pending = pool.submit(find_bf16_support, self.settings, self.device, read_manifest(manifest).get("bf16"))
             prepared = self._prepare()
-            self.settings = self._settle(support.result())
+            support = pending.result()
+            if support is not None and self.ranks.is_first:
+                add_to_manifest(manifest, bf16=support)
+            before = read_manifest(manifest).get("compute")
+            self.settings = settle(self.settings, self.device, support=support, before=before)
             return self._train_on(prepared)
 
     def _train_on(self, prepared: Prepared) -> str:
@@ -130,40 +133,6 @@ class Session:
         if self.ranks.is_first:
             self.ranks.wait()
         return prepared
-
-    def _bf16_support(self) -> Bf16Support | None:
-        """Return what the CPU can do, as found now or by an earlier session; None where it does not matter."""
-        settings = self.settings
-        if self.device.type != "cpu" or settings.precision not in ("auto", "bf16") or settings.deterministic:
-            return None
-        known = read_manifest(self.folder.environment_path).get("bf16")
-        return try_bf16() if known is None else from_json(Bf16Support, known, where="environment.json: bf16")
-
-    def _settle(self, support: Bf16Support | None) -> TrainingSettings:
-        """Return the settings with what earlier sessions chose, and without bf16 where the CPU cannot do it."""
-        settings = self.settings
-        if support is not None:
-            if self.ranks.is_first:
-                add_to_manifest(self.folder.environment_path, bf16=support)
-            apply_limit(support)
-            if not support.works and settings.precision == "bf16":
-                raise TrainingError(
-                    explain(
-                        "this CPU does not run bf16",
-                        where="training settings: precision",
-                        remedy="choose 'auto' or 'fp32'",
-                    )
-                )
-            settings = settings if support.works else replace(settings, precision="fp32")
-        before = read_manifest(self.folder.environment_path).get("compute")
-        if before is None or torch.device(before["device"]).type != self.device.type:
-            return settings
-        return replace(
-            settings,
-            precision=before["precision"] if settings.precision == "auto" else settings.precision,
-            channels_last=before["channels_last"] if settings.channels_last is None else settings.channels_last,
-            threads=before["threads"] if settings.threads is None else settings.threads,
-        )
 
     def _train(self, prepared: Prepared) -> str:
         """Train from the last checkpoint, or from the start, and save the model; return why it ended."""
@@ -339,21 +308,6 @@ class Session:
         if self.reporter is not None:
             event = Noticed(step=self.reporter.status.step, text=text)
             self.folder.append_event(event_to_line(event, time=time.time()))
-
-
-@contextlib.contextmanager
-def _determinism(is_wanted: bool) -> Iterator[None]:
-    """Switch to algorithms that repeat bit for bit, where there are such, for the length of a ``with`` block."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if is_wanted:
-        # cuBLAS repeats its sums in the same order only with a workspace of fixed size.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(is_wanted, warn_only=True)
-    torch.backends.cudnn.benchmark = not is_wanted
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _mark(patient: str) -> str:

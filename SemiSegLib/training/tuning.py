@@ -75,10 +75,10 @@ def tune(method: Method, batch: Batch, settings: TrainingSettings, start: Comput
     chosen = start
     try:
         trials = [_try(method, batch, start)]
-        if settings.threads is None and torch.device(start.device).type == "cpu" and start.threads > 1:
-            # One thread takes at most as many times longer as there were threads.
-            if time.monotonic() + (1 + REPEATS) * start.threads * trials[0].seconds < end:
-                trials.append(_try(method, batch, replace(start, threads=1)))
+        is_free = settings.threads is None and torch.device(start.device).type == "cpu" and start.threads > 1
+        # One thread takes at most as many times longer as there were threads.
+        if is_free and time.monotonic() + (1 + REPEATS) * start.threads * trials[0].seconds < end:
+            trials.append(_try(method, batch, replace(start, threads=1)))
         for precision, channels_last in _variants(settings, start):
             base = _fastest(trials)
             if time.monotonic() + (2 + REPEATS) * base.seconds > end:
