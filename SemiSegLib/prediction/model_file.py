@@ -79,9 +79,9 @@ def save_model(path: Path, model: Model) -> None:
         plan=model.study.plan,
         provenance=without_paths(to_json(model.provenance)),
     )
-    text = json.dumps(to_json(description), ensure_ascii=False, allow_nan=False)
-    metadata = {"kind": KIND, "format": str(FORMAT), "description": text}
-    write_atomically(Path(path), save(tensors, metadata=metadata))
+    text = json.dumps({"format": FORMAT, **to_json(description)}, ensure_ascii=False, allow_nan=False)
+    # One entry only: safetensors writes several in an order that differs from run to run.
+    write_atomically(Path(path), save(tensors, metadata={KIND: text}))
 
 
 def load_model(path: Path, *, device: str = "cpu") -> Model:
@@ -124,22 +124,22 @@ def without_paths(data: Any) -> Any:
 
 
 def _read_description(path: Path) -> _Description:
-    metadata = _read_metadata(path)
-    if metadata.get("kind") != KIND:
+    text = _read_metadata(path).get(KIND)
+    if text is None:
         raise _error(path, "it holds tensors, but is not a SemiSeg model")
-    number = metadata.get("format", "")
-    if not number.isdecimal():
-        raise _error(path, f"its format '{number[:20]}' is not a number")
-    if int(number) > FORMAT:
-        raise CheckpointError(
-            explain(
-                f"the model has format {number}, this version reads up to {FORMAT}",
-                where=str(path),
-                remedy="update SemiSeg on this computer",
-            )
-        )
     try:
-        data = json.loads(metadata.get("description", ""))
+        data = json.loads(text)
+        number = data.pop("format", None) if isinstance(data, dict) else None
+        if not isinstance(number, int):
+            raise _error(path, f"its format {number!r} is not a number")
+        if number > FORMAT:
+            raise CheckpointError(
+                explain(
+                    f"the model has format {number}, this version reads up to {FORMAT}",
+                    where=str(path),
+                    remedy="update SemiSeg on this computer",
+                )
+            )
         return from_json(_Description, data, where=f"{path.name}: description")
     except (ValueError, RecursionError, ConfigError, LabelError) as error:
         raise _error(path, f"its description cannot be read: {error}") from error
