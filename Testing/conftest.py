@@ -6,6 +6,7 @@ such files are skipped, with the apt line as the reason.
 """
 
 import builtins
+import functools
 import os
 import re
 import sys
@@ -31,15 +32,18 @@ def pytest_addoption(parser):
     parser.addoption("--screenshots", metavar="DIR", default=None, help="save the pictures that panel tests take")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    # Where pytest-qt happens to be installed it would take exceptions of slots for itself.
+    # Where pytest-qt happens to be installed it would take the messages of Qt and the exceptions of slots for itself.
     plugin = config.pluginmanager.get_plugin("pytest-qt")
     if plugin is not None:
+        config.option.qt_log = False
         config.pluginmanager.unregister(plugin)
 
 
+@functools.cache
 def needs_host(path):
-    return Path(path).parent.name in HOST_FOLDERS and bool(NEEDS_HOST.search(Path(path).read_text(encoding="utf-8")))
+    return path.parent.name in HOST_FOLDERS and bool(NEEDS_HOST.search(path.read_text(encoding="utf-8")))
 
 
 def start_host():

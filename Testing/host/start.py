@@ -109,7 +109,9 @@ def _listen_to_messages() -> None:
     """Remember warnings of Qt and VTK, which would only be lines on the error output."""
 
     def on_qt_message(kind: Any, context: Any, text: str) -> None:
-        if kind in (QtCore.QtMsgType.QtWarningMsg, QtCore.QtMsgType.QtCriticalMsg):
+        is_warning = kind in (QtCore.QtMsgType.QtWarningMsg, QtCore.QtMsgType.QtCriticalMsg)
+        # The offscreen platform says so of every window with a smallest size.
+        if is_warning and not text.startswith("This plugin does not support"):
             signals.complain(text)
 
     def on_vtk_message(caller: Any, event: str, text: str) -> None:

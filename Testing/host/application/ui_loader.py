@@ -9,6 +9,7 @@ from PySide6 import QtCore, QtUiTools
 
 from Testing.host import facts
 from Testing.host.pythonqt import signals
+from Testing.host.pythonqt.classes import find_property
 from Testing.host.widgets.factory import stand_in
 
 
@@ -36,7 +37,11 @@ class UiLoader(QtUiTools.QUiLoader):
         objects = [top, *top.findChildren(QtCore.QObject)]
         by_name = {item.objectName(): item for item in objects}
         for name, property_name, value in enums:
-            setattr(by_name[name], property_name, value)
+            widget = by_name[name]
+            found = find_property(type(widget), property_name)
+            if found is None or found.stand_in is None:
+                raise AttributeError(f"{name} has no property '{property_name}'")
+            found.stand_in.fset(widget, value)
         for connection in connections:
             _connect(by_name, connection)
         # The Python half of a stand-in must live as long as the form.

@@ -64,9 +64,8 @@ class ctkPathLineEdit:
 
     def browse(self, *_: Any) -> None:
         if int(self.filters or 0) & 0x2:
-            chosen = QtWidgets.QFileDialog.getOpenFileName(self, self.label or "Select a file", self.get_currentPath())[
-                0
-            ]
+            caption = self.label or "Select a file"
+            chosen = QtWidgets.QFileDialog.getOpenFileName(self, caption, self.get_currentPath())
         else:
             chosen = QtWidgets.QFileDialog.getExistingDirectory(self, self.label or "Select a directory")
         if chosen:

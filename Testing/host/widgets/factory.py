@@ -34,6 +34,9 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "QStringList": list,
 }
 
+# CTK repeats enums of Qt; their values are flags.
+_COPIED_ENUMS = (QtCore.QDir.Filter, QtWidgets.QFileDialog.Option, QtWidgets.QComboBox.SizeAdjustPolicy)
+
 _behaviors: dict[str, type] = {}
 _stand_ins: dict[str, Any] = {}
 
@@ -89,11 +92,19 @@ def _make(name: str) -> Any:
         if callable(function):
             namespace[method] = _checked(f"{name}.{method}", overloads, function)
     for enum_name, values in table["enums"].items():
-        namespace[enum_name] = made = enum.IntEnum(enum_name, {value: number for number, value in enumerate(values)})
+        namespace[enum_name] = made = enum.IntEnum(enum_name, _enum_values(values))
         namespace.update({value: made[value] for value in values})
     if issubclass(base, QtWidgets.QWidget):
         namespace["__init__"] = _constructor(name, mixin)
     return type(base)(name, (mixin, base) if mixin else (base,), namespace)
+
+
+def _enum_values(names: list[str]) -> dict[str, int]:
+    """Return the values of an enum: those of the Qt enum it copies, else counted, as the headers do not tell them."""
+    for original in _COPIED_ENUMS:
+        if set(names) <= set(original.__members__):
+            return {name: int(original[name].value) for name in names}
+    return {name: number for number, name in enumerate(names)}
 
 
 def _signal_type(cpp_type: str) -> type:
