@@ -10,12 +10,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from SemiSegLib.cases.file_error import FileError
-from SemiSegLib.cases.volume import Geometry, read_image
+from SemiSegLib.cases.volume import LARGEST_LABEL, Geometry, read_image
 from SemiSegLib.errors import LabelError, did_you_mean
 from SemiSegLib.labels.scheme import LabelScheme, Terminology
 from SemiSegLib.labels.terminology import from_slicer_string
 
 TERMINOLOGY_TAG = "TerminologyEntry:"
+# Slicer gives a segment that nobody coded the term SCT 85756007 "Tissue"; it says nothing.
+UNCODED = ("SCT:85756007", "SCT:85756007", "", "", "")
 OFFSET_KEY = "Segmentation_ReferenceImageExtentOffset"
 
 
@@ -92,13 +94,16 @@ def read_segmentation_image(path: Path) -> SegmentImage:
     segments = _parse({key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}, path)
     array = sitk.GetArrayFromImage(image)
     layers = np.moveaxis(array, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else array[None]
-    if image.GetDimension() != 3 or layers.dtype.kind not in "iu" or layers.min() < 0:
+    whole = image.GetDimension() == 3 and layers.dtype.kind in "iu"
+    if not whole or layers.min() < 0 or layers.max() > LARGEST_LABEL:
         raise FileError(
             "unreadable",
             f"voxels are {image.GetPixelIDTypeAsString()} in {image.GetDimension()} dimensions",
             path=path,
             remedy="save the segmentation again from Slicer, as binary labelmap",
         )
+    if layers.dtype.itemsize > 2:
+        layers = layers.astype(np.uint16)
     for segment in segments:
         if segment.layer >= len(layers):
             raise FileError(
@@ -174,8 +179,9 @@ def _terminology(tags: str) -> Terminology | None:
     for tag in tags.split("|"):
         if tag.startswith(TERMINOLOGY_TAG):
             try:
-                return from_slicer_string(tag[len(TERMINOLOGY_TAG) :])
+                terminology = from_slicer_string(tag[len(TERMINOLOGY_TAG) :])
             except LabelError:
                 # Old files hold entries of other layouts; the name still says what the segment is.
                 return None
+            return None if terminology.key == UNCODED else terminology
     return None
