@@ -284,15 +284,15 @@ def install() -> None:
     # PythonQt takes plain integers for enums.
     QtGui.QColor.name = lambda self, form=0: color_name(self, QtGui.QColor.NameFormat(form))
     sys.excepthook = signals.remember_exception
-    _keep_booleans_alive()
+    _keep_constants_alive()
 
 
-def _keep_booleans_alive() -> None:
-    """Make True and False live for ever, as they do from Python 3.12 on.
+def _keep_constants_alive() -> None:
+    """Make True, False and None live for ever, as they do from Python 3.12 on.
 
-    PySide6 6.12 returns True from every `Signal.emit` without counting the reference. Python 3.11 and older end with
-    "bool_dealloc: deallocating True or False" once a process has emitted some thousand signals.
+    PySide6 6.12 returns True from every `Signal.emit` without counting the reference, and loses None elsewhere. Python
+    3.11 and older end with "bool_dealloc" or "none_dealloc" once a process has emitted some thousand signals.
     """
     if sys.version_info < (3, 12):
-        for value in (True, False):
+        for value in (True, False, None):
             ctypes.c_ssize_t.from_address(id(value)).value += 1 << 40
