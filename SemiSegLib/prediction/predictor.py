@@ -43,7 +43,7 @@ class Predictor:
     Args:
         model: what ``load_model`` returned; its method is moved to the device.
         device: "auto", "cpu", "cuda" or "mps".
-        mirror: average over mirrored copies, along the axes on which the scheme names no sides.
+        mirror: average over a copy mirrored from left to right, where no structure has a side.
         precision: "auto", "fp32", "bf16" or "fp16".
         overlap_fraction: least overlap of neighboring windows.
 

@@ -108,7 +108,7 @@ def test_a_file_is_tensors_and_text_alone(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "/home/hans/study/model",
+        "/Users/hans/study/model",
         "read from '/data/x/y'",
         r"C:\Users\hans",
         "D:/data/hans",

@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from SemiSegLib.batches.augment import mirror_axes
 from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.errors import CaseError, ConfigError, ShapeError
 from SemiSegLib.labels.scheme import LabelScheme, Structure
@@ -191,8 +192,11 @@ def test_a_scan_may_have_any_number_type_and_brightness():
 def test_structures_of_two_sides_are_never_mirrored():
     plain, mirrored = predictor(scheme=SIDED), predictor(scheme=SIDED, mirror=True)
     assert mirrored.settings.mirror == (False, False, False)
-    assert predictor(mirror=True).settings.mirror == (True, True, True)
-    assert predictor(mirror=True, patch=(16, 16)).settings.mirror == (False, True, True)
+    allowed = mirror_axes(SCHEME)
+    assert allowed[2], "left and right may be exchanged where no structure has a side"
+    assert predictor(mirror=True).settings.mirror == allowed
+    assert predictor(mirror=True, axis_order=(2, 0, 1)).settings.mirror == (allowed[2], allowed[0], allowed[1])
+    assert predictor(mirror=True, patch=(16, 16)).settings.mirror == (False, *allowed[1:])
     np.testing.assert_array_equal(mirrored.predict([scan()]).leaves.voxels, plain.predict([scan()]).leaves.voxels)
 
 
