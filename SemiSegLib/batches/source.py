@@ -38,8 +38,8 @@ class BatchSource:
         composition: share of each regime (by name) in a batch; absent ones give their rows to the others.
         seed: of sampling and augmentation.
         augmentation: "full", "light", "crop" or "none".
-        mirror: random flips; None flips along the axes on which the label scheme names no sides, and never with
-            "crop" and "none". True flips along every axis.
+        mirror: None flips from left to right where no structure has a side, and never with "crop" and "none"; True
+            flips along every axis, False along none.
         device: where batches are augmented and live.
         maps: extra maps; none is known yet.
         target_share: probability that a row is centered on a class (nnU-Net: 1/3).

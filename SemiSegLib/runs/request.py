@@ -38,8 +38,8 @@ class TrainingSettings:
         threads: CPU threads, or None to let timed trials choose.
         deterministic: bit-identical repeats; switches the timed trials off.
         augmentation: "full", "light", "crop" (papers 000 and 003: crop, or crop with flips) or "none".
-        mirror: random flips; None flips along the axes that no structure of the scheme tells apart by name
-            (left and right, anterior and posterior, ...), and never with "crop" and "none".
+        mirror: None flips from left to right where no structure has a side, and never with "crop" and "none"; True
+            flips along every axis, False along none.
     """
 
     steps: int | None = 10_000
