@@ -65,9 +65,15 @@ def check(dataset: DatasetPath, as_json: AsJson = False) -> None:
     else:
         for f in findings:
             color = {"error": "red", "warning": "yellow"}.get(f.severity, "cyan")
-            console.print(f"[{color}]{f.severity}[/{color}] [bold]{f.case}[/bold] {f.code}", soft_wrap=True)
+            console.print(
+                f"[{color}]{f.severity}[/{color}] [bold]{f.case or study.name}[/bold] {f.code}", soft_wrap=True
+            )
             console.print(f"  {f.what}\n  where:  {f.where}\n  remedy: {f.remedy}", soft_wrap=True, markup=False)
-        show_table("Cases", ("labels", "cases"), [(r.value, len(c)) for r, c in study.by_regime().items()])
+        # What an annotation with an unknown structure amounts to cannot be told.
+        unclear = {f.case for f in findings if f.code == "unknown_structure"}
+        clear = study.with_cases(tuple(case for case in study.cases if case.id not in unclear))
+        rows = [(regime.value, len(cases)) for regime, cases in clear.by_regime().items()]
+        show_table("Cases", ("labels", "cases"), [*rows, ("unclear", len(unclear))] if unclear else rows)
         errors = sum(f.severity == "error" for f in findings)
         console.print(f"{len(study.cases)} cases, {errors} errors, {len(findings) - errors} other findings")
     if any(f.severity == "error" for f in findings):
