@@ -13,32 +13,35 @@ from SemiSegLib.planning.plan import Plan
 
 # Taken where the system does not tell how much is free.
 ASSUMED_FREE_GIB = 8.0
-# Besides activations: bytes per activation value that gradients and the optimizer's temporaries need at the peak.
-BYTES_PER_ACTIVATION = 4
-KEPT_PER_LAYER = 2
-# Measured once for backbones of fixed shape: activation bytes per patch voxel and row, and million weights.
+# Bytes at the peak of a step per value that a convolution puts out: itself, its normalized copy, and what the backward
+# pass holds of both. Fitted to the peak of 5 planned U-Nets of 2-D and 3-D on a CPU (float32, 0.23 to 0.68 GiB, largest
+# error 14 %); Testing/benchmarks/memory_cost.py measures it again.
+BYTES_PER_VALUE = 15.6
+# Code that the first step loads and compiles.
+OVERHEAD_GIB = 0.09
+# Backbones of fixed shape, measured the same way: bytes per patch voxel and row, and million weights.
 FIXED_BACKBONES = {
-    "paper_unet": (1400.0, 4.0),
-    "vnet": (1500.0, 9.5),
-    "basic_unet": (3000.0, 5.8),
-    "unetr": (1600.0, 93.0),
-    "swin_unetr": (9000.0, 62.0),
+    "paper_unet": (2700.0, 5.9),
+    "vnet": (2350.0, 9.5),
+    "basic_unet": (4000.0, 5.8),
+    "unetr": (2100.0, 92.7),
+    "swin_unetr": (7500.0, 15.7),
 }
 
 
 def estimate_memory_gib(plan: Plan, *, classes: int = 8) -> float:
     """Return the estimated memory of one training step in GiB: activations, weights, gradients and Adam's moments.
 
-    A method with two networks, or with a teacher, needs more; it says so by its own factor.
+    It is that of one network; a method with two, or with a teacher, needs more.
     """
     if plan.network.backbone in FIXED_BACKBONES:
         per_voxel, million_weights = FIXED_BACKBONES[plan.network.backbone]
-        return (math.prod(plan.patch) * plan.batch * per_voxel + million_weights * 1e6 * BYTES_PER_WEIGHT) / GIB
-    layers = unet_layers(plan, classes=classes)
-    kept = sum(layer.voxels * layer.features for layer in layers) * KEPT_PER_LAYER
-    passing = 3 * max(layer.voxels * layer.features for layer in layers)
-    weights = sum(layer.weights for layer in layers)
-    return (plan.batch * BYTES_PER_ACTIVATION * (kept + passing) + BYTES_PER_WEIGHT * weights) / GIB
+        activations, weights = math.prod(plan.patch) * per_voxel, million_weights * 1e6
+    else:
+        layers = unet_layers(plan, classes=classes)
+        activations = BYTES_PER_VALUE * sum(layer.voxels * layer.features for layer in layers)
+        weights = sum(layer.weights for layer in layers)
+    return OVERHEAD_GIB + (plan.batch * activations + BYTES_PER_WEIGHT * weights) / GIB
 
 
 def free_memory_gib(device: str) -> float:

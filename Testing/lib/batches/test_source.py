@@ -11,6 +11,7 @@ from SemiSegLib.batches.source import BatchSource, prefetch
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.errors import CaseError, ConfigError
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.prediction.window import pad_to_patch
 from Testing.lib.batches.study import a_plan, of_cases, put_case, put_study
 
 EVERY = {"full": 0.25, "coarse": 0.25, "partial": 0.25, "none": 0.25}
@@ -274,3 +275,13 @@ def test_too_many_different_label_sets_are_refused(study, cache, monkeypatch):
     monkeypatch.setattr(source_file, "MOST_SETS", 3)
     with pytest.raises(Exception, match="different label sets, at most 3"):
         a_source(study, cache)
+
+
+@pytest.mark.parametrize("patch", [(8, 6, 12), (7, 9, 8), (9, 7, 7)])
+def test_a_small_volume_lies_in_the_patch_as_it_does_at_prediction(tmp_path, patch):
+    study = put_study(tmp_path, ("full",), shape=(5, 6, 7))
+    plan = a_plan(patch=patch, batch=1)
+    source = a_source(study, tmp_path / "cache", plan, augmentation="none")
+    whole = torch.from_numpy(np.array(source.store.get("full0").image)).float()
+    padded, _ = pad_to_patch(whole, patch)
+    assert torch.equal(source.batch(0).image[0], padded)
