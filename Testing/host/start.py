@@ -140,7 +140,7 @@ class Host:
 
     def reset(self) -> None:
         """Empty the scene, the settings and what is remembered of the last test."""
-        slicer.mrmlScene.Clear(0)
+        self.setup.clear()
         self.app.processEvents()
         self.app.fresh_settings()
         self.forget()

@@ -1,9 +1,16 @@
 """The host is what a module finds in Slicer, and nothing goes unnoticed in it."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import qt
 import slicer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_names_that_only_the_wheel_has_are_gone():
@@ -15,8 +22,13 @@ def test_names_that_only_the_wheel_has_are_gone():
 @pytest.mark.parametrize("turn", ["first", "second"])
 def test_a_test_starts_with_an_empty_scene_and_no_settings(turn):
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 0
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode") == 0
     assert qt.QSettings().allKeys() == ()
     slicer.util.addVolumeFromArray(np.zeros((2, 3, 4), np.int16))
+    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+    node.UnRegister(None)
+    node.SetSingletonTag("Demo")
+    slicer.mrmlScene.AddNode(node)
     qt.QSettings().setValue("left", "behind")
 
 
@@ -87,3 +99,13 @@ def test_volumes_and_segmentations_go_to_files_and_back(tmp_path):
     assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "organ", volume), mask)
     composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     assert composite.GetBackgroundVolumeID() == volume.GetID()
+
+
+def test_a_process_ends_well_after_many_slots_and_missing_attributes():
+    code = (
+        "from Testing.host import start; host = start.start(); import qt\n"
+        "button = qt.QPushButton(); button.connect('clicked()', lambda: None)\n"
+        "for _ in range(60000): button.clicked.emit(); hasattr(button, 'nothing')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

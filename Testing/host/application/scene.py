@@ -53,6 +53,18 @@ class SceneSetup:
         self._start_io(temporary_folder)
         self._start_views()
         self._observe()
+        self._own_ids = set(self._ids())
+
+    def clear(self) -> None:
+        """Close the scene and remove what closing leaves: the parameter nodes of modules, which are singletons."""
+        self.scene.Clear(0)
+        for node_id in self._ids():
+            node = self.scene.GetNodeByID(node_id)
+            if node_id not in self._own_ids and node is not None and not node.IsA("vtkMRMLSubjectHierarchyNode"):
+                self.scene.RemoveNode(node)
+
+    def _ids(self) -> list[str]:
+        return [self.scene.GetNthNode(number).GetID() for number in range(self.scene.GetNumberOfNodes())]
 
     def _start_application_logic(self, temporary_folder: Path) -> None:
         logic = self.application_logic

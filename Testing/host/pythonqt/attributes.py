@@ -288,10 +288,11 @@ def install() -> None:
 
 
 def _keep_constants_alive() -> None:
-    """Make True, False and None live for ever, as they do from Python 3.12 on.
+    """Make None, True and False live for ever, as they do from Python 3.12 on.
 
-    PySide6 6.12 returns True from every `Signal.emit` without counting the reference, and loses None elsewhere. Python
-    3.11 and older end with "bool_dealloc" or "none_dealloc" once a process has emitted some thousand signals.
+    PySide6 6.12 loses a reference to None with every call of a Python slot and every `property()` that does not exist,
+    and one to True with every `Signal.emit`. Python 3.11 and older end with "none_dealloc" or "bool_dealloc" after some
+    thousand of them, without this host as well.
     """
     if sys.version_info < (3, 12):
         for value in (True, False, None):
