@@ -1,4 +1,8 @@
-"""Losses of a softmax head whose voxels are labeled with sets of leaves: marginal cross entropy and its Dice."""
+"""Losses of a softmax head whose voxels are labeled with sets of leaves: marginal cross entropy and its Dice.
+
+Both need only sums of probabilities over the voxels of each code, because everything a label says depends on the code
+alone. So the voxels are passed over once, and the structures are worked out on a small (code, leaf) table.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from SemiSegLib.losses.marginal import SoftmaxMarginal, one_hot_codes
 
 EPSILON = 1e-5
 
@@ -17,10 +22,11 @@ class DiceRule:
 
     Attributes:
         squared: squares in the denominator (V-Net; papers 000 and 003) instead of plain sums.
-        include_background: count leaf 0, and sets that hold it, as structures.
-        skip_absent: leave out structures of which the batch holds no sure voxel. Their Dice would be
-            1 - e / (sum p + e): nearly 1 with nearly no gradient, so it only hides the others; cross entropy
-            teaches that they are absent. The papers keep them.
+        include_background: count leaf 0, and sets that hold it, as structures (papers 000; nnU-Net does not).
+        skip_absent: leave out structures of which the batch holds no sure voxel. Their Dice loss would be
+            1 - e / (sum p + e): next to 1, with a gradient that is next to 0 until the last voxel is gone and then
+            jumps to 1 / e. It would only add a constant and lower the weight of the structures that are there;
+            cross entropy teaches that the absent ones are absent. The papers keep them.
         per_row: one Dice per row of the batch, averaged, instead of one over the batch.
     """
 
@@ -33,19 +39,24 @@ class DiceRule:
 def label_set_loss(
     logits: Tensor, codes: Tensor, label_sets: Tensor, *, rule: DiceRule | None = None
 ) -> dict[str, Tensor]:
-    """Return both losses, sharing one softmax: {"cross_entropy": scalar, "dice": scalar}.
+    """Return ``label_set_cross_entropy`` and ``label_set_dice`` by the names "cross_entropy" and "dice".
+
+    They share one softmax and one pass over the codes. Codes are numbers of rows and nothing else: their order in the
+    table changes nothing.
 
     Args:
-        logits: (B, L, *S) float, any range.
+        logits: (B, L, *S) float, any range and memory format; computed in float32 whatever autocast says.
         codes: (B, *S) int64, rows of ``label_sets``.
         label_sets: (C, L) bool; a row is the leaves that a voxel with that code may be.
         rule: how the Dice is formed.
     """
-    log_probability = functional.log_softmax(logits.float(), dim=1)
-    return {
-        "cross_entropy": _cross_entropy(log_probability, codes, label_sets),
-        "dice": label_set_dice(log_probability.exp(), codes, label_sets, rule=rule),
-    }
+    with torch.autocast(logits.device.type, enabled=False):
+        one_hot = one_hot_codes(codes, len(label_sets), _precision(logits))
+        probability, negative_log = _softmax(logits, one_hot, label_sets)
+        return {
+            "cross_entropy": _mean_of_known(negative_log, one_hot, label_sets),
+            "dice": _dice(probability, one_hot, label_sets, rule or DiceRule()),
+        }
 
 
 def label_set_cross_entropy(logits: Tensor, codes: Tensor, label_sets: Tensor) -> Tensor:
@@ -62,58 +73,48 @@ def label_set_cross_entropy(logits: Tensor, codes: Tensor, label_sets: Tensor) -
     Source: marginal loss, Shi et al. 2021, eq. 3; label-set losses, Fidon et al. 2021.
 
     Args:
-        logits: (B, L, *S) float, any range; computed in float32.
+        logits: (B, L, *S) float, any range and memory format; computed in float32 whatever autocast says.
         codes: (B, *S) int64, rows of ``label_sets``.
-        label_sets: (C, L) bool.
+        label_sets: (C, L) bool; a row is the leaves that a voxel with that code may be.
 
     Returns:
         Scalar, at least 0; 0 with a zero gradient if nothing in the batch is annotated.
     """
-    return _cross_entropy(functional.log_softmax(logits.float(), dim=1), codes, label_sets)
+    with torch.autocast(logits.device.type, enabled=False):
+        one_hot = one_hot_codes(codes, len(label_sets), _precision(logits))
+        _, negative_log = _softmax(logits, one_hot, label_sets)
+        return _mean_of_known(negative_log, one_hot, label_sets)
 
 
 def label_set_dice(probability: Tensor, codes: Tensor, label_sets: Tensor, *, rule: DiceRule | None = None) -> Tensor:
     r"""Return 1 minus the mean soft Dice of the structures that the label sets speak of.
 
-    The structures k are the leaves and every distinct set of several leaves that occurs in the table. With
+    The structures k are the leaves and every distinct set of several, but not all, leaves in the table. With
     q_k = sum_{l in k} p_l, over the voxels V_k at which k is known (A(v) inside k: t = 1, or apart from k: t = 0):
 
         D_k = (2 sum_{V_k} q_k t + e) / (sum_{V_k} q_k^r + sum_{V_k} t + e),   r = 1, or 2 if squared
         L   = 1 - mean_k D_k
 
     A voxel drawn as a superclass is unknown for its leaves and known for the superclass, so probability may move
-    between its leaves without changing L. Sums run over batch and space, unless the rule says per row.
+    between its leaves without changing L. Sums run over batch and space, unless the rule says per row. Which
+    structures count in the mean is the rule's; one that is known at no voxel never does.
 
-    Source: leaf-Dice and its superclass counterpart, Fidon et al. 2021; Shi et al. 2021; e = 1e-5.
+    Source: leaf-Dice and its superclass counterpart, Fidon et al. 2021; Shi et al. 2021; e = 1e-5 stands in numerator
+    and denominator, so a structure empty in label and prediction has Dice 1 (nnU-Net).
 
     Args:
         probability: (B, L, *S), 0 to 1, sums to 1 over L.
         codes: (B, *S) int64, rows of ``label_sets``.
-        label_sets: (C, L) bool.
+        label_sets: (C, L) bool; a row is the leaves that a voxel with that code may be.
         rule: how the structures are counted.
 
     Returns:
         Scalar, 0 to 1; 0 with a zero gradient if nothing in the batch is annotated.
     """
-    rule = rule or DiceRule()
-    structures = _structures(label_sets, rule)
-    inside = ~(label_sets[:, None, :] & ~structures[None]).any(-1)
-    known = inside | ~(label_sets[:, None, :] & structures[None]).any(-1)
-    # "Anything" lies inside a structure of all leaves only, which _structures never makes; it is known to none.
-    rows = [slice(i, i + 1) for i in range(len(codes))] if rule.per_row else [slice(None)]
-    losses = [_dice(probability[row], codes[row], structures, (inside, known), rule) for row in rows]
-    return torch.stack(losses).mean() if losses else probability.sum() * 0.0
-
-
-def downsampled_codes(codes: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return codes (B, *s) on a coarser grid of ``shape`` by taking the nearest voxel, for deep supervision."""
-    index = [
-        torch.div((torch.arange(n, device=codes.device) * 2 + 1) * size, 2 * n, rounding_mode="floor")
-        for n, size in zip(shape, codes.shape[1:], strict=True)
-    ]
-    for axis, chosen in enumerate(index, start=1):
-        codes = codes.index_select(axis, chosen)
-    return codes
+    with torch.autocast(probability.device.type, enabled=False):
+        dtype = _precision(probability)
+        one_hot = one_hot_codes(codes, len(label_sets), dtype)
+        return _dice(probability.flatten(2).to(dtype), one_hot, label_sets, rule or DiceRule())
 
 
 def superclass_sets(label_sets: Tensor, membership: Tensor) -> Tensor:
@@ -126,37 +127,53 @@ def superclass_sets(label_sets: Tensor, membership: Tensor) -> Tensor:
     return (label_sets[:, None, :] & membership[None]).any(-1)
 
 
-def _cross_entropy(log_probability: Tensor, codes: Tensor, label_sets: Tensor) -> Tensor:
-    known = ~label_sets.all(1)[codes]
-    count = known.sum()
-    allowed = functional.embedding(codes, label_sets).movedim(-1, 1)
-    marginal = log_probability.masked_fill(~allowed, -torch.inf).logsumexp(1)
-    return -torch.where(known, marginal, 0.0).sum() / count.clamp_min(1)
+def _precision(values: Tensor) -> torch.dtype:
+    return torch.float64 if values.dtype == torch.float64 else torch.float32
+
+
+def _softmax(logits: Tensor, one_hot: Tensor, label_sets: Tensor) -> tuple[Tensor, Tensor]:
+    # Classes are few: passes over (class, voxel) rows run many times faster than over (voxel, class) ones.
+    flat = logits.to(one_hot.dtype).flatten(2).contiguous()
+    probability, negative_log = SoftmaxMarginal.apply(flat, one_hot, label_sets.to(one_hot.dtype))  # type: ignore[no-untyped-call]
+    return probability, negative_log
+
+
+def _mean_of_known(values: Tensor, one_hot: Tensor, label_sets: Tensor) -> Tensor:
+    """Return the mean of (B, V) values over the voxels whose set is not everything."""
+    known = (~label_sets.all(1)).to(values.dtype)
+    mask = torch.matmul(known, one_hot)
+    return (values * mask).sum() / mask.sum().clamp_min(1.0)
 
 
 def _structures(label_sets: Tensor, rule: DiceRule) -> Tensor:
     """Return (K, L) bool: leaves, then distinct sets of several but not all leaves."""
-    leaves = torch.eye(label_sets.shape[1], dtype=torch.bool, device=label_sets.device)
+    leaf_count = label_sets.shape[1]
     sizes = label_sets.sum(1)
-    groups = label_sets[(sizes > 1) & (sizes < label_sets.shape[1])]
-    structures = torch.cat([leaves, torch.unique(groups, dim=0)])
+    same = (label_sets[:, None] == label_sets[None]).all(-1)
+    is_repeated = same.tril(-1).any(1)
+    groups = label_sets[(sizes > 1) & (sizes < leaf_count) & ~is_repeated]
+    leaves = torch.eye(leaf_count, dtype=torch.bool, device=label_sets.device)
+    structures = torch.cat([leaves, groups])
     return structures if rule.include_background else structures[~structures[:, 0]]
 
 
-def _dice(
-    probability: Tensor, codes: Tensor, structures: Tensor, targets: tuple[Tensor, Tensor], rule: DiceRule
-) -> Tensor:
-    inside, known = (table.to(probability.dtype) for table in targets)
-    flat = probability.movedim(1, -1).reshape(-1, structures.shape[1])
-    structure_probability = flat @ structures.to(flat.dtype).T
-    codes = codes.reshape(-1)
-    # Sums per code, so that every structure's sums are a small product: one pass over the voxels serves all.
-    one_hot = (codes[None] == torch.arange(len(inside), device=codes.device)[:, None]).to(flat.dtype)
-    sums = one_hot @ structure_probability
-    counts = one_hot.sum(1)
-    overlap = (inside * sums).sum(0)
-    mass = (known * (one_hot @ structure_probability.square() if rule.squared else sums)).sum(0)
-    positive = inside.T @ counts
-    dice = (2 * overlap + EPSILON) / (mass + positive + EPSILON)
-    counted = (positive > 0) if rule.skip_absent else (known.T @ counts > 0)
+def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRule) -> Tensor:
+    """Return the Dice loss of (B, L, V) probabilities and (B, C, V) one-hot codes."""
+    dtype = probability.dtype
+    structures = _structures(label_sets, rule)
+    is_inside = ~(label_sets[:, None] & ~structures[None]).any(-1)
+    inside = is_inside.to(dtype)
+    known = (is_inside | ~(label_sets[:, None] & structures[None]).any(-1)).to(dtype)
+    members = structures.to(dtype)
+    # (B, C, K): the mass of each structure over the voxels of each code.
+    sums = torch.bmm(one_hot, probability.transpose(1, 2)) @ members.T
+    masses = sums
+    if rule.squared:
+        masses = torch.bmm(one_hot, torch.matmul(members, probability).square().transpose(1, 2))
+    counts = one_hot.sum(2, keepdim=True)
+    if not rule.per_row:
+        sums, masses, counts = (part.sum(0, keepdim=True) for part in (sums, masses, counts))
+    positive = (inside * counts).sum(1)
+    dice = (2 * (inside * sums).sum(1) + EPSILON) / ((known * masses).sum(1) + positive + EPSILON)
+    counted = positive > 0 if rule.skip_absent else (known * counts).sum(1) > 0
     return torch.where(counted, 1 - dice, 0.0).sum() / counted.sum().clamp_min(1)

@@ -1,7 +1,7 @@
 """The U-Net of paper 000 (Efficient Subclass Segmentation): batch norm, max-pooling, linear upsampling.
 
 Five levels of 16 to 256 channels, each two 3 x 3 convolutions with batch norm and ReLU; dropout 0.3 at the bottleneck
-and before the head. 1.97 M parameters in 2-D with a head of 4 classes. The plan's features, strides and norm are not used.
+and before the head. 1.97 M parameters in 2-D with a head of 4 classes. Of the plan only the name is used.
 """
 
 from __future__ import annotations
