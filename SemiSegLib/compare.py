@@ -28,8 +28,8 @@ from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 from SemiSegLib.training.events import Event
 
-Scores = Mapping[str, Mapping[str, tuple[float, float]]]
-"""Case to structure to (Dice, HD95 in mm)."""
+Scores = Mapping[str, Mapping[str, tuple[float | None, float | None]]]
+"""Case to structure to (Dice, HD95 in mm); None where the reference cannot judge it."""
 
 
 class View(Protocol):
@@ -284,14 +284,18 @@ def _write(comparison: Comparison, output: Path) -> None:
 
 
 def _values(result: ArmResult, structure: str, which: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return (seeds, cases) Dice or HD95 of one structure."""
-    return np.array([[case[structure][which] for case in seed.values()] for seed in result.scores], dtype=float)
+    """Return (seeds, cases) Dice or HD95 of one structure over the cases in which it is known."""
+    known = [c for c, found in result.scores[0].items() if structure in found and found[structure][which] is not None]
+    return np.array([[seed[case][structure][which] for case in known] for seed in result.scores], dtype=float)
 
 
 def _case_means(result: ArmResult, structures: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return (cases,) mean Dice over structures and seeds."""
-    means: np.ndarray[Any, np.dtype[np.float64]] = np.mean([_values(result, s, 0) for s in structures], axis=(0, 1))
-    return means
+    means = []
+    for case in result.scores[0]:
+        found = (seed[case].get(name, (None, None))[0] for seed in result.scores for name in structures)
+        means.append(np.mean([dice for dice in found if dice is not None]))
+    return np.array(means, dtype=float)
 
 
 def _gains(comparison: Comparison) -> list[str]:

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 from SemiSegLib import __version__
-from SemiSegLib.errors import RunError, SemiSegError, explain, take_apart
+from SemiSegLib.errors import DependencyError, RunError, SemiSegError, explain, take_apart
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import StoppedEarlyError
+from SemiSegLib.run_report import write_run_report
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, describe_machine
 from SemiSegLib.runs.reporter import Reporter
@@ -121,11 +122,26 @@ def _work(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
         folder.clear_stop()
         return
     reporter.listen(None, None)
+    if reason != "stopped":
+        _report(folder, reporter)
     state = "stopped" if reason == "stopped" else "finished"
     text = {"stopped": "stopped as asked; the model is the best so far", "time": "the time is up; the model is saved"}
     reporter.update(state=state, eta_seconds=0.0, message=text.get(reason, "done; the model is saved"))
     folder.clear_stop()
     logger.info("%s", reporter.status.message)
+
+
+def _report(folder: RunFolder, reporter: Reporter) -> None:
+    """Write the report; the model is saved already, so a run without matplotlib is still a finished run."""
+    try:
+        page = write_run_report(
+            folder,
+            on_case=lambda done, count: reporter.update(message=f"the model is saved; report: case {done} of {count}"),
+        )
+    except DependencyError as error:
+        logger.warning("no report: %s", error)
+        return
+    logger.info("report: %s", "no validation case has labels" if page is None else page.name)
 
 
 # Absolute paths are in the request alone.
