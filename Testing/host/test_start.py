@@ -109,3 +109,19 @@ def test_a_process_ends_well_after_many_slots_and_missing_attributes():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_layers_layout_and_plots_work_without_views():
+    volume = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5), np.int16), name="scan")
+    slicer.util.setSliceViewerLayers(background=volume, label=None, fit=True, rotateToVolumePlane=True)
+    manager = slicer.app.layoutManager()
+    for name in manager.sliceViewNames():
+        assert manager.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID() == volume.GetID()
+    chart = slicer.util.plot(np.column_stack([np.arange(4.0), np.arange(4.0) ** 2]), 0, ["step", "loss"])
+    assert chart.GetNumberOfPlotSeriesNodes() == 1
+    assert slicer.app.applicationLogic().GetSelectionNode().GetActivePlotChartID() == chart.GetID()
+    changes = []
+    manager.layoutChanged.connect(changes.append)
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert changes == [slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView]

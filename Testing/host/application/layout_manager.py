@@ -5,8 +5,6 @@ Pictures of the views are made by `Testing.host.rendering`.
 
 from typing import Any
 
-import slicer
-
 from Testing.host.widgets.factory import behavior, stand_in
 
 
@@ -118,9 +116,3 @@ class qMRMLSliceWidget:
 
     def get_sliceViewName(self) -> str:
         return str(self._node.GetLayoutName())
-
-
-def active_plot_chart() -> Any:
-    """Return the chart node that plot views show, None if there is none."""
-    selection = slicer.app.applicationLogic().GetSelectionNode()
-    return slicer.mrmlScene.GetNodeByID(selection.GetActivePlotChartID() or "")
