@@ -30,6 +30,7 @@ from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Progress, Study
+from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.runs.request import PlanSettings
 from SemiSegLib.training.precision import Compute
@@ -107,7 +108,7 @@ def measure(source: BatchSource, method: Method, compute: Compute, *, rounds: in
 
 def prepared(dataset: Dataset, folder: Path, facts: dict[str, float]) -> tuple[PreparedStore, Study]:
     start = time.perf_counter()
-    seen = fingershow(dataset)
+    seen = fingerprint(dataset)
     facts["fingerprint s"] = time.perf_counter() - start
     plan = make_plan(seen, dataset, PlanSettings(), device="cpu")
     store = PreparedStore(folder, dataset, plan)

@@ -21,6 +21,7 @@ from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.networks.backbones import build_backbone
+from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.memory import estimate_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.planning.planner import make_plan
@@ -95,7 +96,7 @@ def measure_cases(folder: Path, cache: Path) -> float:
     """Return the peak of this process in GiB after planning, preparing and drawing 300 batches."""
     torch.set_num_threads(1)
     dataset = load_dataset(folder)
-    plan = make_plan(fingershow(dataset), dataset, PlanSettings(), device="cpu")
+    plan = make_plan(fingerprint(dataset), dataset, PlanSettings(), device="cpu")
     store = PreparedStore(cache, dataset, plan)
     store.prepare()
     shares = {"full": 0.5, "coarse": 0.5}
