@@ -1,0 +1,117 @@
+"""The whole way from the panel with the real worker: train, stop, apply, look at the result.
+
+    pytest Testing/panel -k screenshots --screenshots FOLDER
+
+trains for three minutes and saves pictures of the panel, of a slice view with the result, and of both together.
+Without the option the training is stopped after its first steps, which must leave a model all the same.
+"""
+
+import time
+
+import numpy as np
+import SampleData
+import slicer
+
+from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from Testing.bridge import scenes
+from Testing.host.interaction import click, process_events, set_slider, tick_cell, type_text
+from Testing.host.rendering.window import slice_picture, window_picture
+from Testing.panel.studies import column
+
+# Another program may keep the processor busy; nothing here measures speed.
+PATIENCE_SECONDS = 280
+MINUTES_FOR_PICTURES = 3
+
+
+def dice(first, second):
+    return 2 * np.count_nonzero(first & second) / max(1, np.count_nonzero(first) + np.count_nonzero(second))
+
+
+def mask(node, name, volume):
+    segment_id = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+    return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0
+
+
+def ended(section):
+    return section.status is not None and section.status.state in ("finished", "stopped", "failed")
+
+
+def wait_for(condition, what):
+    """Wait with few looks, so that the worker has the processor."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE_SECONDS} s: {what}"
+        process_events()
+        time.sleep(0.2)
+
+
+def volume_row(panel, name):
+    return column(panel.ui.casesTable, 0).index(name)
+
+
+def test_screenshots_of_a_training_started_from_the_panel_and_of_its_results(
+    host, module, panel, screenshot, request, tmp_path
+):
+    is_full = request.config.getoption("--screenshots") is not None
+    SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
+    process_events()
+    type_text(panel.ui.studyFolderEdit, str(tmp_path / "study"))
+    # What is tested is not trained on.
+    tick_cell(panel.ui.casesTable, volume_row(panel, "test_00"))
+    set_slider(panel.ui.minutesSpinBox, MINUTES_FOR_PICTURES if is_full else 1)
+    drawn = [
+        *slicer.util.getNodesByClass("vtkMRMLSegmentationNode"),
+        *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"),
+    ]
+    before = [scenes.digest(node) for node in drawn]
+
+    click(panel.ui.trainButton)
+    training = panel.panel.training
+    wait_for(lambda: ended(training) or (training.status is not None and training.status.step >= 10), "ten steps")
+    assert host.dialogs.shown("error") == []
+    assert not panel.ui.trainButton.enabled
+    if not is_full:
+        click(panel.ui.stopButton)
+    wait_for(lambda: ended(training), "the end of the training")
+    assert host.dialogs.shown("error") == []
+    assert training.status.state == ("finished" if is_full else "stopped")
+    assert training.run.model_path.is_file()
+    assert len(training.progress.data.losses) > 0
+    assert panel.ui.trainButton.enabled
+
+    for name in ("none_00", "test_00"):
+        row = [panel.ui.applyVolumesList.item(i).text() for i in range(panel.ui.applyVolumesList.count)].index(name)
+        tick_cell(panel.ui.applyVolumesList, row)
+    click(panel.ui.applyButton)
+    wait_for(lambda: ended(panel.panel.apply), "the results")
+    process_events()
+    assert host.dialogs.shown("error") == []
+    results = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetAttribute(RESULT_ATTRIBUTE)]
+    assert [node.GetName().split()[0] for node in results] == ["none_00", "test_00"]
+    assert [scenes.digest(node) for node in drawn] == before
+
+    volume, result = slicer.util.getNode("test_00"), results[1]
+    names = [result.GetSegmentation().GetNthSegment(i).GetName() for i in range(3)]
+    assert set(names) == {"head", "tail", "vessel"}
+    if is_full:
+        truth = slicer.util.getNode("test_00 labels")
+        organ, truly = (mask(node, "head", volume) | mask(node, "tail", volume) for node in (result, truth))
+        assert dice(organ, truly) > 0.6
+        assert dice(mask(result, "vessel", volume), mask(truth, "vessel", volume)) > 0.6
+        take_pictures(module, panel, screenshot, volume, result)
+
+
+def take_pictures(module, panel, screenshot, volume, result):
+    representation = module.widgetRepresentation()
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        node.GetDisplayNode().SetVisibility(node is result)
+    slicer.util.setSliceViewerLayers(background=volume)
+    volume.GetDisplayNode().AutoWindowLevelOn()
+    result.CreateClosedSurfaceRepresentation()
+    representation.resize(520, representation.sizeHint.height())
+    process_events()
+    panel.panel.training.progress.draw()
+    process_events()
+    screenshot("panel", representation)
+    screenshot("slice", slice_picture("Red", (500, 500)))
+    screenshot("window", window_picture(representation, with_3d=True))
