@@ -178,6 +178,12 @@ def prefetch(source: MakesBatches, first_step: int, stop_step: int | None = None
     iterator ends the thread.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        # Left alone, torch would give this thread helpers of its own, which fight with those of the network for the
+        # cores; and sums would depend on the number of threads. The setting is per thread, but new threads copy the
+        # last one made anywhere, so the caller's is made again.
+        threads = torch.get_num_threads()
+        pool.submit(_work_alone).result()
+        torch.set_num_threads(threads)
         step = first_step
         ahead: Future[Batch] = pool.submit(source.batch, step)
         while stop_step is None or step < stop_step:
@@ -186,6 +192,12 @@ def prefetch(source: MakesBatches, first_step: int, stop_step: int | None = None
             if stop_step is None or step < stop_step:
                 ahead = pool.submit(source.batch, step)
             yield batch
+
+
+def _work_alone() -> None:
+    # Asking first makes torch set this thread up with the common number, which it would otherwise do later, over ours.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
 
 
 def place(block: Tensor, target: Tensor, start: np.ndarray) -> None:

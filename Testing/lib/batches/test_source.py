@@ -1,5 +1,6 @@
 """Batches as a pure function of (seed, step), for any size of volume, patch and plan."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 
 import numpy as np
@@ -254,6 +255,20 @@ def test_an_error_of_a_batch_is_raised_where_it_would_have_come_and_names_the_ca
     assert list(islice(batches, 3)) == [0, 1, 2]
     with pytest.raises(CaseError, match="case 'full0' is gone"):
         next(batches)
+
+
+def test_the_thread_that_makes_batches_works_alone_and_leaves_the_others_their_threads(study, cache, monkeypatch):
+    source = a_source(study, cache)
+    monkeypatch.setattr(source, "batch", lambda step: torch.get_num_threads())
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert list(prefetch(source, 0, 3)) == [1, 1, 1]
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_prepared_file_that_vanishes_is_reported_with_its_case(study, tmp_path):
