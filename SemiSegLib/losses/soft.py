@@ -23,7 +23,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     Returns:
         Scalar, at least 0; 0 with a zero gradient if no known voxel has a target.
     """
-    values = logits if logits.dtype == torch.float64 else logits.float()
+    values = _precise(logits)
     weights = torch.where(known.unsqueeze(1), target.detach().to(values.dtype), 0.0)
     mass = weights.sum()
     return -(weights * functional.log_softmax(values, dim=1)).sum() / torch.where(mass > 0, mass, 1.0)
@@ -43,5 +43,9 @@ def masked_mse(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
         Scalar, at least 0; 0 with a zero gradient if nothing is known.
     """
     mask = known if known.ndim == prediction.ndim else known.unsqueeze(1).expand_as(prediction)
-    squares = torch.where(mask, (prediction.float() - target.float()).square(), 0.0)
+    squares = torch.where(mask, (_precise(prediction) - _precise(target)).square(), 0.0)
     return squares.sum() / mask.sum().clamp_min(1)
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
