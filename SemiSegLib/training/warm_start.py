@@ -73,7 +73,8 @@ def warm_start(method: Method, scheme: LabelScheme, donor: Model) -> WarmStart:
                 copied.append(name)
             else:
                 new.append(name)
-    if not copied:
+    # Output rows without the features they were made for are worth nothing.
+    if not any(name not in target_rows for name in copied):
         raise CheckpointError(
             explain(
                 "none of the earlier model's weights fits this network",
