@@ -1,4 +1,4 @@
-# `make demo` and `make test` do everything on a fresh machine that has Python 3.10 or newer and make.
+# `make demo` and `make test` do everything on a fresh machine that has Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
