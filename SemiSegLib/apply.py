@@ -1,99 +1,116 @@
-"""One job from request to results: ``python -m SemiSegLib.apply JOBFOLDER`` segments scans with a trained model."""
+"""One job from request to results: ``python -m SemiSegLib.apply JOBFOLDER`` segments scans with a trained model.
+
+Started by ``runs.process.start`` on an ``ApplyFolder``, as a training's worker is on a run folder. Started again, it
+segments the scans that have no result yet.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
-import os
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from SemiSegLib import __version__
 from SemiSegLib.cases.volume import read_volume, write_volume
-from SemiSegLib.errors import CaseError, SemiSegError, explain
+from SemiSegLib.errors import CaseError, RunError, SemiSegError, explain, take_apart
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import write_segmentation
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder
-from SemiSegLib.runs.process_table import process_mark
-from SemiSegLib.runs.status import RunStatus
+from SemiSegLib.runs.reporter import Reporter
 
+# Between two writes of the status while one scan is being segmented.
+TELL_SECONDS = 0.5
 logger = logging.getLogger("SemiSegLib.apply")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work on one job folder and return the exit code: 0 finished or stopped, 1 failed."""
-    given = [a for a in (sys.argv[1:] if arguments is None else arguments) if not a.startswith("--")]
+    parser = argparse.ArgumentParser(prog="SemiSegLib.apply", description="Segment scans with a trained model.")
+    parser.add_argument("job", type=Path, help="job folder")
+    parser.add_argument("--detached", action="store_true", help="this process leads a session of its own")
+    given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    folder = ApplyFolder(Path(given[0]))
     try:
+        folder = ApplyFolder(given.job)
         with folder.lock():
-            run(folder)
-    except SemiSegError as error:
-        _fail(folder, error)
+            return _lead(folder, detached=given.detached)
+    except RunError as error:
+        # No job, or another worker is at it: its status must stay.
         logger.error("%s", error)
         return 1
-    except BaseException as error:
-        _fail(folder, error)
-        raise
-    return 0
 
 
 def run(folder: ApplyFolder) -> None:
-    """Segment every scan of a job that has no result yet, telling its state in the job's status.
+    """Work on a job in this process; for scripts and tests.
 
     Raises:
         CheckpointError: the model cannot be read.
         CaseError: a scan cannot be read or has other channels than the model.
     """
+    with folder.lock(), Reporter(folder, version=__version__, owns_group=False) as reporter:
+        _work(folder, reporter)
+
+
+def _lead(folder: ApplyFolder, *, detached: bool) -> int:
+    with Reporter(folder, version=__version__, owns_group=detached) as reporter:
+        try:
+            _work(folder, reporter)
+        except SemiSegError as error:
+            logger.error("%s", error)
+            what, where, remedy = take_apart(str(error))
+            reporter.update(state="failed", eta_seconds=None, message=what, where=where, remedy=remedy)
+            return 1
+        except Exception as error:
+            logger.exception("unexpected error")
+            text = f"an unexpected error ended the job: {type(error).__name__}: {error}"
+            remedy = "apply the model again; if it fails again, report the error with log.txt"
+            reporter.update(state="failed", eta_seconds=None, message=text, where=folder.path.name, remedy=remedy)
+            return 1
+    return 0
+
+
+def _work(folder: ApplyFolder, reporter: Reporter) -> None:
     job = folder.job
-    status = RunStatus(
-        state="preparing",
-        message="reading the model",
-        total_steps=len(job.cases),
-        pid=os.getpid(),
-        pid_started=process_mark(os.getpid()),
-        host=socket.gethostname(),
-        owns_group="--detached" in sys.argv,
-        version=__version__,
-    )
-    _tell(folder, status)
+    count = len(job.cases)
+    reporter.update(message="reading the model", total_steps=count, step=0, fraction=0.0)
     model = load_model(Path(job.model), device=job.device)
     predictor = Predictor(model, device=job.device, mirror=job.mirror)
     for number, case in enumerate(job.cases):
         if folder.stop_requested():
-            _tell(folder, replace(status, state="stopped", message=f"{number} of {len(job.cases)} scans segmented"))
+            folder.clear_stop()
+            reporter.update(state="stopped", eta_seconds=None, message=f"stopped: {number} of {count} scans segmented")
             return
-        share = number / len(job.cases)
-        status = replace(
-            status,
-            state="training",
-            step=number,
-            fraction=share,
-            message=f"segmenting '{case.id}', {number + 1} of {len(job.cases)}",
+        text = f"segmenting '{case.id}', {number + 1} of {count}"
+        reporter.update(
+            state="training", step=number, fraction=number / count, message=text, device=str(predictor.device)
         )
-        _tell(folder, status)
         if not folder.result_path(case).exists():
-            _segment(folder, case, model, predictor)
-    done = f"{len(job.cases)} of {len(job.cases)} scans segmented"
-    _tell(folder, replace(status, state="finished", step=len(job.cases), fraction=1.0, eta_seconds=0.0, message=done))
+            _segment(folder, case, predictor, reporter)
+    folder.clear_stop()
+    text = f"{count} of {count} scans segmented"
+    reporter.update(state="finished", step=count, fraction=1.0, eta_seconds=0.0, message=text)
 
 
-def _segment(folder: ApplyFolder, case: ApplyCase, model: Model, predictor: Predictor) -> None:
+def _segment(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporter: Reporter) -> None:
     logger.info("segmenting %s", case.id)
-    path = folder.result_path(case)
+    model, path = predictor.model, folder.result_path(case)
     path.parent.mkdir(exist_ok=True)
     channels = [read_volume(file) for file in _in_order(folder.image_paths(case), model, case)]
-    began, status, count = time.monotonic(), folder.status(), len(folder.job.cases)
+    count, done, began = len(folder.job.cases), reporter.status.step, time.monotonic()
+    told = began
 
     def tell(share: float) -> None:
-        # The scans to come are taken to need as long as this one.
-        seconds = (time.monotonic() - began) / share
-        done = status.step + share
-        _tell(folder, replace(status, fraction=done / count, eta_seconds=seconds * (count - done)))
+        nonlocal told
+        now = time.monotonic()
+        if now - told > TELL_SECONDS:
+            told = now
+            # The scans to come are taken to need as long as this one.
+            left = (now - began) / share * (count - done - share)
+            reporter.update(fraction=(done + share) / count, eta_seconds=left)
 
     prediction = predictor.predict(channels, uncertainty=folder.job.uncertainty, on_progress=tell)
     if prediction.uncertainty is not None:
@@ -116,26 +133,6 @@ def _in_order(images: Mapping[str, Path], model: Model, case: ApplyCase) -> list
             )
         )
     return [images[role] for role in roles]
-
-
-def _tell(folder: ApplyFolder, status: RunStatus) -> None:
-    folder.write_status(replace(status, heartbeat=time.time()))
-
-
-def _fail(folder: ApplyFolder, error: BaseException) -> None:
-    what, *rest = str(error).split("\n") or [type(error).__name__]
-    parts = {key.strip(): text.strip() for key, _colon, text in (line.partition(":") for line in rest)}
-    _tell(
-        folder,
-        replace(
-            folder.status(),
-            state="failed",
-            eta_seconds=None,
-            message=what or type(error).__name__,
-            where=parts.get("where", ""),
-            remedy=parts.get("remedy", "the log of the job says more"),
-        ),
-    )
 
 
 if __name__ == "__main__":

@@ -117,14 +117,16 @@ def describeStatus(status: RunStatus) -> str:
         return "\n".join(filter(None, parts))
     if status.state in ("finished", "stopped"):
         words = _("Finished.") if status.state == "finished" else _("Stopped.")
-        return " ".join(filter(None, [words, _bestDice(status), status.message]))
+        return "\n".join(filter(None, [" ".join(filter(None, [words, _bestDice(status)])), _sentence(status.message)]))
     if status.state == "training":
         steps = _("step {step}").format(step=status.step)
         if status.total_steps:
             steps = _("step {step} of {total}").format(step=status.step, total=status.total_steps)
         eta = "" if status.eta_seconds is None else _("about {time} left").format(time=duration(status.eta_seconds))
         text = " ".join(filter(None, [", ".join(filter(None, [_("Training"), steps, eta])) + ".", _bestDice(status)]))
-        return "\n".join(filter(None, [text, status.device]))
+        # The worker says in its message if nothing moves.
+        unusual = "" if status.message == "training" else status.message
+        return "\n".join(filter(None, [text, _sentence(unusual), status.device]))
     words = {
         "created": _("Starting..."),
         "preparing": _("Preparing the cases..."),
@@ -140,6 +142,10 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return _("{n} min").format(n=round(seconds / 60))
     return _("{hours} h {minutes} min").format(hours=int(seconds // 3600), minutes=round(seconds % 3600 / 60))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def _bestDice(status: RunStatus) -> str:

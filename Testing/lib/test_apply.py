@@ -1,0 +1,174 @@
+"""A job that applies a model: one result per scan, told as it goes, stopped, resumed, and explained when it fails."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from SemiSegLib import apply
+from SemiSegLib.cases.volume import Geometry, Volume, read_volume, write_volume
+from SemiSegLib.errors import CheckpointError, ConfigError
+from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegLib.methods.factory import build_method
+from SemiSegLib.methods.method import Study
+from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.prediction.model_file import Model, load_model, save_model
+from SemiSegLib.prediction.predictor import Predictor
+from SemiSegLib.prediction.segmentation_file import read_segmentation
+from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
+from SemiSegLib.runs.process import observe, start
+
+SCHEME = LabelScheme(
+    name="phantom",
+    structures=(
+        Structure(name="organ"),
+        Structure(name="head", parent="organ"),
+        Structure(name="tail", parent="organ"),
+    ),
+)
+
+
+def a_model(folder, roles=("T1",)):
+    torch.manual_seed(0)
+    plan = Plan(
+        dimensions=3,
+        channels=tuple(ChannelPlan(role=role) for role in roles),
+        axis_order=(0, 1, 2),
+        spacing_mm=(2.0, 1.0, 1.0),
+        patch=(8, 16, 16),
+        batch=2,
+        network=NetworkPlan(features=(4, 8), strides=((1, 2, 2),), kernels=((1, 3, 3), (3, 3, 3)), blocks=1),
+    )
+    study = Study(scheme=SCHEME, plan=plan)
+    path = folder / "model.safetensors"
+    save_model(path, Model(build_method("supervised", study, {}).eval(), study, "supervised", {}, {"run": "7"}))
+    return path
+
+
+def a_scan(folder, name, seed=0, shape=(9, 21, 18)):
+    turned, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    affine = np.eye(4)
+    affine[:3, :3] = turned * (2.2, 0.9, 1.1)
+    voxels = np.random.default_rng(seed).normal(0, 50, shape).astype(np.float32)
+    write_volume(Volume(voxels, Geometry(shape, affine)), folder / name)
+    return str(folder / name)
+
+
+def a_job(folder, count=2, **request):
+    cases = tuple(
+        ApplyCase(id=f"Müller/{i}", images={"image": a_scan(folder, f"{i}.nrrd", seed=i, shape=(7 + i, 19, 18))})
+        for i in range(count)
+    )
+    model = request.pop("model", None) or str(a_model(folder))
+    return ApplyFolder.create_job(folder / "jobs", ApplyRequest(model=model, cases=cases, device="cpu", **request))
+
+
+def test_every_scan_gets_the_result_that_the_predictor_gives_on_its_own_grid(tmp_path):
+    job = a_job(tmp_path)
+    apply.run(job)
+    predictor = Predictor(load_model(tmp_path / "model.safetensors"), device="cpu")
+    for number, case in enumerate(job.job.cases):
+        scan = read_volume(tmp_path / f"{number}.nrrd")
+        expected = predictor.predict([scan]).leaves.voxels
+        found = read_segmentation(job.result_path(case))
+        assert set(found) == {"head", "tail"}
+        for leaf, name in ((1, "head"), (2, "tail")):
+            assert np.array_equal(found[name].mask, expected == leaf)
+            assert found[name].tags["SemiSeg.Superclass"] == "organ"
+            assert (found[name].tags["SemiSeg.Run"], found[name].tags["SemiSeg.Job"]) == ("7", job.job.id)
+    status = job.status()
+    assert (status.state, status.step, status.total_steps, status.fraction) == ("finished", 2, 2, 1.0)
+    assert status.message == "2 of 2 scans segmented"
+
+
+def test_an_uncertainty_map_is_written_beside_the_result_if_asked_for(tmp_path):
+    job = a_job(tmp_path, count=1, uncertainty=True)
+    apply.run(job)
+    unsure = read_volume(job.uncertainty_path(job.job.cases[0]))
+    assert unsure.geometry.shape == (7, 19, 18)
+    assert 0.0 <= unsure.voxels.min() <= unsure.voxels.max() <= 1.0
+
+
+def test_a_stop_ends_the_job_between_two_scans_and_it_goes_on_where_it_was(tmp_path):
+    job = a_job(tmp_path)
+    job.request_stop()
+    apply.run(job)
+    assert (job.status().state, job.status().message) == ("stopped", "stopped: 0 of 2 scans segmented")
+    first = job.result_path(job.job.cases[0])
+    first.parent.mkdir()
+    first.write_bytes(b"made before")
+    apply.run(job)
+    assert job.status().state == "finished"
+    assert first.read_bytes() == b"made before"
+    assert job.result_path(job.job.cases[1]).stat().st_size > 100
+
+
+def test_channels_are_found_by_role_whatever_their_order(tmp_path):
+    model = a_model(tmp_path, roles=("T1", "FLAIR"))
+    one, two = a_scan(tmp_path, "one.nrrd", 1), a_scan(tmp_path, "two.nrrd", 1)
+    case = ApplyCase(id="a", images={"FLAIR": two, "T1": one})
+    loaded = load_model(model)
+    paths = {role: tmp_path / file for role, file in case.images.items()}
+    assert [str(path) for path in apply._in_order(paths, loaded, case)] == [one, two]
+
+
+def test_a_scan_with_other_channels_fails_with_the_models_channels_named(tmp_path):
+    model = a_model(tmp_path, roles=("T1", "FLAIR"))
+    job = a_job(tmp_path, count=1, model=str(model))
+    assert apply.main([str(job.path)]) == 1
+    status = job.status()
+    assert status.state == "failed"
+    assert status.message == "it has the channels image, the model was trained on T1, FLAIR"
+    assert (status.where, status.remedy) == ("scan 'Müller/0'", "name one image for each channel of the model")
+    assert not job.result_path(job.job.cases[0]).exists()
+
+
+def test_a_file_that_is_no_model_fails_and_is_named(tmp_path):
+    (tmp_path / "letter.safetensors").write_bytes(b"dear all")
+    job = a_job(tmp_path, count=1, model=str(tmp_path / "letter.safetensors"))
+    assert apply.main([str(job.path)]) == 1
+    assert job.status().state == "failed"
+    assert "letter.safetensors" in job.status().where
+    with pytest.raises(CheckpointError):
+        apply.run(job)
+
+
+def test_an_unexpected_error_is_told_and_logged(tmp_path, monkeypatch, caplog):
+    def burst(*_arguments, **_keywords):
+        raise ZeroDivisionError("by night")
+
+    monkeypatch.setattr(apply, "load_model", burst)
+    job = a_job(tmp_path, count=1)
+    assert apply.main([str(job.path)]) == 1
+    assert job.status().message == "an unexpected error ended the job: ZeroDivisionError: by night"
+    assert "Traceback" in caplog.text
+
+
+def test_a_folder_that_is_no_job_and_a_job_in_work_are_refused(tmp_path, caplog):
+    assert apply.main([str(tmp_path)]) == 1
+    assert "this is not a run folder" in caplog.text
+    job = a_job(tmp_path, count=1)
+    with job.lock():
+        assert apply.main([str(job.path)]) == 1
+    assert job.status().state == "created"
+
+
+def test_a_request_without_scans_or_with_two_of_one_name_is_refused():
+    with pytest.raises(ConfigError, match="0 scans"):
+        ApplyRequest(model="m", cases=())
+    case = ApplyCase(id="a", images={"image": "a.nrrd"})
+    with pytest.raises(ConfigError, match="2 scans with 1 different names"):
+        ApplyRequest(model="m", cases=(case, case))
+
+
+def test_a_job_runs_as_a_process_of_its_own(tmp_path):
+    job = a_job(tmp_path, count=1)
+    pid = start(job)
+    assert pid > 0
+    end = time.monotonic() + 200
+    while observe(job).state not in ("finished", "failed"):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert observe(job).state == "finished", job.log_path.read_text()
+    assert job.result_path(job.job.cases[0]).is_file()
