@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -148,6 +148,15 @@ class LabelScheme:
         table.flags.writeable = False
         return table
 
+    @cached_property
+    def _leaf_sets(self) -> Mapping[str, frozenset[int]]:
+        # Asked for thousands of times while a study of many cases is described.
+        inside: dict[str, set[int]] = {name_key(s.name): set() for s in self.structures}
+        for index, leaf in enumerate(self.leaves):
+            for structure in self.ancestors(leaf.name):
+                inside[name_key(structure.name)].add(index)
+        return {key: frozenset(leaves) for key, leaves in inside.items()}
+
     def find(self, name: str) -> Structure:
         """Return the structure with this name or alias.
 
@@ -187,12 +196,7 @@ class LabelScheme:
         Raises:
             LabelError: no structure has this name.
         """
-        target = name_key(self.find(name).name)
-        return frozenset(
-            i
-            for i, leaf in enumerate(self.leaves)
-            if any(name_key(s.name) == target for s in self.ancestors(leaf.name))
-        )
+        return self._leaf_sets[name_key(self.find(name).name)]
 
     def leaf_set(self, names: tuple[str, ...] | list[str]) -> frozenset[int]:
         """Return the union of the leaves of several structures; "*" stands for every leaf."""
@@ -258,6 +262,7 @@ class LabelScheme:
         return LabelError(explain(what, where=f"label scheme '{self.name}'", remedy=remedy))
 
 
+@lru_cache(maxsize=4096)
 def name_key(name: str) -> str:
     """Return a name as it is compared: without case, accents' encoding, spaces, hyphens and underscores."""
     return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", name)).casefold()

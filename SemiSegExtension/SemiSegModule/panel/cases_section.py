@@ -55,6 +55,8 @@ class CasesSection:
         if signature != self._shown:
             self._shown = signature
             self._fill(view, channels)
+        for number in range(len(view.rows)):
+            self._showRow(view, number, len(channels) + 1)
         self.ui.casesSummaryLabel.text = self._summary(view)
         self._updating = False
 
@@ -62,13 +64,13 @@ class CasesSection:
         nodes = [(node.GetID(), node.GetName()) for node in (*scalarVolumes(), *segmentations())]
         rows = [
             (
+                case.id,
                 {role: node.GetID() for role, node in row.volumes.items()},
-                row.segmentation.GetID() if row.segmentation else None,
-                row.isChosen,
+                row.segmentation and row.segmentation.GetID(),
             )
-            for row in view.rows
+            for row, case in zip(view.rows, view.cases, strict=True)
         ]
-        return repr((nodes, rows, channels, view.regimes, view.rowProblems, view.problem))
+        return repr((nodes, rows, channels))
 
     def _fill(self, view: StudyView, channels: list[str]) -> None:
         table = self.ui.casesTable
@@ -79,11 +81,11 @@ class CasesSection:
         table.setHorizontalHeaderLabels(headers)
         table.setRowCount(len(view.rows))
         for number, row in enumerate(view.rows):
-            table.setItem(number, 0, self._volumeItem(view, number))
+            for column in (0, len(channels) + 1):
+                table.setItem(number, column, qt.QTableWidgetItem())
             for column, channel in enumerate(channels[1:], start=1):
                 table.setCellWidget(number, column, self._volumeCombo(number, row, channel))
             table.setCellWidget(number, len(channels), self._segmentationCombo(number, row))
-            table.setItem(number, len(channels) + 1, self._labelsItem(view, number))
         header = table.horizontalHeader()
         for column in range(len(headers)):
             last = column == len(headers) - 1
@@ -92,22 +94,19 @@ class CasesSection:
         if view.rows:
             table.setCurrentCell(min(max(current, 0), len(view.rows) - 1), 0)
 
-    def _volumeItem(self, view: StudyView, number: int) -> Any:
-        item = qt.QTableWidgetItem(view.cases[number].id)
+    def _showRow(self, view: StudyView, number: int, labelsColumn: int) -> None:
+        """Show tick and labels of a row; building its combo boxes anew at every tick would take too long."""
+        item = self.ui.casesTable.item(number, 0)
+        item.setText(view.cases[number].id)
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
         item.setCheckState(qt.Qt.Checked if view.rows[number].isChosen else qt.Qt.Unchecked)
         item.setToolTip(_("Tick to use {name} in the study").format(name=view.cases[number].id))
-        return item
-
-    def _labelsItem(self, view: StudyView, number: int) -> Any:
-        regime = view.regimes.get(number)
-        problem = view.rowProblems.get(number)
-        item = qt.QTableWidgetItem(_("unclear") if problem else describeRegime(regime) if regime else "-")
+        regime, problem = view.regimes.get(number), view.rowProblems.get(number)
+        item = self.ui.casesTable.item(number, labelsColumn)
+        item.setText(_("unclear") if problem else describeRegime(regime) if regime else "-")
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-        if problem:
-            item.setForeground(qt.QBrush(qt.QColor(_ATTENTION)))
+        item.setForeground(qt.QBrush(qt.QColor(_ATTENTION)) if problem else qt.QBrush())
         item.setToolTip(problem or _regimeTip(regime))
-        return item
 
     def _volumeCombo(self, number: int, row: CaseRow, channel: str) -> Any:
         nodes = scalarVolumes()
@@ -204,9 +203,7 @@ def _nodeCombo(nodes: list[Any], current: Any, choose: Callable[[Any], None]) ->
     combo = qt.QComboBox()
     combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
     combo.minimumContentsLength = 8
-    combo.addItem(_("(none)"))
-    for node in nodes:
-        combo.addItem(node.GetName())
+    combo.addItems([_("(none)"), *(node.GetName() for node in nodes)])
     places = [index for index, node in enumerate(nodes) if node is current]
     combo.currentIndex = places[0] + 1 if places else 0
     combo.connect("activated(int)", lambda index: choose(nodes[index - 1] if index else None))

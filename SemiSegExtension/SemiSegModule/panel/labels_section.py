@@ -73,8 +73,7 @@ class LabelsSection:
         combo = qt.QComboBox()
         combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         combo.minimumContentsLength = 8
-        for text in texts:
-            combo.addItem(text)
+        combo.addItems(texts)
         combo.currentIndex = values.index(meaning) if meaning in values else 0
         combo.toolTip = _(
             "The structure that this segment shows. (region that was annotated): outside it, nothing is known. "
@@ -179,8 +178,7 @@ class StructuresSection:
         combo = qt.QComboBox()
         combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         combo.minimumContentsLength = 8
-        for name in names:
-            combo.addItem(name or _("(nothing)"))
+        combo.addItems([name or _("(nothing)") for name in names])
         places = [i for i, name in enumerate(names) if name_key(name) == name_key(structure.parent or "")]
         combo.currentIndex = places[0] if places else 0
         combo.enabled = isEditable

@@ -206,8 +206,7 @@ class TrainingSection:
         texts = [_("{title} (recommended)").format(title=c.title) if c.name == best else c.title for c in CARDS]
         if [combo.itemText(index) for index in range(combo.count)] != texts:
             combo.clear()
-            for text in texts:
-                combo.addItem(text)
+            combo.addItems(texts)
             for index, card in enumerate(CARDS):
                 combo.setItemData(index, card.summary, qt.Qt.ToolTipRole)
         self._methods = names
@@ -227,8 +226,7 @@ class TrainingSection:
         texts = [run.request.title or run.path.name for run in self._runs]
         if [combo.itemText(index) for index in range(combo.count)] != texts:
             combo.clear()
-            for text in texts:
-                combo.addItem(text)
+            combo.addItems(texts)
         paths = [str(run.path) for run in self._runs]
         combo.currentIndex = paths.index(parameters.runFolder) if parameters.runFolder in paths else -1
         combo.enabled = bool(paths)
