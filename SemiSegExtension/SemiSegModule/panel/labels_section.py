@@ -92,8 +92,13 @@ class LabelsSection:
         for structure in sorted(scheme.structures, key=lambda s: len(scheme.ancestors(s.name))):
             if name_key(structure.name) == BACKGROUND:
                 continue
+            # Added explicitly: addChild and addTopLevelItem hand the item to Qt, a constructor with parent may not.
+            item = qt.QTreeWidgetItem()
             parent = items.get(name_key(structure.parent or ""))
-            item = qt.QTreeWidgetItem(parent) if parent is not None else qt.QTreeWidgetItem(tree)
+            if parent is not None:
+                parent.addChild(item)
+            else:
+                tree.addTopLevelItem(item)
             item.setText(0, structure.name)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
             isTicked = scheme.leaves_of(structure.name) <= covered
