@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from SemiSegLib.batches.augment import augmentation as augmentation_named
-from SemiSegLib.batches.augment import mirror_axes
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.grid import THICK
 from SemiSegLib.batches.intensity import change_intensity
@@ -38,8 +37,7 @@ class BatchSource:
         composition: share of each regime (by name) in a batch; absent ones give their rows to the others.
         seed: of sampling and augmentation.
         augmentation: "full", "light", "crop" or "none".
-        mirror: None flips from left to right where no structure has a side, and never with "crop" and "none"; True
-            flips along every axis, False along none.
+        mirror: True flips patches along every axis; False or None along none.
         device: where batches are augmented and live.
         maps: extra maps; none is known yet.
         target_share: probability that a row is centered on a class (nnU-Net: 1/3).
@@ -80,8 +78,6 @@ class BatchSource:
         self.table = _table(store, [s.table for s in summaries.values()])
         self._label_sets = torch.from_numpy(self.table.array.copy()).to(self.device)
         self._lookups = {s.table: _lookup(s.table, self.table) for s in summaries.values()}
-        allowed = (True, True, True) if mirror else mirror_axes(store.dataset.scheme)
-        self._mirror = tuple(allowed[axis] for axis in plan.axis_order)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step; the same step gives the same batch, bit for bit.
@@ -128,7 +124,7 @@ class BatchSource:
         spacing = case.spacing_mm
         in_plane = self.plan.dimensions == 2 or spacing[0] > THICK * min(spacing)
         generator = row_generator(self.seed, step, row, "change")
-        warp = draw_warp(generator, self.settings, Space(patch, spacing, in_plane, self._mirror_of(patch)))
+        warp = draw_warp(generator, self.settings, Space(patch, spacing, in_plane, _mirror_of(patch)))
         shape = case.codes.shape
         low, high = needed_block(warp, center, patch, (shape[0], shape[1], shape[2]))
         image, codes = self._read(case, low, high)
@@ -157,10 +153,6 @@ class BatchSource:
         if lookup is not None:
             codes = lookup[codes]
         return torch.from_numpy(image).to(self.device), torch.from_numpy(codes).to(self.device)
-
-    def _mirror_of(self, patch: tuple[int, int, int]) -> tuple[bool, bool, bool]:
-        d, h, w = (allowed and size > 1 for allowed, size in zip(self._mirror, patch, strict=True))
-        return d, h, w
 
 
 class MakesBatches(Protocol):
@@ -225,3 +217,9 @@ def _table(store: PreparedStore, tables: list[LabelSetTable]) -> LabelSetTable:
             )
         )
     return table
+
+
+def _mirror_of(patch: tuple[int, int, int]) -> tuple[bool, bool, bool]:
+    """Return the axes along which a flip changes a patch: not the one-voxel axis of a slice."""
+    d, h, w = (size > 1 for size in patch)
+    return d, h, w

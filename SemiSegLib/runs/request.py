@@ -38,8 +38,7 @@ class TrainingSettings:
         threads: CPU threads, or None to let timed trials choose.
         deterministic: bit-identical repeats; switches the timed trials off.
         augmentation: "full", "light", "crop" (papers 000 and 003: crop, or crop with flips) or "none".
-        mirror: None flips from left to right where no structure has a side, and never with "crop" and "none"; True
-            flips along every axis, False along none.
+        mirror: True flips patches along every axis; False or None along none.
     """
 
     steps: int | None = 10_000

@@ -113,7 +113,7 @@ def test_slices_stay_slices_where_only_the_plane_may_change():
 
 
 def test_half_turns_in_the_plane_need_an_anatomy_without_sides():
-    settings = Augmentation(rotation_probability=1.0, scaling_probability=0.0)
+    settings = Augmentation(rotation_probability=1.0, scaling_probability=0.0, mirror=True)
 
     def largest_degrees(mirror):
         space = a_space(in_plane=True, mirror=mirror, spacing_mm=(5.0, 1.0, 1.0))
@@ -127,13 +127,20 @@ def test_half_turns_in_the_plane_need_an_anatomy_without_sides():
 def test_flips_happen_half_of_the_time_and_only_where_allowed():
     flips = np.array(
         [
-            draw_warp(np.random.default_rng(s), AUGMENTATIONS["full"], a_space(mirror=(True, False, True))).flips
+            draw_warp(
+                np.random.default_rng(s), augmentation("full", mirror=True), a_space(mirror=(True, False, True))
+            ).flips
             for s in range(600)
         ]
     )
     assert not flips[:, 1].any()
     assert abs(flips[:, 0].mean() - 0.5) < 0.06
     assert abs(flips[:, 2].mean() - 0.5) < 0.06
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_scans_are_flipped_only_when_asked(name):
+    assert not any(any(draw_warp(np.random.default_rng(s), AUGMENTATIONS[name], a_space()).flips) for s in range(40))
 
 
 def test_rows_are_resampled_as_often_as_the_settings_say():
@@ -183,8 +190,8 @@ def test_a_body_is_mirrored_only_from_left_to_right_and_only_where_no_structure_
 
 
 def test_settings_are_found_by_name_and_mirroring_is_a_switch():
-    assert augmentation("full").mirror
-    assert not augmentation("full", mirror=False).mirror
+    assert not augmentation("full").mirror
+    assert augmentation("full", mirror=True).mirror
     assert augmentation("crop", mirror=True).mirror
     assert not augmentation("crop").mirror
     with pytest.raises(ConfigError, match="did you mean 'full'"):
