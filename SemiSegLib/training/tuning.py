@@ -74,17 +74,17 @@ def tune(method: Method, batch: Batch, settings: TrainingSettings, start: Comput
     saved = {name: value.detach().clone() for name, value in method.state_dict().items()}
     chosen = start
     try:
-        trials = [_try(method, batch, start)]
+        trials = [_try(method, batch, start, end)]
         is_free = settings.threads is None and torch.device(start.device).type == "cpu" and start.threads > 1
         # One thread takes at most as many times longer as there were threads.
         if is_free and time.monotonic() + (1 + REPEATS) * start.threads * trials[0].seconds < end:
-            trials.append(_try(method, batch, replace(start, threads=1)))
+            trials.append(_try(method, batch, replace(start, threads=1), end))
         for precision, channels_last in _variants(settings, start):
             base = _fastest(trials)
             if time.monotonic() + (2 + REPEATS) * base.seconds > end:
                 break
             candidate = replace(base.compute, precision=precision, channels_last=channels_last)
-            trials.append(_try(method, batch, candidate))
+            trials.append(_try(method, batch, candidate, end))
         chosen = _fastest(trials).compute
     finally:
         method.load_state_dict(saved)
@@ -102,19 +102,21 @@ def _variants(settings: TrainingSettings, start: Compute) -> list[tuple[str, boo
     return [variant for variant in dict.fromkeys(wanted) if variant != plain]
 
 
-def _try(method: Method, batch: Batch, compute: Compute) -> Trial:
+def _try(method: Method, batch: Batch, compute: Compute, end: float) -> Trial:
     compute.place_method(method)
     placed = compute.place(batch)
     # Every trial draws the same random numbers, else dropout alone would make their losses differ.
     with torch.random.fork_rng(), set_threads(compute.threads), fp32_where_tiny(method, compute):
-        # The first step of a setting compiles kernels and is not timed.
+        begin = time.monotonic()
         loss, gradient = _step(method, placed, compute)
-        seconds = []
-        for _ in range(REPEATS):
+        # The first step of a setting compiles kernels; it counts only where there is no time for another.
+        first = time.monotonic() - begin
+        seconds: list[float] = []
+        while len(seconds) < REPEATS and time.monotonic() < end:
             begin = time.monotonic()
             _step(method, placed, compute)
             seconds.append(time.monotonic() - begin)
-    return Trial(compute, statistics.median(seconds), loss, gradient)
+    return Trial(compute, statistics.median(seconds or [first]), loss, gradient)
 
 
 def _step(method: Method, batch: Batch, compute: Compute) -> tuple[float, float]:

@@ -245,3 +245,9 @@ def test_the_library_comes_first_on_the_path_of_the_worker(run, fake_worker, tmp
     import SemiSegLib
 
     assert read_json(run.path / "where") == SemiSegLib.__file__
+
+
+def test_threads_that_wait_sleep_unless_the_user_chose_otherwise():
+    assert process._environment({})["GOMP_SPINCOUNT"] == "1000"
+    assert process._environment({"GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
+    assert "GOMP_SPINCOUNT" not in process._environment({"OMP_WAIT_POLICY": "ACTIVE"})

@@ -34,7 +34,7 @@ def invented(monkeypatch):
     """Replace the timing by a table from setting to (seconds, loss, gradient)."""
 
     def use(table):
-        def found(method, batch, compute):
+        def found(method, batch, compute, end):
             key = (compute.precision, compute.channels_last, compute.threads)
             return Trial(compute, *table.get(key, (9.0, 1.0, 1.0)))
 
@@ -73,13 +73,28 @@ def test_a_gain_within_the_noise_changes_nothing(invented):
 def test_trials_end_when_their_time_is_up(monkeypatch):
     made = []
 
-    def slow(method, batch, compute):
+    def slow(method, batch, compute, end):
         made.append(compute)
         return Trial(compute, 100.0, 1.0, 1.0)
 
     monkeypatch.setattr(tuning, "_try", slow)
     tune(TinyMethod(), a_batch(0), FREE, PLAIN)
     assert made == [PLAIN]
+
+
+def test_a_step_slower_than_all_trials_together_is_made_once(monkeypatch):
+    made = []
+    real = tuning._step
+
+    def counted(method, batch, compute):
+        made.append(compute)
+        return real(method, batch, compute)
+
+    monkeypatch.setattr(tuning, "_step", counted)
+    monkeypatch.setattr(tuning, "MAX_SECONDS", 0.0)
+    result = tune(TinyMethod(), a_batch(0), FREE, PLAIN)
+    assert made == [PLAIN]
+    assert result.trials[0].seconds > 0
 
 
 def test_what_is_fixed_is_not_tried():
