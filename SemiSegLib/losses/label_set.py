@@ -89,7 +89,8 @@ def label_set_cross_entropy(logits: Tensor, codes: Tensor, label_sets: Tensor) -
 def label_set_dice(probability: Tensor, codes: Tensor, label_sets: Tensor, *, rule: DiceRule | None = None) -> Tensor:
     r"""Return 1 minus the mean soft Dice of the structures that the label sets speak of.
 
-    The structures k are the leaves and every distinct set of several, but not all, leaves in the table. With
+    The structures k are the leaves and every distinct set of several, but not all, leaves that a voxel of the batch
+    carries: for full labels this is the usual Dice, whatever else the table holds. With
     q_k = sum_{l in k} p_l, over the voxels V_k at which k is known (A(v) inside k: t = 1, or apart from k: t = 0):
 
         D_k = (2 sum_{V_k} q_k t + e) / (sum_{V_k} q_k^r + sum_{V_k} t + e),   r = 1, or 2 if squared
@@ -145,13 +146,20 @@ def _mean_of_known(values: Tensor, one_hot: Tensor, label_sets: Tensor) -> Tenso
     return (values * mask).sum() / mask.sum().clamp_min(1.0)
 
 
-def _structures(label_sets: Tensor, rule: DiceRule) -> Tensor:
-    """Return (K, L) bool: leaves, then distinct sets of several but not all leaves."""
+def _structures(label_sets: Tensor, counts: Tensor, rule: DiceRule) -> Tensor:
+    """Return (K, L) bool: leaves, then the distinct sets of several but not all leaves that occur.
+
+    Args:
+        label_sets: (C, L) bool.
+        counts: (C,), voxels with each code.
+        rule: with or without background.
+    """
     leaf_count = label_sets.shape[1]
     sizes = label_sets.sum(1)
     same = (label_sets[:, None] == label_sets[None]).all(-1)
     is_repeated = same.tril(-1).any(1)
-    groups = label_sets[(sizes > 1) & (sizes < leaf_count) & ~is_repeated]
+    occurs = (same & (counts > 0)).any(1)
+    groups = label_sets[(sizes > 1) & (sizes < leaf_count) & ~is_repeated & occurs]
     leaves = torch.eye(leaf_count, dtype=torch.bool, device=label_sets.device)
     structures = torch.cat([leaves, groups])
     return structures if rule.include_background else structures[~structures[:, 0]]
@@ -160,7 +168,8 @@ def _structures(label_sets: Tensor, rule: DiceRule) -> Tensor:
 def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRule) -> Tensor:
     """Return the Dice loss of (B, L, V) probabilities and (B, C, V) one-hot codes."""
     dtype = probability.dtype
-    structures = _structures(label_sets, rule)
+    counts = one_hot.sum(2, keepdim=True)
+    structures = _structures(label_sets, counts.sum((0, 2)), rule)
     is_inside = ~(label_sets[:, None] & ~structures[None]).any(-1)
     inside = is_inside.to(dtype)
     known = (is_inside | ~(label_sets[:, None] & structures[None]).any(-1)).to(dtype)
@@ -170,7 +179,6 @@ def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRu
     masses = sums
     if rule.squared:
         masses = torch.bmm(one_hot, torch.matmul(members, probability).square().transpose(1, 2))
-    counts = one_hot.sum(2, keepdim=True)
     if not rule.per_row:
         sums, masses, counts = (part.sum(0, keepdim=True) for part in (sums, masses, counts))
     positive = (inside * counts).sum(1)

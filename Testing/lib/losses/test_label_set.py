@@ -83,12 +83,12 @@ def test_cross_entropy_is_exact_where_the_label_is_next_to_impossible():
 
 
 def test_dice_is_worked_by_hand():
-    # Rows: four voxels head, head, vessel, background. Prediction is sure: head, background, vessel, head.
-    # head: overlap 1, mass 2, positive 2: 2 / 4. tail: absent, left out. vessel: 2 / 2.
-    # organ {head, tail}: as head, 1/2. not vessel holds background, left out.
-    probability = voxels((0, 1, 0, 0), (1, 0, 0, 0), (0, 0, 0, 1), (0, 1, 0, 0))
-    codes = torch.tensor([[HEAD, HEAD, VESSEL, BACKGROUND]])
-    assert label_set_dice(probability, codes, SETS).item() == pytest.approx(1 - (0.5 + 1 + 0.5) / 3, abs=1e-4)
+    # Voxels: head, head, vessel, background, organ. Prediction is sure: head, background, vessel, head, head.
+    # head, known at the first four: overlap 1, mass 2, positive 2: 2 / 4. tail: absent, left out. vessel: 2 / 2.
+    # organ {head, tail}: overlap 2, mass 3, positive 3: 4 / 6.
+    probability = voxels((0, 1, 0, 0), (1, 0, 0, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 1, 0, 0))
+    codes = torch.tensor([[HEAD, HEAD, VESSEL, BACKGROUND, ORGAN]])
+    assert label_set_dice(probability, codes, SETS).item() == pytest.approx(1 - (1 / 2 + 1 + 2 / 3) / 3, abs=1e-4)
 
 
 def test_dice_knows_a_structure_only_where_the_label_speaks_of_it():
@@ -111,10 +111,19 @@ def test_the_papers_dice_is_worked_by_hand():
     assert label_set_dice(probability, torch.tensor([[1, 1]]), sets, rule=rule).item() == pytest.approx(0.6, abs=1e-4)
 
 
+def test_dice_of_full_labels_does_not_depend_on_what_else_the_table_holds():
+    logits, codes = case(11)
+    codes = codes % 4 + 1
+    for rule in RULES:
+        short, long = (label_set_dice(logits.softmax(1), codes, sets, rule=rule).item() for sets in (SETS[:5], SETS))
+        assert short == pytest.approx(long, abs=1e-6)
+
+
 def test_dice_per_row_is_the_mean_of_the_rows():
     probability = torch.softmax(case(2)[0], 1).detach()
     codes = torch.randint(1, 7, (2, 3, 5, 2), generator=generator(3))
-    codes[:, 0, :, 0] = torch.tensor([1, 2, 3, 4, 5])
+    # Both rows show every structure, so both count the same ones.
+    codes[:, 0, :, 0], codes[:, 1, 0, 0] = torch.tensor([1, 2, 3, 4, 5]), NOT_VESSEL
     rule = DiceRule(per_row=True)
     rows = [label_set_dice(probability[i : i + 1], codes[i : i + 1], SETS) for i in range(2)]
     assert label_set_dice(probability, codes, SETS, rule=rule).item() == pytest.approx(sum(rows).item() / 2, abs=1e-6)

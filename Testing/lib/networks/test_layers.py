@@ -59,6 +59,13 @@ def test_instance_norm_is_that_of_pytorch_in_both_formats():
         assert is_channels_last(found[0])
 
 
+def test_instance_norm_of_one_voxel_is_its_shift():
+    norm = InstanceNorm(6)
+    nn.init.uniform_(norm.bias, -1, 1)
+    found = norm(torch.randn(2, 6, 1, 1))
+    assert torch.equal(found, norm.bias.view(1, 6, 1, 1).expand(2, 6, 1, 1))
+
+
 def test_group_norm_is_that_of_pytorch_in_both_formats():
     norm, plain = GroupNorm(3, 6), nn.GroupNorm(3, 6)
     for first, last in images():

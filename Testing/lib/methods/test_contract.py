@@ -1,0 +1,208 @@
+"""What every registered method must do; registering a method is having it tested here."""
+
+import copy
+
+import pytest
+import torch
+
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.method import LossTerms, Progress
+from Testing.lib.methods import tiny
+
+every_method = pytest.mark.parametrize("name", tiny.all_methods())
+in_2d_and_3d = pytest.mark.parametrize("dimensions", [2, 3])
+START = Progress(0, 0.0)
+
+
+def used(name):
+    return [Regime(word) for word in card_of(name).uses]
+
+
+def values(built, made, progress=START):
+    return [{name: v.item() for name, v in terms.values.items()} for terms in built.losses(made, progress)]
+
+
+def gradients(built, made, progress=START):
+    built.zero_grad()
+    for terms in built.losses(made, progress):
+        terms.total().backward()
+    return {n: p.grad.clone() for n, p in built.named_parameters() if p.grad is not None}
+
+
+@every_method
+@in_2d_and_3d
+def test_it_learns_one_batch(name, dimensions):
+    built = tiny.method(name, dimensions).train()
+    made, truth = tiny.batch_for(name, dimensions)
+    optimizer_of = tiny.optimizers(built)
+    for number in range(60):
+        torch.manual_seed(number)
+        tiny.step(built, made, optimizer_of, number, 60)
+    with torch.no_grad():
+        found = built.eval().predict(made.image).argmax(1)
+    full = made.rows[Regime.FULL]
+    assert (found[full] == truth[full]).float().mean() > 0.95
+
+
+@every_method
+@in_2d_and_3d
+def test_every_term_has_a_weight_and_is_a_finite_scalar_with_a_graph(name, dimensions):
+    built = tiny.method(name, dimensions)
+    groups = built.parameter_groups()
+    for terms in built.losses(tiny.batch_for(name, dimensions)[0], START):
+        assert set(terms.values) == set(terms.weights)
+        assert terms.group in groups
+        for term, value in terms.values.items():
+            assert value.shape == (), term
+            assert value.isfinite(), term
+            assert value.requires_grad, term
+        terms.total().backward()
+
+
+@every_method
+@pytest.mark.parametrize(
+    "missing", [*([regime] for regime in Regime), list(Regime)[1:], list(Regime)[:3], list(Regime)]
+)
+def test_a_batch_may_lack_any_regime(name, missing):
+    rows = {regime: count for regime, count in tiny.ROWS.items() if regime not in missing}
+    built, made = tiny.method(name), tiny.batch_for(name, rows=rows)[0]
+    for terms in built.losses(made, START):
+        total = terms.total()
+        assert total.isfinite()
+        total.backward()
+    for parameter in built.parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all()
+
+
+@every_method
+@in_2d_and_3d
+def test_a_batch_may_lack_any_leaf(name, dimensions):
+    built = tiny.method(name, dimensions)
+    for leaves in ([tiny.BACKGROUND], [tiny.VESSEL], [tiny.BACKGROUND, tiny.HEAD], [tiny.TAIL, tiny.VESSEL]):
+        for found in gradients(built, tiny.batch_for(name, dimensions, leaves=leaves)[0]).values():
+            assert found.isfinite().all()
+
+
+@every_method
+def test_every_regime_it_uses_moves_the_network(name):
+    built = tiny.method(name)
+    made = tiny.batch_for(name)[0]
+    late = Progress(900, 0.9)
+    for regime in used(name):
+        fewer = tiny.without_labels(made, regime)
+        torch.manual_seed(0)
+        before = gradients(built, made, late)
+        torch.manual_seed(0)
+        after = gradients(built, fewer, late)
+        assert any(not torch.equal(before[n], after[n]) for n in before if n in after), regime
+
+
+@every_method
+def test_a_regime_it_does_not_use_changes_nothing(name):
+    unused = [regime for regime in Regime if regime not in used(name)]
+    built, made = tiny.method(name), tiny.batch_for(name)[0]
+    torch.manual_seed(0)
+    before = values(built, made)
+    torch.manual_seed(0)
+    assert values(built, tiny.without_labels(made, *unused)) == before
+
+
+@every_method
+def test_rows_of_one_regime_alone_teach_if_the_card_says_so(name):
+    for regime in used(name):
+        found = gradients(tiny.method(name), tiny.batch_for(name, rows={regime: 3})[0], Progress(900, 0.9))
+        is_taught = any(part.abs().sum() > 0 for part in found.values())
+        assert is_taught or regime.value not in card_of(name).needs, regime
+
+
+@every_method
+@in_2d_and_3d
+def test_prediction_is_a_probability_of_every_leaf_for_any_size(name, dimensions):
+    built = tiny.method(name, dimensions).eval()
+    for size in ((1, 1, 1), (5, 13, 7), (16, 3, 9)):
+        with torch.inference_mode():
+            found = built.predict(torch.randn(2, 2, *size[:dimensions]))
+            doubt = built.uncertainty(torch.randn(2, 2, *size[:dimensions]))
+        assert found.shape == (2, len(tiny.LEAVES), *size[:dimensions])
+        assert found.dtype == torch.float32
+        assert (found >= 0).all()
+        assert torch.allclose(found.sum(1), torch.ones_like(found[:, 0]), atol=1e-5)
+        if doubt is not None:
+            assert doubt.shape == (2, *size[:dimensions])
+            assert doubt.min() >= 0
+            assert doubt.max() <= 1
+
+
+@every_method
+def test_all_state_is_in_the_state_dict(name):
+    made, total = tiny.batch_for(name)[0], 6
+    first, second = tiny.method(name, seed=0), tiny.method(name, seed=1)
+    optimizer_of = tiny.optimizers(first)
+    for number in range(3):
+        tiny.step(first, made, optimizer_of, number, total)
+    second.load_state_dict(copy.deepcopy(first.state_dict()), strict=True)
+    results = []
+    for built in (first, second):
+        torch.manual_seed(7)
+        results.append((values(built.train(), made, Progress(3, 0.5)), built.eval().predict(made.image)))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@every_method
+def test_one_seed_gives_one_network(name):
+    states = [tiny.method(name, seed=seed).state_dict() for seed in (3, 3, 4)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
+
+
+@every_method
+def test_a_batch_is_never_changed(name):
+    made = tiny.batch_for(name)[0]
+    kept = copy.deepcopy(made)
+    values(tiny.method(name), made)
+    assert torch.equal(made.image, kept.image)
+    assert torch.equal(made.codes, kept.codes)
+    assert all(torch.equal(made.maps[key], kept.maps[key]) for key in kept.maps)
+
+
+@every_method
+def test_every_trainable_parameter_is_in_one_group(name):
+    built = tiny.method(name)
+    listed = [id(p) for group in built.parameter_groups().values() for p in group]
+    assert sorted(listed) == sorted(id(p) for p in built.parameters() if p.requires_grad)
+
+
+@every_method
+@in_2d_and_3d
+def test_lower_resolutions_learn_too(name, dimensions):
+    built = tiny.method(name, dimensions, stem_stride=(2,) * dimensions, deep_supervision=1)
+    found = gradients(built, tiny.batch_for(name, dimensions)[0])
+    deep = [part for key, part in found.items() if "deep_heads" in key]
+    assert deep
+    assert all(part.abs().sum() > 0 for part in deep)
+
+
+@every_method
+def test_output_rows_carry_the_names_of_their_classes(name):
+    built = tiny.method(name)
+    state, known = built.state_dict(), {*tiny.LEAVES, *tiny.SCHEME.superclass_names}
+    for layer, names in built.warm_start_rows().items():
+        assert len(state[layer]) == len(names)
+        assert set(names) <= known
+
+
+@every_method
+def test_the_total_is_the_weighted_sum_of_the_terms(name):
+    for terms in tiny.method(name).losses(tiny.batch_for(name)[0], START):
+        expected = sum(terms.weights[term] * value.item() for term, value in terms.values.items())
+        assert terms.total().item() == pytest.approx(expected, rel=1e-5)
+        terms.total().backward()
+
+
+def test_a_total_needs_every_weight():
+    one = torch.tensor(2.0)
+    assert LossTerms({"a": one, "b": one}, {"a": 0.5, "b": 3.0}).total().item() == 7.0
+    with pytest.raises(KeyError):
+        LossTerms({"a": one, "b": one}, {"a": 0.5}).total()

@@ -1,0 +1,127 @@
+"""A small study and batches for the tests of methods: every structure can be seen in the image."""
+
+from dataclasses import replace
+
+import torch
+
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.labels.label_set import LabelSetTable, Regime
+from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.factory import METHODS, build_method, resolve_options
+from SemiSegLib.methods.method import Progress, Study
+from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+
+SCHEME = LabelScheme(
+    name="tiny",
+    structures=(
+        Structure(name="organ"),
+        Structure(name="head", parent="organ"),
+        Structure(name="tail", parent="organ"),
+        Structure(name="vessel"),
+    ),
+)
+LEAVES = SCHEME.leaf_names
+BACKGROUND, HEAD, TAIL, VESSEL = range(4)
+TABLE = LabelSetTable.of(
+    len(LEAVES),
+    [*(frozenset([leaf]) for leaf in range(4)), frozenset([HEAD, TAIL]), frozenset([BACKGROUND, HEAD, TAIL])],
+)
+# What the drawer of each regime writes for each true leaf.
+MEANING = {
+    Regime.FULL: [[leaf] for leaf in range(4)],
+    Regime.COARSE: [[BACKGROUND], [HEAD, TAIL], [HEAD, TAIL], [VESSEL]],
+    Regime.PARTIAL: [[BACKGROUND, HEAD, TAIL]] * 3 + [[VESSEL]],
+    Regime.NONE: [range(4)] * 4,
+}
+ROWS = {Regime.FULL: 2, Regime.COARSE: 2, Regime.PARTIAL: 1, Regime.NONE: 1}
+SIZE = 8
+
+
+def shape(dimensions):
+    return {
+        "features": (8, 12),
+        "strides": ((2,) * dimensions,),
+        "kernels": ((3,) * dimensions,) * 2,
+        "stem_stride": (1,) * dimensions,
+    }
+
+
+def study(dimensions=3, **network):
+    plan = Plan(
+        dimensions=dimensions,
+        channels=(ChannelPlan(role="t1"), ChannelPlan(role="t2")),
+        axis_order=(0, 1, 2),
+        spacing_mm=(1.0, 1.0, 1.0),
+        patch=(SIZE,) * dimensions,
+        batch=sum(ROWS.values()),
+        network=NetworkPlan(**{**shape(dimensions), **network}),
+    )
+    return Study(scheme=SCHEME, plan=plan)
+
+
+def method(name, dimensions=3, *, seed=0, preset=None, options=None, **network):
+    torch.manual_seed(seed)
+    return build_method(name, study(dimensions, **network), resolve_options(card_of(name), preset, options or {}))
+
+
+def batch(dimensions=3, *, rows=None, leaves=range(4), seed=0, maps=()):
+    """Rows of the regimes, their true leaves in blocks that the first channel shows; and the true leaves."""
+    rows = {regime: (rows or ROWS).get(regime, 0) for regime in Regime}
+    draw = torch.Generator().manual_seed(seed)
+    count, size = sum(rows.values()), (SIZE,) * dimensions
+    coarse_grid = torch.randint(0, len(leaves), (count, *(SIZE // 4,) * dimensions), generator=draw)
+    truth = torch.tensor(list(leaves))[coarse_grid]
+    for axis in range(1, dimensions + 1):
+        truth = truth.repeat_interleave(4, dim=axis)
+    image = torch.randn(count, 2, *size, generator=draw) * 0.1
+    image[:, 0] += truth.float() - 1.5
+    codes, slices, start = torch.zeros_like(truth), {}, 0
+    for regime, number in rows.items():
+        slices[regime] = slice(start, start + number)
+        start += number
+        lookup = torch.tensor([TABLE.code(frozenset(leaf_set)) for leaf_set in MEANING[regime]])
+        codes[slices[regime]] = lookup[truth[slices[regime]]]
+    made = Batch(
+        image=image,
+        codes=codes,
+        label_sets=torch.from_numpy(TABLE.array.copy()),
+        rows=slices,
+        case_ids=tuple(f"case_{i}" for i in range(count)),
+        maps={name: torch.randn(count, len(LEAVES) - 1, *size, generator=draw) for name in maps},
+    )
+    return made, truth
+
+
+def batch_for(name, dimensions=3, **more):
+    return batch(dimensions, maps=card_of(name).maps, **more)
+
+
+def without_labels(made, *regimes):
+    """The same batch with noise for an image and no label in the rows of some regimes."""
+    image, codes = made.image.clone(), made.codes.clone()
+    for regime in regimes:
+        image[made.rows[regime]] = 5.0
+        codes[made.rows[regime]] = 0
+    return replace(made, image=image, codes=codes)
+
+
+def optimizers(built, learning_rate=0.01):
+    return {name: torch.optim.Adam(group, lr=learning_rate) for name, group in built.parameter_groups().items()}
+
+
+def step(built, made, optimizer_of, number, total):
+    """One training step as the trainer does it; returns what was yielded."""
+    progress, yielded = Progress(number, number / total), []
+    for terms in built.losses(made, progress):
+        yielded.append(terms)
+        terms.total().backward()
+    for optimizer in optimizer_of.values():
+        optimizer.step()
+        optimizer.zero_grad()
+    built.after_step(Progress(number + 1, (number + 1) / total))
+    return yielded
+
+
+def all_methods():
+    return list(METHODS)
