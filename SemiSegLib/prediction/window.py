@@ -27,6 +27,8 @@ from SemiSegLib.prediction.forward import Forward
 # Width and floor of the weights as in nnU-Net and MONAI: a window is trusted at its center.
 SIGMA_FRACTION = 0.125
 LEAST_WEIGHT = 1e-3
+# Finished rows are handed on in small parts: what is made of them needs a multiple of their memory.
+SLAB_ROWS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,16 +215,16 @@ class _Blender:
         if count <= 0:
             return
         rows, height, width = self.place
-        start, stop = max(self.first, rows.start), min(self.first + count, rows.stop)
-        if start < stop:
-            held = slice(start - self.first, stop - self.first)
+        stop = min(self.first + count, rows.stop)
+        for start in range(max(self.first, rows.start), stop, SLAB_ROWS):
+            held = slice(start - self.first, min(start + SLAB_ROWS, stop) - self.first)
             values = self.sums[:, held, height, width] / self.totals[held, height, width]
             split = len(values) - has_uncertainty
             yield Slab(start - rows.start, values[:split], values[split] if has_uncertainty else None)
-        for held_rows in (self.sums, self.totals):
-            kept = held_rows[..., count:, :, :].clone()
-            held_rows[..., : kept.shape[-3], :, :] = kept
-            held_rows[..., kept.shape[-3] :, :, :] = 0
+        # Channel by channel, so that only one is held twice.
+        for channel in (*self.sums, self.totals):
+            channel[:-count] = channel[count:].clone()
+            channel[-count:] = 0
         self.first = row
 
 
