@@ -1,0 +1,64 @@
+"""A model on labeled cases: what it scores on each, and the picture of each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from SemiSegLib.cases.dataset import Case, Dataset
+from SemiSegLib.cases.reading import read_codes, read_images
+from SemiSegLib.cases.volume import Volume
+from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.evaluation.metrics import CaseScore, score_case
+from SemiSegLib.evaluation.pictures import CaseView
+from SemiSegLib.labels.label_set import LabelSetTable
+from SemiSegLib.prediction.predictor import Prediction, Predictor
+
+
+class CaseJudge:
+    """Applies a model to the cases of a study, one at a time, and keeps none of them.
+
+    Args:
+        predictor: the model.
+        dataset: the study; its scheme names the structures that are judged.
+        mode: how scores are computed, see ``evaluation.modes``.
+
+    Raises:
+        CaseError: the model's leaves are not those of the study.
+    """
+
+    def __init__(self, predictor: Predictor, dataset: Dataset, *, mode: str = "strict") -> None:
+        known, wanted = predictor.model.study.scheme.leaf_names, dataset.scheme.leaf_names
+        if known != wanted:
+            raise CaseError(
+                explain(
+                    f"the model knows {', '.join(known)}, the study has {', '.join(wanted)}",
+                    where=f"dataset '{dataset.name}'",
+                    remedy="evaluate a model on a study with the structures that it was trained on",
+                )
+            )
+        self.predictor = predictor
+        self.dataset = dataset
+        self.mode = mode
+
+    def score(self, case: Case) -> CaseScore:
+        """Return the scores of a case.
+
+        Raises:
+            CaseError: the case has no annotation, or a file of it cannot be used.
+        """
+        if case.annotation is None:
+            raise CaseError(
+                explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave the case out")
+            )
+        _images, prediction, codes, table = self._read(case)
+        return score_case(case.id, prediction.leaves, codes, table, self.dataset.scheme, mode=self.mode)
+
+    def view(self, case_id: str) -> CaseView:
+        """Return the picture of a case: its first channel, the reference and the prediction."""
+        images, prediction, codes, table = self._read(self.dataset.case(case_id))
+        return CaseView(case_id, images[0], codes, table, (("prediction", prediction.leaves.voxels),))
+
+    def _read(self, case: Case) -> tuple[list[Volume], Prediction, np.ndarray, LabelSetTable]:
+        images = read_images(self.dataset, case)
+        codes, table = read_codes(self.dataset, case, images[0].geometry)
+        return images, self.predictor.predict(images), codes, table
