@@ -1,5 +1,6 @@
 """Runs of the worker in processes that cost little: one child imports everything once and is copied for each run."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -66,7 +67,9 @@ class Farm:
         child = int(self.process.stdout.readline())
         if kill_after is not None:
             time.sleep(kill_after)
-            os.kill(child, signal.SIGKILL)
+            # On a fast machine the worker may be done before its time to die has come.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         return int(self.process.stdout.readline())
 
     def close(self):
