@@ -81,11 +81,11 @@ CARDS: tuple[Card, ...] = (
             ),
             Option(
                 name="projection",
-                default=True,
+                default=False,
                 text="Put norm, ReLU and a 3 x 3 convolution before the heads, as the paper does.",
             ),
         ),
-        presets={"ours": {}, "paper": {**PAPER_LOSS, "combine": "subclass"}},
+        presets={"ours": {}, "paper": {**PAPER_LOSS, "combine": "subclass", "projection": True}},
         training={"paper": PAPER_000_TRAINING},
         plan={"paper": PAPER_000_PLAN},
     ),

@@ -4,9 +4,10 @@ Efficient Subclass Segmentation (Tang et al., MICCAI 2023, https://arxiv.org/abs
 feature map F: g = ReLU(conv3(ReLU(BN F))), z_c = W_c g, z_f = W_f g; the superclass loss over every labeled row, the
 leaf loss over fully labeled rows only.
 
-Where ours differs: the norm before the convolution is the plan's; each superclass target is a label set, so partial
-labels teach too; and the prediction takes the superclass from the superclass head, which has seen the most labels, and
-the leaf inside it from the leaf head. Preset "paper" predicts with the leaf head alone.
+Where ours differs: the heads see F itself, whose last layers are the plan's (g costs a third of a step where the
+network works below full resolution), or, with g, its norm is the plan's; each superclass target is a label set, so
+partial labels teach too; and the prediction takes the superclass from the superclass head, which has seen the most
+labels, and the leaf inside it from the leaf head. Preset "paper" has g and predicts with the leaf head alone.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ class ModifiedUNetOptions(SegmentationOptions):
     Attributes:
         superclass_weight: of both superclass losses; 1 in the paper.
         combine: "superclass_first" (ours) or "subclass" (paper): what is predicted.
-        projection: compute g before the heads (paper); without it both heads see F.
+        projection: compute g before the heads (paper); without it both heads see F (ours).
     """
 
     superclass_weight: float = 1.0
     combine: str = "superclass_first"
-    projection: bool = True
+    projection: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

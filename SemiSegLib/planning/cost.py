@@ -61,7 +61,10 @@ def unet_layers(plan: Plan, *, classes: int) -> tuple[Layer, ...]:
         before = features
     full = math.prod(plan.patch)
     if max(network.stem_stride) > 1:
-        add(full, before, before, taps=1, weights=math.prod(network.stem_stride) * before**2)
+        # The way back to full resolution halves the channels.
+        after = (before + 1) // 2
+        add(full, before, after, taps=1, weights=math.prod(network.stem_stride) * before * after)
+        before = after
     add(full, before, classes, taps=1)
     return tuple(layers)
 

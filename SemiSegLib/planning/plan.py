@@ -44,7 +44,7 @@ class NetworkPlan:
         strides: downsampling of each stage after the first, per axis; one fewer than ``features``.
         kernels: convolution size of each stage, per axis.
         stem_stride: downsampling before the first stage, per axis; 1 keeps full resolution.
-        blocks: convolution blocks per stage.
+        blocks: convolutions per stage, each with norm and activation; two make a residual block.
         norm: "instance", "batch" or "group".
         residual: residual blocks instead of plain ones.
         deep_supervision: number of lower resolutions that also get the supervised loss; 0 is none.

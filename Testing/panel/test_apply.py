@@ -86,6 +86,20 @@ def test_the_model_of_the_shown_run_is_taken_if_no_file_is_chosen(panel, tmp_pat
     assert panel.panel.apply.modelPath == run.model_path
 
 
+def test_results_of_a_runs_model_are_named_after_its_method(panel, started, tmp_path):
+    a_small_study()
+    run = a_run(tmp_path, method="supervised")
+    run.model_path.write_bytes(b"weights")
+    panel.panel.parameters.studyFolder = str(tmp_path)
+    panel.panel.parameters.runFolder = str(run.path)
+    process_events()
+    tick_cell(panel.ui.applyVolumesList, 3)
+    click(panel.ui.applyButton)
+    finish(started[0])
+    look(panel)
+    assert [node.GetName() for node in results()] == ["Dan supervised"]
+
+
 def test_results_come_back_beside_their_volumes_even_if_these_were_moved(ready, started):
     panel, volumes = ready
     tick_cell(panel.ui.applyVolumesList, 2)

