@@ -129,7 +129,9 @@ def test_a_file_stays_small_and_runs_no_code_from_data(path):
                 assert pair not in FORBIDDEN_ATTRIBUTES, f"{name(path)}:{node.lineno} calls {'.'.join(pair)}"
             for keyword in node.keywords:
                 value = getattr(keyword.value, "value", None)
-                assert (keyword.arg, value) not in {("shell", True), ("allow_pickle", True)}, f"{name(path)}:{node.lineno}"
+                assert (keyword.arg, value) not in {("shell", True), ("allow_pickle", True)}, (
+                    f"{name(path)}:{node.lineno}"
+                )
         if isinstance(node, ast.ExceptHandler):
             swallowed = node.type is None or (len(node.body) == 1 and isinstance(node.body[0], ast.Pass))
             broad = node.type is None or getattr(node.type, "id", "") in {"Exception", "BaseException"}
