@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from SemiSegLib.cases.dataset import Case, Dataset, Side
+from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.formats import load_dataset
-from SemiSegLib.cases.reading import read_codes, read_images
 from SemiSegLib.cases.split import apply_split
-from SemiSegLib.evaluation.metrics import CaseScore, score_case
-from SemiSegLib.evaluation.pictures import CaseView
+from SemiSegLib.evaluation.judge import CaseJudge
 from SemiSegLib.evaluation.report import ReportContent, write_report
 from SemiSegLib.prediction.model_file import load_model
-from SemiSegLib.prediction.predictor import Prediction, Predictor
+from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.runs.folder import RunFolder
 
 
@@ -35,16 +33,12 @@ def write_run_report(run: RunFolder, *, on_case: Callable[[int, int], None] | No
     if not cases:
         return None
     model = load_model(run.model_path)
-    predictor = Predictor(model, device=run.request.training.device)
+    judge = CaseJudge(Predictor(model, device=run.request.training.device), dataset)
     scores = []
     for done, case in enumerate(cases, start=1):
-        scores.append(_judged(dataset, case, predictor)[0])
+        scores.append(judge.score(case))
         if on_case is not None:
             on_case(done, len(cases))
-
-    def view(case_id: str) -> CaseView:
-        # Predicted again: three cases take seconds, the predictions of all would not fit in memory.
-        return _judged(dataset, dataset.case(case_id), predictor)[1]
 
     provenance = model.provenance
     facts = {
@@ -58,14 +52,6 @@ def write_run_report(run: RunFolder, *, on_case: Callable[[int, int], None] | No
     }
     title = run.request.title or f"Run {run.path.name}"
     content = ReportContent(
-        title=title, scheme=dataset.scheme, scores=scores, facts=facts, events=run.events()[0], view=view
+        title=title, scheme=dataset.scheme, scores=scores, facts=facts, events=run.events()[0], view=judge.view
     )
     return write_report(run.report, content)
-
-
-def _judged(dataset: Dataset, case: Case, predictor: Predictor) -> tuple[CaseScore, CaseView]:
-    images = read_images(dataset, case)
-    prediction: Prediction = predictor.predict(images)
-    codes, table = read_codes(dataset, case, images[0].geometry)
-    score = score_case(case.id, prediction.leaves, codes, table, dataset.scheme)
-    return score, CaseView(case.id, images[0], codes, table, (("prediction", prediction.leaves.voxels),))
