@@ -134,6 +134,20 @@ def norm_layer(kind: str, channels: int, dimensions: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if dimensions == 2 else nn.BatchNorm3d(channels)
 
 
+def convolutions(channels: int, filters: int, count: int, dimensions: int) -> nn.Sequential:
+    """Return a block of the papers' networks: so many convolutions of 3 along each axis, as ``normalized`` each."""
+    layers: list[nn.Module] = []
+    for index in range(count):
+        layer = convolution(filters if index else channels, filters, (3,) * dimensions)
+        layers += normalized(layer, filters, dimensions)
+    return nn.Sequential(*layers)
+
+
+def normalized(layer: nn.Module, filters: int, dimensions: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Return a layer of so many channels out with what follows it in the papers' networks: batch norm and ReLU."""
+    return layer, norm_layer("batch", filters, dimensions), nn.ReLU(inplace=True)
+
+
 def rectifier() -> nn.Module:
     """Return the activation between convolutions: leaky ReLU, which is 5 times cheaper to train than PReLU."""
     return nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)

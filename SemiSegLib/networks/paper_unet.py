@@ -6,13 +6,16 @@ and before the head. 1.97 M parameters in 2-D with a head of 4 classes. Of the p
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from SemiSegLib.networks.backbone import BACKBONES, Backbone, Features, Shape
-from SemiSegLib.networks.layers import convolution, norm_layer
+from SemiSegLib.networks.layers import convolutions
 
 WIDTHS = (16, 32, 64, 128, 256)
+CONVOLUTIONS = 2
 DROPOUT = 0.3
 
 
@@ -26,10 +29,10 @@ class PaperUNet(Backbone):
         self.channels = shape.channels
         self.feature_channels, self.bottleneck_channels = WIDTHS[0], WIDTHS[-1]
         self.divisor = (2 ** (len(WIDTHS) - 1),) * dimensions
-        inputs = (shape.channels, *WIDTHS)
-        self.encoder = nn.ModuleList(_block(i, w, dimensions) for i, w in zip(inputs, WIDTHS, strict=False))
+        pairs = zip((shape.channels, *WIDTHS[:-1]), WIDTHS, strict=True)
+        self.encoder = nn.ModuleList(convolutions(i, w, CONVOLUTIONS, dimensions) for i, w in pairs)
         self.decoder = nn.ModuleList(
-            _block(low + high, high, dimensions) for high, low in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True)
+            convolutions(low + high, high, CONVOLUTIONS, dimensions) for low, high in pairwise(WIDTHS[::-1])
         )
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.up = nn.Upsample(scale_factor=2, mode="bilinear" if dimensions == 2 else "trilinear", align_corners=True)
@@ -44,11 +47,3 @@ class PaperUNet(Backbone):
         for block in self.decoder:
             current = block(torch.cat([maps.pop(), self.up(current)], dim=1))
         return Features(self.dropout(current), bottleneck)
-
-
-def _block(channels: int, filters: int, dimensions: int) -> nn.Sequential:
-    kernel = (3,) * dimensions
-    layers: list[nn.Module] = []
-    for count in (channels, filters):
-        layers += [convolution(count, filters, kernel), norm_layer("batch", filters, dimensions), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from SemiSegLib.networks.backbone import BACKBONES, Backbone, Features, Shape
-from SemiSegLib.networks.layers import convolution, downsampling, norm_layer, upsampling
+from SemiSegLib.networks.layers import convolutions, downsampling, normalized, upsampling
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_CONVOLUTIONS = (1, 2, 3, 3, 3)
@@ -32,14 +32,14 @@ class VNet(Backbone):
         self.divisor = (2 ** (len(WIDTHS) - 1),) * dimensions
         first = (shape.channels, *WIDTHS[1:])
         self.encoder = nn.ModuleList(
-            _convolutions(channels, width, count, dimensions)
+            convolutions(channels, width, count, dimensions)
             for channels, width, count in zip(first, WIDTHS, ENCODER_CONVOLUTIONS, strict=True)
         )
         pairs = list(pairwise(WIDTHS))
         self.down = nn.ModuleList(_resample(high, low, dimensions, up=False) for high, low in pairs)
         self.up = nn.ModuleList(_resample(low, high, dimensions, up=True) for high, low in reversed(pairs))
         self.decoder = nn.ModuleList(
-            _convolutions(width, width, count, dimensions)
+            convolutions(width, width, count, dimensions)
             for width, count in zip(WIDTHS[-2::-1], DECODER_CONVOLUTIONS[::-1], strict=True)
         )
         self.dropout = (nn.Dropout2d if dimensions == 2 else nn.Dropout3d)(DROPOUT)
@@ -55,18 +55,7 @@ class VNet(Backbone):
         return Features(self.dropout(current), bottleneck)
 
 
-def _convolutions(channels: int, filters: int, count: int, dimensions: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for index in range(count):
-        layers += [
-            convolution(channels if index == 0 else filters, filters, (3,) * dimensions),
-            norm_layer("batch", filters, dimensions),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
-
-
 def _resample(channels: int, filters: int, dimensions: int, *, up: bool) -> nn.Sequential:
     stride = (2,) * dimensions
     layer = (upsampling if up else downsampling)(channels, filters, stride)
-    return nn.Sequential(layer, norm_layer("batch", filters, dimensions), nn.ReLU(inplace=True))
+    return nn.Sequential(*normalized(layer, filters, dimensions))
