@@ -10,8 +10,7 @@ import numpy as np
 import slicer
 
 from SemiSegLib.cases.cohort import write_cohort
-from SemiSegLib.cases.reading import read_codes
-from SemiSegLib.cases.volume import read_volume
+from SemiSegLib.cases.reading import read_codes, read_images
 from SemiSegModule.bridge.dataset_import import loadCase
 
 
@@ -31,8 +30,7 @@ def checkRoundTrip(logic: Any) -> None:
         study = logic.exportStudy(Path(folder) / "study", cases, original.scheme, name="self test")
         for before, after in zip(original.cases, study.dataset.cases, strict=True):
             assert before.regime(original.scheme) is after.regime(study.dataset.scheme)
-            image = read_volume(study.dataset.root / after.images[original.channels[0]])
-            was = read_volume(original.root / before.images[original.channels[0]])
+            (image,), (was,) = read_images(study.dataset, after), read_images(original, before)
             assert image.geometry.displacement_mm(was.geometry) < 0.01
             assert np.array_equal(image.voxels, was.voxels)
             if before.annotation is not None:

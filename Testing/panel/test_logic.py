@@ -8,8 +8,7 @@ import pytest
 import slicer
 
 from SemiSegLib.cases.cohort import write_cohort
-from SemiSegLib.cases.reading import read_codes
-from SemiSegLib.cases.volume import read_volume
+from SemiSegLib.cases.reading import read_codes, read_images
 from SemiSegLib.errors import CaseError, ConfigError
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
@@ -129,7 +128,7 @@ def test_a_dataset_comes_into_the_scene_with_what_its_labels_mean(logic, tmp_pat
         assert before.regime(dataset.scheme) is after.regime(dataset.scheme)
         if before.annotation is None:
             continue
-        geometry = read_volume(dataset.root / before.images[dataset.channels[0]]).geometry
+        geometry = read_images(dataset, before)[0].geometry
         codes, table = read_codes(dataset, before, geometry)
         again, table_again = read_codes(study.dataset, after, geometry)
         assert np.array_equal(table.array[codes], table_again.array[again])

@@ -10,8 +10,8 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegLib.cases.dataset import Case, Dataset
-from SemiSegLib.cases.reading import read_codes
-from SemiSegLib.cases.volume import Volume, read_volume
+from SemiSegLib.cases.reading import ChannelReader, read_codes
+from SemiSegLib.cases.volume import Volume
 from SemiSegLib.labels.label_set import LabelSetTable
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.labels.terminology import to_slicer_string
@@ -29,17 +29,17 @@ def loadCase(dataset: Dataset, case: Case) -> SceneCase:
     Raises:
         CaseError: a file of the case cannot be read or does not fit.
     """
-    volumes = {}
-    for role in dataset.channels:
-        name = case.id if len(dataset.channels) == 1 else f"{case.id} {role}"
-        volumes[role] = addVolume(read_volume(dataset.root / case.images[role]), name)
+    reader = ChannelReader(dataset, case)
+    channels = {role: reader.read(role) for role in dataset.channels}
+    geometry = channels[dataset.channels[0]].geometry
+    # Everything is read before the first node is made: a damaged file leaves no half of a case in the scene.
+    labels = None if case.annotation is None else read_codes(dataset, case, geometry)
+    names = {role: case.id if len(channels) == 1 else f"{case.id} {role}" for role in channels}
+    volumes = {role: addVolume(volume, names[role]) for role, volume in channels.items()}
     segmentation, meanings, lookedFor = None, {}, ()
-    if case.annotation is not None:
-        first = next(iter(volumes.values()))
-        geometry = read_volume(dataset.root / case.images[dataset.channels[0]]).geometry
-        codes, table = read_codes(dataset, case, geometry)
-        segmentation = _newSegmentation(first, f"{case.id} labels")
-        meanings, lookedFor = _fill(segmentation, codes, table, dataset.scheme, fromGeometry(geometry))
+    if labels is not None:
+        segmentation = _newSegmentation(volumes[dataset.channels[0]], f"{case.id} labels")
+        meanings, lookedFor = _fill(segmentation, *labels, dataset.scheme, fromGeometry(geometry))
     return SceneCase(
         id=case.id,
         volumes=volumes,
