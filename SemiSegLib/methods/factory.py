@@ -7,7 +7,6 @@ from typing import Any
 
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
-from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.catalogue import Card
 from SemiSegLib.methods.marginal import Marginal
 from SemiSegLib.methods.method import Method, Study
@@ -66,11 +65,6 @@ def resolve_options(card: Card, preset: str | None, options: Mapping[str, Any]) 
         if option.low is not None and option.high is not None:
             check_range(name, _number(name, value), low=option.low, high=option.high)
     return resolved
-
-
-def options_of(name: str, preset: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the resolved options of the method with this name."""
-    return resolve_options(card_of(name), preset, options)
 
 
 def _number(name: str, value: Any) -> float:

@@ -13,16 +13,9 @@ from torch import Tensor
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.learner import Learner, label_losses
 from SemiSegLib.methods.method import LossTerms, Method, Progress, Study
-from SemiSegLib.methods.supervision import (
-    SegmentationOptions,
-    nothing,
-    segmentation_terms,
-    study_backbone,
-    with_deep_terms,
-)
-from SemiSegLib.networks.heads import LinearHead
-from SemiSegLib.networks.network import SegmentationNetwork
+from SemiSegLib.methods.supervision import SegmentationOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +31,16 @@ class Supervised(Method):
 
     def __init__(self, study: Study, options: SegmentationOptions) -> None:
         super().__init__()
-        self.options = options
-        self.leaf_names = study.scheme.leaf_names
-        leaves = len(self.leaf_names)
-        backbone = study_backbone(study)
-        head = LinearHead(backbone.feature_channels, leaves, study.plan.dimensions)
-        self.network = SegmentationNetwork(backbone, {"subclass": head}, leaves=leaves)
+        self.learner = Learner(study, options, regimes=self.regimes)
 
     def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
         """Yield cross entropy and Dice of the rows it learns from."""
-        rows = batch.part(*self.regimes)
-        weights = self.options.weights()
-        if len(rows) == 0:
-            yield LossTerms({name: nothing(self) for name in weights}, weights)
-            return
-        outputs = self.network(rows.image)
-        terms = segmentation_terms(outputs["subclass"], rows.codes, rows.label_sets, self.options)
-        terms = with_deep_terms(terms, outputs.deep, self.network.deep_strides, rows, self.options)
-        yield LossTerms(terms, weights)
+        yield from label_losses(self.learner, batch)
 
     def predict(self, image: Tensor) -> Tensor:
         """Return (B, L, *S) leaf probabilities for (B, M, *S) images."""
-        logits: Tensor = self.network(image)["subclass"]
-        return logits.float().softmax(1)
+        return self.learner.probability(self.learner(image))
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of the leaves for each output layer."""
-        return self.network.output_rows({"subclass": self.leaf_names}, prefix="network.")
+        return self.learner.output_rows("learner.")

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from SemiSegLib.config import check_choice, check_range
 
@@ -29,7 +29,7 @@ class Teacher(nn.Module):
             run in training mode and gather statistics of their own).
     """
 
-    updates: torch.Tensor
+    updates: Tensor
 
     def __init__(self, student: nn.Module, *, decay: float, buffers: str = "average") -> None:
         super().__init__()
@@ -55,7 +55,8 @@ class Teacher(nn.Module):
         """Take one step toward the student."""
         count = int(self.updates)
         decay = min(1 - 1 / (count + 1), self.decay)
-        own, other = list(self.network.parameters()), list(student.parameters())
+        own: list[Tensor] = list(self.network.parameters())
+        other: list[Tensor] = list(student.parameters())
         if self.buffer_rule != "keep":
             for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
                 if self.buffer_rule == "copy" or not mine.is_floating_point():

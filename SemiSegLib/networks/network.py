@@ -30,6 +30,19 @@ class Outputs:
     def __getitem__(self, head: str) -> Tensor:
         return self.logits[head]
 
+    def first(self, count: int) -> Outputs:
+        """Return the outputs of the first rows; views, so gradients flow on."""
+        return self.rows(slice(0, count))
+
+    def rows(self, chosen: slice) -> Outputs:
+        """Return the outputs of neighboring rows; views, so gradients flow on."""
+        return Outputs(
+            {name: part[chosen] for name, part in self.logits.items()},
+            self.features[chosen],
+            self.bottleneck[chosen],
+            tuple(part[chosen] for part in self.deep),
+        )
+
 
 class SegmentationNetwork(nn.Module):
     """A backbone with one or more heads on its feature map.

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.learner import superclass_first
 from SemiSegLib.methods.method import Progress
-from SemiSegLib.methods.modified_unet import superclass_first
 from Testing.lib.methods import tiny
 
 START = Progress(0, 0.0)
@@ -20,14 +20,14 @@ def terms_of(built, made):
 def test_marginal_training_does_not_care_which_leaf_of_a_superclass_a_coarse_voxel_is():
     built = tiny.method("marginal").eval()
     made, truth = tiny.batch(rows={Regime.COARSE: 2})
-    logits = built.network(made.image)["subclass"].detach()
+    logits = built.learner.network(made.image)["subclass"].detach()
     swapped = logits[:, [0, 2, 1, 3]]
     organ = ((truth == tiny.HEAD) | (truth == tiny.TAIL)).unsqueeze(1)
-    outputs = built.network(made.image)
+    outputs = built.learner.network(made.image)
     found = []
     for chosen in (logits, torch.where(organ, swapped, logits)):
         said = replace(outputs, logits={"subclass": chosen})
-        built.network.forward = lambda image, said=said: said
+        built.learner.network.forward = lambda image, said=said: said
         found.append({name: value.item() for name, value in terms_of(built, made).values.items()})
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
@@ -52,7 +52,7 @@ def test_the_superclass_head_of_the_modified_unet_sees_every_labeled_row():
     terms = terms_of(built, made)
     assert terms.values["subclass_cross_entropy"].item() == 0
     terms.total().backward()
-    heads = built.network.heads
+    heads = built.learner.network.heads
     assert heads["superclass"].convolution.weight.grad.abs().sum() > 0
     assert (
         heads["subclass"].convolution.weight.grad is None or heads["subclass"].convolution.weight.grad.abs().sum() == 0
@@ -62,7 +62,7 @@ def test_the_superclass_head_of_the_modified_unet_sees_every_labeled_row():
 def test_the_papers_heads_share_a_convolution():
     built = tiny.method("modified_unet", preset="paper")
     terms_of(built, tiny.batch()[0]).total().backward()
-    shared = dict(built.network.projection.named_parameters())
+    shared = dict(built.learner.network.projection.named_parameters())
     assert {tuple(p.shape) for p in shared.values()} == {(8,), (8, 8, 3, 3, 3)}
     assert all(p.grad.abs().sum() > 0 for p in shared.values())
 
@@ -78,7 +78,7 @@ def test_superclass_first_is_worked_by_hand():
 def test_the_predicted_leaf_lies_in_the_predicted_superclass():
     built = tiny.method("modified_unet").eval()
     image = torch.randn(2, 2, 9, 8, 7)
-    outputs = built.network(image)
+    outputs = built.learner.network(image)
     probability = built.predict(image)
     membership = torch.from_numpy(tiny.SCHEME.membership.copy()).float()
     masses = torch.einsum("rl,bl...->br...", membership, probability)
@@ -92,7 +92,7 @@ def test_the_papers_loss_is_half_the_sum_of_cross_entropy_and_dice_of_all_classe
     # Worked with plain PyTorch, as ESL's trainer writes it.
     built = tiny.method("supervised", preset="paper")
     made, truth = tiny.batch(rows={Regime.FULL: 3})
-    logits = built.network(made.image)["subclass"]
+    logits = built.learner.network(made.image)["subclass"]
     p, t = logits.softmax(1), torch.nn.functional.one_hot(truth, 4).movedim(-1, 1)
     axes = (0, 2, 3, 4)
     dice = 1 - (2 * (p * t).sum(axes) + 1e-5) / (p.square().sum(axes) + t.sum(axes) + 1e-5)
@@ -105,7 +105,7 @@ def test_deep_supervision_weighs_each_resolution_half_of_the_finer_one():
         "supervised", features=(6, 8, 8), strides=((2,) * 3,) * 2, kernels=((3,) * 3,) * 3, deep_supervision=1
     )
     made, truth = tiny.batch(rows={Regime.FULL: 2})
-    outputs = built.network(made.image)
+    outputs = built.learner.network(made.image)
     cross_entropy = torch.nn.functional.cross_entropy
     expected = cross_entropy(outputs["subclass"], truth) + 0.5 * cross_entropy(outputs.deep[0], truth[:, ::2, ::2, ::2])
     found = terms_of(built, made).values["cross_entropy"]
