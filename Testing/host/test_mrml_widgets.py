@@ -203,3 +203,35 @@ def test_the_tree_lives_through_the_closing_of_the_scene(window):
     assert tree.displayedItemCount() == 0
     tree.setCurrentNode(add("vtkMRMLScalarVolumeNode", "after"))
     assert tree.currentNode().GetName() == "after"
+
+
+@pytest.mark.parametrize(
+    ("class_name", "count"),
+    [("qMRMLNodeComboBox", "nodeCount"), ("qMRMLSubjectHierarchyTreeView", "displayedItemCount")],
+)
+def test_a_widget_follows_the_scene_it_was_given_last_and_no_other(window, class_name, count):
+    widget = put(window, getattr(slicer, class_name)())
+    widget.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    widget.setMRMLScene(slicer.mrmlScene)
+    assert widget.mrmlScene() is slicer.mrmlScene
+    add("vtkMRMLScalarVolumeNode", "one")
+    assert getattr(widget, count)() == 1
+    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    add("vtkMRMLScalarVolumeNode", "two")
+    assert getattr(widget, count)() == 1
+    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+    assert getattr(widget, count)() == 2
+    widget.setMRMLScene(None)
+    add("vtkMRMLScalarVolumeNode", "three")
+    assert widget.mrmlScene() is None
+    widget.setMRMLScene(slicer.mrmlScene)
+    assert getattr(widget, count)() == 3
+
+
+def test_a_segments_table_lets_go_of_a_node_of_another_scene(window):
+    node = a_segmentation("head")
+    table = put(window, slicer.qMRMLSegmentsTableView())
+    table.setMRMLScene(slicer.mrmlScene)
+    table.setSegmentationNode(node)
+    table.setMRMLScene(None)
+    assert table.segmentationNode() is None

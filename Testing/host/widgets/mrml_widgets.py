@@ -1,30 +1,21 @@
 """qMRMLWidget and qSlicerWidget: the widgets that know the scene."""
 
-from typing import Any
-
 from Testing.host.widgets.factory import behavior
+from Testing.host.widgets.observing import KnowsScene
 
 
-class _KnowsScene:
-    """Holds a scene and tells when it is another one."""
+class _TellsScene(KnowsScene):
+    """Tells when the scene is another one."""
 
-    _scene: Any = None
-
-    def mrmlScene(self) -> Any:
-        return self._scene
-
-    def setMRMLScene(self, scene: Any) -> None:
-        if scene is self._scene:
-            return
-        self._scene = scene
-        self.mrmlSceneChanged.emit(scene)
+    def _on_new_scene(self) -> None:
+        self.mrmlSceneChanged.emit(self._scene)
 
 
 @behavior
-class qMRMLWidget(_KnowsScene):
+class qMRMLWidget(_TellsScene):
     """The usual top widget of a module's .ui file."""
 
 
 @behavior
-class qSlicerWidget(_KnowsScene):
+class qSlicerWidget(_TellsScene):
     """What module widgets derive from."""

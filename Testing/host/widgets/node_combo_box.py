@@ -7,7 +7,7 @@ import vtk
 from PySide6 import QtGui, QtWidgets
 
 from Testing.host.widgets.factory import behavior, stored
-from Testing.host.widgets.observing import Observers
+from Testing.host.widgets.observing import FollowsScene, Observers
 
 _ACTIONS = {"addEnabled": "Create new...", "renameEnabled": "Rename current...", "removeEnabled": "Delete current..."}
 # Properties whose change asks for a new list, with Slicer's defaults.
@@ -26,7 +26,7 @@ _LISTING = {
 
 
 @behavior
-class qMRMLNodeComboBox:
+class qMRMLNodeComboBox(FollowsScene):
     """A combo box of the scene's nodes of some classes."""
 
     def __init__(self, parent: Any = None) -> None:
@@ -36,8 +36,7 @@ class qMRMLNodeComboBox:
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
         stored(self).update(_LISTING, selectNodeUponCreation=True, baseName="")
-        self._scene: Any = None
-        self._observers, self._node_observers = Observers(self), Observers(self)
+        self._node_observers = Observers(self)
         self._ids: list[str] = []
         self._current = ""
         self._attributes: list[tuple[str, str, Any]] = []
@@ -46,22 +45,12 @@ class qMRMLNodeComboBox:
         self._combo.activated.connect(self._on_activated)
         self._combo.setEnabled(False)
 
-    def mrmlScene(self) -> Any:
-        return self._scene
-
-    def setMRMLScene(self, scene: Any) -> None:
-        if scene is self._scene:
-            return
-        self._observers.clear()
-        self._scene = scene
-        if scene is not None:
-            kinds = slicer.vtkMRMLScene
-            events = (kinds.NodeAddedEvent, kinds.NodeRemovedEvent, kinds.EndImportEvent, kinds.EndCloseEvent)
-            self._observers.add(scene, (*events, kinds.EndBatchProcessEvent), type(self)._on_scene)
-        self._combo.setEnabled(scene is not None)
+    def _on_new_scene(self) -> None:
+        super()._on_new_scene()
+        self._combo.setEnabled(self._scene is not None)
         self._list_nodes(is_first=True)
 
-    def _on_scene(self, caller: Any, event: str) -> None:
+    def _on_nodes(self, caller: Any, event: str) -> None:
         self._list_nodes()
 
     def _on_node(self, node: Any, event: str) -> None:
@@ -90,7 +79,7 @@ class qMRMLNodeComboBox:
 
     def _list_nodes(self, is_first: bool = False) -> None:
         """Show the nodes; the first is selected when the scene is set, a removed current one gives way to the last."""
-        if self._scene is not None and self._scene.IsBatchProcessing():
+        if self._is_changing():
             return
         nodes, before = self._nodes(), self._ids
         self._ids = [node.GetID() for node in nodes]

@@ -56,9 +56,9 @@ class qMRMLSegmentsTableView:
             self._observers.add(node, [slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent], type(self)._on_event)
         self._fill()
 
-    def setMRMLScene(self, scene: Any) -> None:
-        super().setMRMLScene(scene)
-        if self._node is not None and self._node.GetScene() is not scene:
+    def _on_new_scene(self) -> None:
+        super()._on_new_scene()
+        if self._node is not None and self._node.GetScene() is not self._scene:
             self.setSegmentationNode(None)
 
     def get_segmentCount(self) -> int:

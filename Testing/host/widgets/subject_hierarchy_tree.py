@@ -8,20 +8,19 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Qt
 
 from Testing.host.widgets.factory import behavior, stored
-from Testing.host.widgets.observing import Observers
+from Testing.host.widgets.observing import FollowsScene, Observers
 
 _ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
 _FILTERS = ("nodeTypes", "hideChildNodeTypes", "levelFilter", "nameFilter")
 
 
 @behavior
-class qMRMLSubjectHierarchyTreeView:
+class qMRMLSubjectHierarchyTreeView(FollowsScene):
     """A tree view over the scene's subject hierarchy."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._scene: Any = None
-        self._observers, self._hierarchy_observers = Observers(self), Observers(self)
+        self._hierarchy_observers = Observers(self)
         self._model = QtGui.QStandardItemModel(0, 1, self)
         self._model.setHorizontalHeaderLabels(["Node"])
         self._root = 0
@@ -33,20 +32,8 @@ class qMRMLSubjectHierarchyTreeView:
         self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
         self.selectionModel().selectionChanged.connect(self._on_selection)
 
-    def mrmlScene(self) -> Any:
-        return self._scene
-
-    def setMRMLScene(self, scene: Any) -> None:
-        if scene is self._scene:
-            return
-        self._observers.clear()
-        self._scene = scene
-        if scene is not None:
-            kinds = slicer.vtkMRMLScene
-            events = (kinds.NodeAddedEvent, kinds.NodeRemovedEvent, kinds.EndImportEvent, kinds.EndBatchProcessEvent)
-            self._observers.add(scene, events, type(self)._on_change)
-            self._observers.add(scene, [kinds.StartCloseEvent], type(self)._on_start_close)
-            self._observers.add(scene, [kinds.EndCloseEvent], type(self)._on_end_close)
+    def _on_new_scene(self) -> None:
+        super()._on_new_scene()
         self._observe_hierarchy()
         self._fill()
 
@@ -62,9 +49,9 @@ class qMRMLSubjectHierarchyTreeView:
             return
         names = ("Added", "Removed", "Modified", "Reparented", "ChildrenReordered")
         events = [getattr(hierarchy, f"SubjectHierarchyItem{name}Event") for name in names]
-        self._hierarchy_observers.add(hierarchy, events, type(self)._on_change)
+        self._hierarchy_observers.add(hierarchy, events, type(self)._on_nodes)
 
-    def _on_change(self, caller: Any, event: str) -> None:
+    def _on_nodes(self, caller: Any, event: str) -> None:
         self._fill()
 
     def _on_start_close(self, caller: Any, event: str) -> None:
@@ -90,7 +77,7 @@ class qMRMLSubjectHierarchyTreeView:
 
     def _fill(self) -> None:
         hierarchy = self.subjectHierarchyNode()
-        if self._is_filling or self._scene is None or self._scene.IsBatchProcessing():
+        if self._is_filling or self._scene is None or self._is_changing():
             return
         selected = self._selected()
         self._is_filling = True
