@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from SemiSegLib import __version__
+from SemiSegLib.batches.augment import augmentation, flipped_axes
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.source import BatchSource, prefetch
 from SemiSegLib.config import to_json, write_json
@@ -27,6 +28,7 @@ from SemiSegLib.preparation import Preparation, Prepared
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Pulse, Reporter
+from SemiSegLib.training.allocation import keep_freed_memory
 from SemiSegLib.training.checkpoints import load_best, load_latest, save_checkpoint
 from SemiSegLib.training.distributed import Ranks
 from SemiSegLib.training.events import (
@@ -89,6 +91,8 @@ class Session:
             StoppedEarlyError: a stop was asked for before the training began.
         """
         manifest = self.folder.environment_path
+        if self.device.type == "cpu":
+            keep_freed_memory()
         with determinism(self.settings.deterministic), ThreadPoolExecutor(1) as pool:
             # The trial takes seconds in a process of its own; cases are prepared meanwhile.
             pending = pool.submit(find_bf16_support, self.settings, self.device, read_manifest(manifest).get("bf16"))
@@ -254,6 +258,7 @@ class Session:
         if best is not None:
             weights = {n.removeprefix("method."): t for n, t in best.tensors.items() if n.startswith("method.")}
             method.load_state_dict(weights)
+        flips = flipped_axes(augmentation(self.settings.augmentation, mirror=self.settings.mirror), prepared.plan)
         provenance: dict[str, Any] = {
             "run": self.request.id,
             "title": self.request.title,
@@ -268,6 +273,7 @@ class Session:
             "model_step": trainer.step if best is None else best.step,
             "validation_dice": trainer.best_dice,
             "training_cases": prepared.counts,
+            "flipped_axes": [axis for axis, is_flipped in enumerate(flips) if is_flipped],
             "trained_on": sorted({_mark(c.patient) for c in prepared.training}),
         }
         study = Study(scheme=prepared.dataset.scheme, plan=prepared.plan)
