@@ -117,7 +117,9 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     ending: Annotated[str, typer.Option(help=".seg.nrrd, .nii.gz, .nrrd or .mha")] = ".seg.nrrd",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
-    mirror: Annotated[bool, typer.Option(help="Average over mirrored inputs.")] = False,
+    mirror: Annotated[
+        bool, typer.Option(help="Average over mirrored copies; for a model trained with mirror=true.")
+    ] = False,
     uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
 ) -> None:
     """Segment scans with a model; each result has the grid of its scan."""

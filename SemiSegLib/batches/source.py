@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from SemiSegLib.batches.augment import augmentation as augmentation_named
+from SemiSegLib.batches.augment import flipped_axes
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.grid import THICK
 from SemiSegLib.batches.intensity import change_intensity
@@ -124,7 +125,9 @@ class BatchSource:
         spacing = case.spacing_mm
         in_plane = self.plan.dimensions == 2 or spacing[0] > THICK * min(spacing)
         generator = row_generator(self.seed, step, row, "change")
-        warp = draw_warp(generator, self.settings, Space(patch, spacing, in_plane, _mirror_of(patch)))
+        warp = draw_warp(
+            generator, self.settings, Space(patch, spacing, in_plane, flipped_axes(self.settings, self.plan))
+        )
         shape = case.codes.shape
         low, high = needed_block(warp, center, patch, (shape[0], shape[1], shape[2]))
         image, codes = self._read(case, low, high)
@@ -217,9 +220,3 @@ def _table(store: PreparedStore, tables: list[LabelSetTable]) -> LabelSetTable:
             )
         )
     return table
-
-
-def _mirror_of(patch: tuple[int, int, int]) -> tuple[bool, bool, bool]:
-    """Return the axes along which a flip changes a patch: not the one-voxel axis of a slice."""
-    d, h, w = (size > 1 for size in patch)
-    return d, h, w

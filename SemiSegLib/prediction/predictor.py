@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SemiSegLib.batches.augment import mirror_axes
 from SemiSegLib.batches.prepare import prepare_image
 from SemiSegLib.cases.volume import Volume
+from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.prediction.model_file import Model
@@ -43,12 +43,12 @@ class Predictor:
     Args:
         model: what ``load_model`` returned; its method is moved to the device.
         device: "auto", "cpu", "cuda" or "mps".
-        mirror: average over a copy mirrored from left to right, where no structure has a side.
+        mirror: average over copies mirrored along the axes that the training flipped.
         precision: "auto", "fp32", "bf16" or "fp16".
         overlap_fraction: least overlap of neighboring windows.
 
     Raises:
-        ConfigError: the computer has no such device.
+        ConfigError: the computer has no such device, or the model was not trained with flips.
     """
 
     def __init__(
@@ -63,11 +63,10 @@ class Predictor:
         self.model = model
         self.device = pick_device(device)
         self.method = model.method.to(self.device).eval()
-        plan, scheme = model.study.plan, model.study.scheme
-        allowed = mirror_axes(scheme) if mirror else (False, False, False)
-        d, h, w = (allowed[axis] for axis in plan.axis_order)
         self.settings = WindowSettings(
-            overlap_fraction=overlap_fraction, mirror=(d and plan.dimensions == 3, h, w), precision=precision
+            overlap_fraction=overlap_fraction,
+            mirror=_flips_of_training(model) if mirror else (False, False, False),
+            precision=precision,
         )
 
     def predict(
@@ -109,3 +108,23 @@ class Predictor:
             uncertainty=None if unsure is None else Volume(unsure, geometry),
             scheme=study.scheme,
         )
+
+
+def _flips_of_training(model: Model) -> tuple[bool, bool, bool]:
+    """Return the plan axes along which the training flipped patches, by what the model file says.
+
+    Scans are turned to one orientation, so a mirrored copy shows another body. A network that learned none such answers
+    wrongly: see ``Augmentation.mirror`` for what flips alone cost.
+    """
+    axes = model.provenance.get("flipped_axes")
+    if axes and isinstance(axes, list) and all(axis in range(3) for axis in axes):
+        return 0 in axes, 1 in axes, 2 in axes
+    raise ConfigError(
+        explain(
+            "the model was trained without flips, so it never saw a mirrored scan"
+            if axes == []
+            else "the model file does not say whether the training flipped scans, as mirroring needs",
+            where="prediction with mirrored copies (mirror)",
+            remedy="predict without mirroring; it is for models trained with the setting mirror=true",
+        )
+    )

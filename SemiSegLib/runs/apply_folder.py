@@ -36,7 +36,7 @@ class ApplyRequest:
         model: path of the model file.
         cases: scans, each with the channels that the model was trained on.
         device: "auto", "cpu", "cuda" or "mps".
-        mirror: average over mirrored copies of the scan; eight times slower in 3-D.
+        mirror: average over mirrored copies of the scan, for a model trained with flips; eight times slower in 3-D.
         uncertainty: write an uncertainty map (0 to 1) beside each result.
         id: unique mark of the job, given when its folder is made; every result carries it.
     """

@@ -134,6 +134,14 @@ def test_a_file_that_is_no_model_fails_and_is_named(tmp_path):
         apply.run(job)
 
 
+def test_mirrored_copies_of_a_model_trained_without_flips_are_refused(tmp_path):
+    job = a_job(tmp_path, count=1, mirror=True)
+    assert apply.main([str(job.path)]) == 1
+    assert job.status().state == "failed"
+    assert "whether the training flipped scans" in job.status().message
+    assert "predict without mirroring" in job.status().remedy
+
+
 def test_an_unexpected_error_is_told_and_logged(tmp_path, monkeypatch, caplog):
     def burst(*_arguments, **_keywords):
         raise ZeroDivisionError("by night")

@@ -13,8 +13,9 @@ import torch
 
 from SemiSegLib import session, worker
 from SemiSegLib.config import read_json, to_json
-from SemiSegLib.errors import RunError, TrainingError
+from SemiSegLib.errors import ConfigError, RunError, TrainingError
 from SemiSegLib.prediction.model_file import load_model
+from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.training.checkpoints import load_best, load_latest
@@ -65,6 +66,7 @@ def test_a_run_ends_with_a_model_its_scores_and_all_files_of_the_contract(whole)
     model = load_model(whole.model_path)
     assert model.provenance["run"] == whole.request.id
     assert model.provenance["validation_dice"] == status.best_dice
+    assert model.provenance["flipped_axes"] == []
     scores = read_json(whole.scores_path)
     assert scores["step"] == status.best_step == model.provenance["model_step"]
     assert set(scores["by_case"]) == set(read_json(whole.environment_path)["validation_cases"])
@@ -185,6 +187,14 @@ def test_a_stop_during_the_training_leaves_a_usable_model_and_can_be_resumed(far
     assert farm.work(RunFolder(run.path)) == 0
     assert started_steps(run) == [0, status.step]
     assert run.status().state == "finished"
+
+
+def test_only_a_training_with_flips_makes_a_model_that_may_mirror(farm, runs, data, whole):
+    flipping = a_run(runs, data, training={"steps": 2, "mirror": True})
+    assert farm.work(flipping) == 0, flipping.status()
+    assert Predictor(load_model(flipping.model_path), device="cpu", mirror=True).settings.mirror == (True, True, True)
+    with pytest.raises(ConfigError, match="trained without flips"):
+        Predictor(load_model(whole.model_path), device="cpu", mirror=True)
 
 
 def test_a_stop_before_the_training_ends_at_once_without_a_model(farm, runs, data):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from SemiSegLib.batches.augment import AUGMENTATIONS, Augmentation, augmentation, mirror_axes
+from SemiSegLib.batches.augment import AUGMENTATIONS, Augmentation, augmentation, flipped_axes
 from SemiSegLib.batches.seeds import row_generator
 from SemiSegLib.batches.spatial import Space, Warp, draw_factor, draw_warp, needed_block, resample_block
 from SemiSegLib.errors import ConfigError
-from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 
 ALWAYS = Augmentation(rotation_probability=1.0, scaling_probability=1.0, elastic_probability=1.0)
 PATCH = (6, 10, 8)
@@ -168,25 +168,22 @@ def test_a_factor_is_above_and_below_1_equally_often():
     assert factors.max() <= 1.4
 
 
-def scheme_of(*names):
-    return LabelScheme(name="s", structures=tuple(Structure(name=name) for name in names))
-
-
 @pytest.mark.parametrize(
-    ("names", "axes"),
-    [
-        (("liver", "tumor"), (False, False, True)),
-        (("left kidney", "right kidney"), (False, False, False)),
-        (("kidney_L", "kidney_R"), (False, False, False)),
-        (("LeftLung", "RightLung"), (False, False, False)),
-        (("anterior", "posterior"), (False, False, True)),
-        # A side without its counterpart is just a name.
-        (("left atrium",), (False, False, True)),
-        (("left atrium", "right ventricle"), (False, False, True)),
-    ],
+    ("patch", "axes"),
+    [((8, 16, 12), (True, True, True)), ((1, 16, 12), (False, True, True)), ((16, 12), (False, True, True))],
 )
-def test_a_body_is_mirrored_only_from_left_to_right_and_only_where_no_structure_has_a_side(names, axes):
-    assert mirror_axes(scheme_of(*names)) == axes
+def test_patches_are_flipped_along_every_axis_they_have_or_none(patch, axes):
+    plan = Plan(
+        dimensions=len(patch),
+        channels=(ChannelPlan(role="T1"),),
+        axis_order=(0, 1, 2),
+        spacing_mm=(1.0, 1.0, 1.0),
+        patch=patch,
+        batch=1,
+        network=NetworkPlan(),
+    )
+    assert flipped_axes(augmentation("crop", mirror=True), plan) == axes
+    assert flipped_axes(augmentation("crop"), plan) == (False, False, False)
 
 
 def test_settings_are_found_by_name_and_mirroring_is_a_switch():

@@ -8,7 +8,6 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from SemiSegLib.batches.augment import mirror_axes
 from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.errors import CaseError, ConfigError, ShapeError
 from SemiSegLib.labels.scheme import LabelScheme, Structure
@@ -26,7 +25,6 @@ SCHEME = LabelScheme(
         Structure(name="vessel"),
     ),
 )
-SIDED = LabelScheme(name="sided", structures=(Structure(name="left kidney"), Structure(name="right kidney")))
 LEAVES = len(SCHEME.leaves)
 TURNS = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
@@ -37,10 +35,10 @@ class Looking(Method):
     So a flipped or turned image gives another answer, unless the predictor turns it back first.
     """
 
-    def __init__(self, *, leaves=LEAVES, channels=1, dimensions=3, place=2.0):
+    def __init__(self, *, channels=1, dimensions=3, place=2.0):
         super().__init__()
         kind = nn.Conv3d if dimensions == 3 else nn.Conv2d
-        self.convolution = kind(channels, leaves, 5, padding=2)
+        self.convolution = kind(channels, LEAVES, 5, padding=2)
         self.place = place
         generator = torch.Generator().manual_seed(11)
         for parameter in self.parameters():
@@ -59,7 +57,7 @@ class Looking(Method):
         return logits.softmax(1)
 
 
-def predictor(*, scheme=SCHEME, spacing=(1.5, 1.0, 1.0), patch=(64, 64, 64), axis_order=(0, 1, 2), channels=1, **how):
+def predictor(*, spacing=(1.5, 1.0, 1.0), patch=(64, 64, 64), axis_order=(0, 1, 2), channels=1, **how):
     dimensions = len(patch)
     plan = Plan(
         dimensions=dimensions,
@@ -70,9 +68,9 @@ def predictor(*, scheme=SCHEME, spacing=(1.5, 1.0, 1.0), patch=(64, 64, 64), axi
         batch=2,
         network=NetworkPlan(),
     )
-    place = how.pop("place", 2.0)
-    method = Looking(leaves=len(scheme.leaves), channels=channels, dimensions=dimensions, place=place)
-    return Predictor(Model(method, Study(scheme=scheme, plan=plan), "looking", {}, {}), device="cpu", **how)
+    method = Looking(channels=channels, dimensions=dimensions, place=how.pop("place", 2.0))
+    provenance = {"flipped_axes": how.pop("flipped")} if "flipped" in how else {}
+    return Predictor(Model(method, Study(scheme=SCHEME, plan=plan), "looking", {}, provenance), device="cpu", **how)
 
 
 def oblique(degrees=(20, -13, 8)):
@@ -113,7 +111,7 @@ def turned(volume, order, flips):
         {"patch": (20, 24, 24)},
         {"patch": (8, 12, 10), "place": 0.0},
         {"patch": (32, 32), "spacing": (0.0, 1.0, 1.0)},
-        {"patch": (16, 24, 24), "axis_order": (2, 0, 1), "mirror": True},
+        {"patch": (16, 24, 24), "axis_order": (2, 0, 1), "mirror": True, "flipped": [0]},
     ],
     ids=["one window", "windows", "slices", "mirrored, reordered"],
 )
@@ -189,15 +187,33 @@ def test_a_scan_may_have_any_number_type_and_brightness():
     assert (ours.predict([Volume(image.voxels.astype(np.float64), image.geometry)]).leaves.voxels == expected).all()
 
 
-def test_structures_of_two_sides_are_never_mirrored():
-    plain, mirrored = predictor(scheme=SIDED), predictor(scheme=SIDED, mirror=True)
-    assert mirrored.settings.mirror == (False, False, False)
-    allowed = mirror_axes(SCHEME)
-    assert allowed[2], "left and right may be exchanged where no structure has a side"
-    assert predictor(mirror=True).settings.mirror == allowed
-    assert predictor(mirror=True, axis_order=(2, 0, 1)).settings.mirror == (allowed[2], allowed[0], allowed[1])
-    assert predictor(mirror=True, patch=(16, 16)).settings.mirror == (False, *allowed[1:])
-    np.testing.assert_array_equal(mirrored.predict([scan()]).leaves.voxels, plain.predict([scan()]).leaves.voxels)
+def test_mirrored_copies_are_those_that_the_training_saw():
+    assert predictor(flipped=[0, 1, 2]).settings.mirror == (False, False, False)
+    assert predictor(flipped=[0, 1, 2], mirror=True).settings.mirror == (True, True, True)
+    assert predictor(flipped=[1, 2], mirror=True, patch=(16, 16)).settings.mirror == (False, True, True)
+    how = {"spacing": (2.0, 0.9, 1.2), "flipped": [2], "place": 8.0}
+    original = scan((12, 22, 18))
+    turned_round = Volume(np.flip(original.voxels, 2).copy(), original.geometry)
+    for mirror, least, most in ((False, 0.0, 0.8), (True, 0.999, 1.0)):
+        ours = predictor(mirror=mirror, **how)
+        same = ours.predict([turned_round]).leaves.voxels == np.flip(ours.predict([original]).leaves.voxels, 2)
+        assert least <= same.mean() <= most
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ({}, "does not say whether the training flipped"),
+        ({"flipped": "all"}, "does not say whether the training flipped"),
+        ({"flipped": [0, 7]}, "does not say whether the training flipped"),
+        ({"flipped": []}, "was trained without flips"),
+    ],
+)
+def test_a_model_that_learned_no_mirrored_scans_is_not_asked_about_them(how, what):
+    predictor(**how)
+    with pytest.raises(ConfigError, match=what) as caught:
+        predictor(mirror=True, **how)
+    assert "remedy: predict without mirroring" in str(caught.value)
 
 
 def test_a_prediction_leaves_nothing_behind():
