@@ -6,7 +6,6 @@ segments the scans that have no result yet.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -15,29 +14,28 @@ from pathlib import Path
 
 from SemiSegLib import __version__
 from SemiSegLib.cases.volume import read_volume, write_volume
-from SemiSegLib.errors import CaseError, RunError, SemiSegError, explain, take_apart
+from SemiSegLib.errors import CaseError, RunError, explain
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import write_segmentation
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder
+from SemiSegLib.runs.job import Words, read_command_line, work_or_fail
 from SemiSegLib.runs.reporter import Reporter
 
 # Between two writes of the status while one scan is being segmented.
 TELL_SECONDS = 0.5
+WORDS = Words(noun="job", again="apply the model again")
 logger = logging.getLogger("SemiSegLib.apply")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work on one job folder and return the exit code: 0 finished or stopped, 1 failed."""
-    parser = argparse.ArgumentParser(prog="SemiSegLib.apply", description="Segment scans with a trained model.")
-    parser.add_argument("job", type=Path, help="job folder")
-    parser.add_argument("--detached", action="store_true", help="this process leads a session of its own")
-    given = parser.parse_args(arguments)
+    path, detached = read_command_line("SemiSegLib.apply", "Segment scans with a trained model.", arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
-        folder = ApplyFolder(given.job)
+        folder = ApplyFolder(path)
         with folder.lock():
-            return _lead(folder, detached=given.detached)
+            return _lead(folder, detached=detached)
     except RunError as error:
         # No job, or another worker is at it: its status must stay.
         logger.error("%s", error)
@@ -57,20 +55,7 @@ def run(folder: ApplyFolder) -> None:
 
 def _lead(folder: ApplyFolder, *, detached: bool) -> int:
     with Reporter(folder, version=__version__, owns_group=detached) as reporter:
-        try:
-            _work(folder, reporter)
-        except SemiSegError as error:
-            logger.error("%s", error)
-            what, where, remedy = take_apart(str(error))
-            reporter.update(state="failed", eta_seconds=None, message=what, where=where, remedy=remedy)
-            return 1
-        except Exception as error:
-            logger.exception("unexpected error")
-            text = f"an unexpected error ended the job: {type(error).__name__}: {error}"
-            remedy = "apply the model again; if it fails again, report the error with log.txt"
-            reporter.update(state="failed", eta_seconds=None, message=text, where=folder.path.name, remedy=remedy)
-            return 1
-    return 0
+        return work_or_fail(lambda: _work(folder, reporter), reporter, WORDS, logger=logger)
 
 
 def _work(folder: ApplyFolder, reporter: Reporter) -> None:

@@ -6,9 +6,7 @@ again on the same folder, it goes on from the last checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import errno
 import logging
 import signal
 import sys
@@ -18,36 +16,35 @@ from pathlib import Path
 import torch
 
 from SemiSegLib import __version__
-from SemiSegLib.errors import DependencyError, RunError, SemiSegError, explain, take_apart
+from SemiSegLib.errors import DependencyError, RunError, SemiSegError
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import StoppedEarlyError
 from SemiSegLib.run_report import write_run_report
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.job import Words, read_command_line, work_or_fail
 from SemiSegLib.runs.manifest import add_to_manifest, describe_machine
 from SemiSegLib.runs.reporter import Reporter
 from SemiSegLib.session import Session
 from SemiSegLib.training.distributed import Ranks, join_ranks
 
+WORDS = Words(noun="run", again="resume the run", log="log.txt, which names no patient's files")
 logger = logging.getLogger("SemiSegLib.worker")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work on one run and return the exit code: 0 finished or stopped, 1 failed."""
-    parser = argparse.ArgumentParser(prog="SemiSegLib.worker", description="Train a run, or go on with it.")
-    parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--detached", action="store_true", help="this process leads a session of its own")
-    given = parser.parse_args(arguments)
+    path, detached = read_command_line("SemiSegLib.worker", "Train a run, or go on with it.", arguments)
     try:
-        folder = RunFolder(given.run)
+        folder = RunFolder(path)
     except SemiSegError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    with join_ranks(use_gpu=torch.cuda.is_available()) as ranks, _logging_to(folder, ranks, to_file=not given.detached):
+    with join_ranks(use_gpu=torch.cuda.is_available()) as ranks, _logging_to(folder, ranks, to_file=not detached):
         if not ranks.is_first:
             return _follow(folder, ranks)
         try:
             with folder.lock():
-                return _lead(folder, ranks, detached=given.detached)
+                return _lead(folder, ranks, detached=detached)
         except RunError as error:
             # Another worker is at it: its status must stay.
             logger.error("%s", error)
@@ -66,17 +63,8 @@ def run(folder: RunFolder) -> None:
 
 def _lead(folder: RunFolder, ranks: Ranks, *, detached: bool) -> int:
     with _gentle_signals(folder), Reporter(folder, version=__version__, owns_group=detached) as reporter:
-        try:
-            _work(folder, reporter, ranks)
-        except SemiSegError as error:
-            logger.error("%s", error)
-            _fail(folder, reporter, str(error))
-            return 1
-        except Exception as error:
-            logger.exception("unexpected error")
-            _fail(folder, reporter, _in_one_sentence(error))
-            return 1
-    return 0
+        redact = _Redacting.of(folder).redact
+        return work_or_fail(lambda: _work(folder, reporter, ranks), reporter, WORDS, logger=logger, redact=redact)
 
 
 @contextlib.contextmanager
@@ -157,29 +145,6 @@ def _device(folder: RunFolder, ranks: Ranks) -> torch.device:
 
 def _gpu_names() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-
-
-def _fail(folder: RunFolder, reporter: Reporter, text: str) -> None:
-    reporter.listen(None, None)
-    what, where, remedy = take_apart(_Redacting.of(folder).redact(text))
-    remedy = remedy or "read log.txt in the run folder, then resume the run"
-    reporter.update(state="failed", eta_seconds=None, message=what, where=where, remedy=remedy)
-    folder.clear_stop()
-
-
-def _in_one_sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return explain(
-            "the disk is full",
-            where="run folder or folder of prepared cases",
-            remedy="free some space and resume the run; the last checkpoint is intact",
-        )
-    detail = str(error).strip().splitlines()
-    return explain(
-        f"an unexpected error ended the run: {type(error).__name__}{': ' + detail[0] if detail else ''}",
-        where="log.txt in the run folder tells the place in the program",
-        remedy="resume the run; if it fails again, report the error with log.txt, which names no patient's files",
-    )
 
 
 @contextlib.contextmanager

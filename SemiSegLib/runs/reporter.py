@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
+from SemiSegLib.errors import take_apart
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process_table import process_mark
 from SemiSegLib.runs.status import RunStatus
@@ -91,6 +92,18 @@ class Reporter:
         with self._lock:
             self._status = replace(self._status, **changes, heartbeat=time.time())
             self._folder.write_status(self._status)
+
+    def fail(self, text: str, *, remedy: str) -> None:
+        """Say that the job failed, and take back a stop that was asked for: what comes next must not stop at once.
+
+        Args:
+            text: why, in the form of ``errors.explain``.
+            remedy: what to do if the text does not say.
+        """
+        self.listen(None, None)
+        what, where, told = take_apart(text)
+        self.update(state="failed", eta_seconds=None, message=what, where=where, remedy=told or remedy)
+        self._folder.clear_stop()
 
     def listen(self, pulse: Callable[[], Pulse] | None, on_stop: Callable[[], None] | None) -> None:
         """Ask ``pulse`` how far the training is at every heartbeat, and call ``on_stop`` when a stop is asked for."""
