@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SemiSegLib.cases.dataset import Case, Dataset
-from SemiSegLib.cases.reading import read_codes, read_images
 from SemiSegLib.cases.split import apply_split, write_split
-from SemiSegLib.cases.volume import Volume, read_volume
+from SemiSegLib.cases.volume import read_volume
 from SemiSegLib.errors import CaseError, ConfigError, RunError, explain
-from SemiSegLib.evaluation.metrics import CaseScore, score_case
+from SemiSegLib.evaluation.judge import CaseJudge, JudgedCase
+from SemiSegLib.evaluation.metrics import CaseScore
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Prediction, Predictor
 from SemiSegLib.prediction.segmentation_file import write_label_image, write_segmentation
@@ -95,7 +95,7 @@ class PredictionSettings:
 
     Attributes:
         device: "auto", "cpu", "cuda" or "mps".
-        mirror: average over mirrored inputs, where the model allows it.
+        mirror: average over copies mirrored along the axes that the training flipped; refused if it flipped none.
         uncertainty: also write the uncertainty map, values 0 to 1, beside the result.
     """
 
@@ -131,11 +131,10 @@ def predict(
                 f"{len(images)} scans and {len(outputs)} results", where="predict", remedy="name one result per scan"
             )
         )
-    loaded = load_model(Path(model), device=settings.device)
-    predictor = Predictor(loaded, device=settings.device, mirror=settings.mirror)
+    predictor = _predictor(model, settings)
     for files, output in zip(images, outputs, strict=True):
         prediction = predictor.predict([read_volume(Path(f)) for f in files], uncertainty=settings.uncertainty)
-        write_prediction(prediction, loaded, Path(output))
+        write_prediction(prediction, predictor.model, Path(output))
         if on_done is not None:
             on_done(Path(output))
 
@@ -164,7 +163,7 @@ def evaluate(
     settings: PredictionSettings | None = None,
     *,
     mode: str = "strict",
-    on_case: Callable[[CaseScore, list[Volume], Prediction], None] | None = None,
+    on_case: Callable[[JudgedCase], None] | None = None,
 ) -> list[CaseScore]:
     """Apply a model to cases with labels and score each by what its labels say.
 
@@ -174,33 +173,32 @@ def evaluate(
         cases: cases to score; those without annotation are refused.
         settings: how the model is applied.
         mode: metric mode, see ``evaluation.metrics``.
-        on_case: called with the score, the images and the prediction of each case.
+        on_case: called with each case, its score and its prediction.
 
     Returns:
         One score per case, in order.
+
+    Raises:
+        CaseError: the model knows other structures than the study, or a case has no labels or cannot be read.
     """
-    settings = settings or PredictionSettings()
-    loaded = load_model(Path(model), device=settings.device)
-    predictor = Predictor(loaded, device=settings.device, mirror=settings.mirror)
+    judge = CaseJudge(_predictor(model, settings or PredictionSettings()), dataset, mode=mode)
     scores = []
     for case in cases:
-        if case.annotation is None:
-            raise CaseError(
-                explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave it out")
-            )
-        images = read_images(dataset, case)
-        prediction = predictor.predict(images)
-        codes, table = read_codes(dataset, case, images[0].geometry)
-        score = score_case(case.id, prediction.leaves, codes, table, dataset.scheme, mode=mode)
-        scores.append(score)
+        judged = judge.judge(case)
+        scores.append(judged.score)
         if on_case is not None:
-            on_case(score, images, prediction)
+            on_case(judged)
     return scores
 
 
 def with_split(dataset: Dataset, split: Path | None) -> Dataset:
     """Return the data set with the sides that a run's ``split.json`` stores, or as it is."""
     return dataset if split is None else apply_split(dataset, split)
+
+
+def _predictor(model: Path | str, settings: PredictionSettings) -> Predictor:
+    loaded = load_model(Path(model), device=settings.device)
+    return Predictor(loaded, device=settings.device, mirror=settings.mirror)
 
 
 def _final_status(run: RunFolder) -> RunStatus:

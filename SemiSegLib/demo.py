@@ -12,6 +12,7 @@ from SemiSegLib import api
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.compare import View
+from SemiSegLib.evaluation.judge import JudgedCase
 from SemiSegLib.evaluation.pictures import Panel, comparison_picture
 from SemiSegLib.evaluation.summary import summarize
 from SemiSegLib.methods.recommend import recommend
@@ -53,9 +54,9 @@ def run_demo(
             api.follow(run, on_event=shown.show)
         kept: list[Panel] = []
 
-        def keep(score: Any, images: Any, prediction: Any, kept: list[Panel] = kept) -> None:
+        def keep(judged: JudgedCase, kept: list[Panel] = kept) -> None:
             if not kept:
-                kept.append(Panel(score.case, images[0], prediction.leaves))
+                kept.append(Panel(judged.score.case, judged.image, judged.prediction.leaves))
 
         scores = api.evaluate(run.model_path, study, tested, on_case=keep)
         dice = {s.structure: s.metrics["dice"].mean for s in summarize(scores)}

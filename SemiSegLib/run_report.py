@@ -36,7 +36,7 @@ def write_run_report(run: RunFolder, *, on_case: Callable[[int, int], None] | No
     judge = CaseJudge(Predictor(model, device=run.request.training.device), dataset)
     scores = []
     for done, case in enumerate(cases, start=1):
-        scores.append(judge.score(case))
+        scores.append(judge.judge(case).score)
         if on_case is not None:
             on_case(done, len(cases))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from SemiSegLib.cases.dataset import Case, Dataset
@@ -12,6 +14,21 @@ from SemiSegLib.evaluation.metrics import CaseScore, score_case
 from SemiSegLib.evaluation.pictures import CaseView
 from SemiSegLib.labels.label_set import LabelSetTable
 from SemiSegLib.prediction.predictor import Prediction, Predictor
+
+
+@dataclass(frozen=True)
+class JudgedCase:
+    """What a model made of a case.
+
+    Attributes:
+        score: the scores.
+        image: first channel.
+        prediction: on the grid of the image.
+    """
+
+    score: CaseScore
+    image: Volume
+    prediction: Prediction
 
 
 class CaseJudge:
@@ -40,8 +57,8 @@ class CaseJudge:
         self.dataset = dataset
         self.mode = mode
 
-    def score(self, case: Case) -> CaseScore:
-        """Return the scores of a case.
+    def judge(self, case: Case) -> JudgedCase:
+        """Return what the model makes of a case, and its scores.
 
         Raises:
             CaseError: the case has no annotation, or a file of it cannot be used.
@@ -50,15 +67,16 @@ class CaseJudge:
             raise CaseError(
                 explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave the case out")
             )
-        _images, prediction, codes, table = self._read(case)
-        return score_case(case.id, prediction.leaves, codes, table, self.dataset.scheme, mode=self.mode)
+        image, prediction, codes, table = self._read(case)
+        score = score_case(case.id, prediction.leaves, codes, table, self.dataset.scheme, mode=self.mode)
+        return JudgedCase(score, image, prediction)
 
     def view(self, case_id: str) -> CaseView:
         """Return the picture of a case: its first channel, the reference and the prediction."""
-        images, prediction, codes, table = self._read(self.dataset.case(case_id))
-        return CaseView(case_id, images[0], codes, table, (("prediction", prediction.leaves.voxels),))
+        image, prediction, codes, table = self._read(self.dataset.case(case_id))
+        return CaseView(case_id, image, codes, table, (("prediction", prediction.leaves.voxels),))
 
-    def _read(self, case: Case) -> tuple[list[Volume], Prediction, np.ndarray, LabelSetTable]:
+    def _read(self, case: Case) -> tuple[Volume, Prediction, np.ndarray, LabelSetTable]:
         images = read_images(self.dataset, case)
         codes, table = read_codes(self.dataset, case, images[0].geometry)
-        return images, self.predictor.predict(images), codes, table
+        return images[0], self.predictor.predict(images), codes, table

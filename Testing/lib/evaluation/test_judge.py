@@ -80,7 +80,7 @@ def study(tmp_path):
 
 def test_cases_are_scored_by_what_their_files_say(study):
     judge = CaseJudge(predictor(), study)
-    fine, coarse = (judge.score(case) for case in study.cases[:2])
+    fine, coarse = (judge.judge(case).score for case in study.cases[:2])
     assert [(row.structure, row.kind) for row in fine.rows] == [
         ("organ", "superclass"),
         ("head", "leaf"),
@@ -92,12 +92,12 @@ def test_cases_are_scored_by_what_their_files_say(study):
     assert head.dice == pytest.approx(10 / 11)
     assert head.hd == 1.0
     with pytest.raises(CaseError, match="nothing to compare with"):
-        judge.score(study.cases[2])
+        judge.judge(study.cases[2])
 
 
 def test_a_report_on_a_model_shows_its_cases(study, tmp_path):
     judge = CaseJudge(predictor(), study, mode="paper_000")
-    scores = [judge.score(case) for case in study.cases[:2]]
+    scores = [judge.judge(case).score for case in study.cases[:2]]
     content = ReportContent(title="t", scheme=SCHEME, scores=scores, view=judge.view, mode="paper_000")
     page = write_report(tmp_path / "report", content)
     assert "mode `paper_000`, distances in voxel" in page.read_text(encoding="utf-8")
@@ -106,8 +106,8 @@ def test_a_report_on_a_model_shows_its_cases(study, tmp_path):
 
 def test_several_predictions_are_shown_beside_the_reference(study, tmp_path):
     judge = CaseJudge(predictor(), study)
-    image, prediction = judge.view("case0").image, judge.predictor.predict([judge.view("case0").image])
-    panel = Panel("case0", image, prediction.leaves)
+    judged = judge.judge(study.cases[0])
+    panel = Panel(judged.score.case, judged.image, judged.prediction.leaves)
     path = comparison_picture(study, [("supervised", panel), ("marginal", panel)], tmp_path / "demo.png")
     assert path.stat().st_size > 2000
 

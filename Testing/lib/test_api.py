@@ -1,0 +1,94 @@
+"""The calls of a script: scans in and results out, cases in and scores out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from SemiSegLib import api
+from SemiSegLib.cases.cohort import write_cohort
+from SemiSegLib.cases.dataset import Side
+from SemiSegLib.cases.volume import read_labels
+from SemiSegLib.errors import CaseError, ConfigError
+from SemiSegLib.evaluation.judge import CaseJudge
+from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegLib.methods.factory import build_method
+from SemiSegLib.methods.method import Study
+from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.prediction.model_file import Model, load_model, save_model
+from SemiSegLib.prediction.predictor import Predictor
+from SemiSegLib.prediction.segmentation_file import read_segmentation
+
+CPU = api.PredictionSettings(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return write_cohort(folder, fine=1, coarse=1, partial=0, none=1, validation=0, test=2, size=(9, 15, 13), seed=4)
+
+
+@pytest.fixture(scope="module")
+def model(cohort, tmp_path_factory):
+    torch.manual_seed(0)
+    plan = Plan(
+        dimensions=3,
+        channels=tuple(ChannelPlan(role=role) for role in cohort.channels),
+        axis_order=(0, 1, 2),
+        spacing_mm=(3.0, 1.0, 1.0),
+        patch=(8, 16, 16),
+        batch=2,
+        network=NetworkPlan(features=(4, 8), strides=((1, 2, 2),), kernels=((1, 3, 3), (3, 3, 3)), blocks=1),
+    )
+    study = Study(scheme=cohort.scheme, plan=plan)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    method = build_method("supervised", study, {}).eval()
+    save_model(path, Model(method, study, "supervised", {}, {"run": "7", "flipped_axes": []}))
+    return path
+
+
+def scan(cohort):
+    return str(cohort.root / next(iter(cohort.cases[0].images.values())))
+
+
+def test_cases_are_scored_by_the_judge_and_handed_out_one_by_one(cohort, model):
+    judge = CaseJudge(Predictor(load_model(model), device="cpu"), cohort, mode="paper_000")
+    cases = [*cohort.side(Side.TEST), cohort.cases[0]]
+    judged = []
+    scores = api.evaluate(model, cohort, cases, CPU, mode="paper_000", on_case=judged.append)
+    assert [score.case for score in scores] == [case.id for case in cases]
+    assert scores == [one.score for one in judged]
+    for case, one in zip(cases, judged, strict=True):
+        expected = judge.judge(case)
+        assert one.score == expected.score
+        assert one.prediction.leaves.geometry == one.image.geometry
+        np.testing.assert_array_equal(one.prediction.leaves.voxels, expected.prediction.leaves.voxels)
+
+
+def test_a_case_without_labels_and_a_study_of_other_structures_are_refused(cohort, model):
+    bare = next(case for case in cohort.cases if case.annotation is None)
+    with pytest.raises(CaseError, match="nothing to compare with"):
+        api.evaluate(model, cohort, [bare], CPU)
+    other = replace(cohort, scheme=LabelScheme(name="other", structures=(Structure(name="liver"),)), cases=())
+    with pytest.raises(CaseError, match="the study has background, liver"):
+        api.evaluate(model, other, [], CPU)
+
+
+def test_the_ending_of_a_result_decides_its_kind(cohort, model, tmp_path):
+    outputs = [tmp_path / name for name in ("a.seg.nrrd", "a.nii.gz")]
+    done = []
+    api.predict(model, [[scan(cohort)]] * 2, outputs, CPU, on_done=done.append)
+    assert done == outputs
+    labels, segments = read_labels(outputs[1]).voxels, read_segmentation(outputs[0])
+    for leaf, name in enumerate(cohort.scheme.leaf_names[1:], start=1):
+        assert np.array_equal(segments[name].mask, labels == leaf)
+    with pytest.raises(ConfigError, match="an ending that results are not written in"):
+        api.predict(model, [[scan(cohort)]], [tmp_path / "a.stl"], CPU)
+
+
+def test_scans_and_results_are_counted_and_mirroring_is_refused_before_a_scan_is_read(model, tmp_path):
+    with pytest.raises(CaseError, match="1 scans and 0 results"):
+        api.predict(model, [["nowhere.nrrd"]], [], CPU)
+    with pytest.raises(ConfigError, match="trained without flips"):
+        api.predict(model, [["nowhere.nrrd"]], [tmp_path / "a.nrrd"], replace(CPU, mirror=True))
