@@ -12,8 +12,9 @@ SEGMENTATION_OPTIONS = (
     Option(
         name="dice",
         default="present",
-        text="Dice of the structures present in the batch, or of all classes with squared sums as in the paper.",
-        choices=("present", "paper"),
+        text="Dice of the structures present in the batch; of all classes with squared sums (paper 000); or of all "
+        "but background with squared sums (paper 003).",
+        choices=("present", "paper", "foreground"),
     ),
 )
 TWO_HEAD_OPTIONS = (
@@ -57,3 +58,19 @@ PAPER_000_TRAINING = {
 PAPER_000_PLAN = {"dimensions": 2, "patch": (256, 256), "batch": 24, "backbone": "paper_unet", "norm": "batch"}
 # The "Mod" heads of paper 000, which its adapted comparisons use too.
 PAPER_HEADS = {**PAPER_LOSS, "combine": "subclass", "projection": True}
+# Seg of paper 003 and its family: 1/2 [CE + mean Dice of the foreground, squared denominator], fully labeled rows only.
+PAPER_003_LOSS = {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "foreground", "supervision": "full"}
+# Paper 003 and its family, left atrium: 6,000 steps of SGD 0.9 at 0.01, a tenth after each 2,500, crops with flips.
+PAPER_003_TRAINING = {
+    "steps": 6_000,
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "schedule": "step",
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "gradient_clip": None,
+    "augmentation": "crop",
+    "mirror": True,
+}
+# The published patch is 112 x 112 in the axial plane and 80 slices; batches are 2 labeled and 2 unlabeled rows.
+PAPER_003_PLAN = {"dimensions": 3, "patch": (80, 112, 112), "batch": 4, "backbone": "vnet", "norm": "batch"}

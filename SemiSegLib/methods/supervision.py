@@ -19,6 +19,7 @@ LABELED = (Regime.FULL, Regime.COARSE, Regime.PARTIAL)
 DICE_RULES = {
     "present": DiceRule(),
     "paper": DiceRule(squared=True, include_background=True, skip_absent=False),
+    "foreground": DiceRule(squared=True, skip_absent=False),
 }
 
 
@@ -30,7 +31,8 @@ class SegmentationOptions:
         cross_entropy_weight: of the label-set cross entropy; ours 1 (nnU-Net), papers 000 and 003 0.5.
         dice_weight: of the label-set Dice; the same.
         dice: "present" (foreground structures that the batch holds, plain sums; nnU-Net's choice, without absent
-            structures) or "paper" (all classes with background, squared sums, absent ones included).
+            structures), "paper" (paper 000: all classes with background, squared sums, absent ones included) or
+            "foreground" (paper 003 and its family: the same without background).
     """
 
     cross_entropy_weight: float = 1.0
