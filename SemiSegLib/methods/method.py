@@ -49,6 +49,23 @@ class LossTerms:
         return total
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupSettings:
+    """What one optimizer group does otherwise than the training settings say; None is as they say.
+
+    Attributes:
+        optimizer: "adamw", "adam" or "sgd".
+        learning_rate: at the start.
+        schedule: of the learning rate.
+        weight_decay: of the group.
+    """
+
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    schedule: str | None = None
+    weight_decay: float | None = None
+
+
 @dataclass(frozen=True)
 class Study:
     """What a method is built for.
@@ -87,6 +104,10 @@ class Method(nn.Module, ABC):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return optimizer group name to its parameters; one group "main" of all trainable ones by default."""
         return {"main": [p for p in self.parameters() if p.requires_grad]}
+
+    def group_settings(self) -> dict[str, GroupSettings]:
+        """Return optimizer group name to what it does otherwise than the training settings; nothing by default."""
+        return {}
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return state-dict name of each output layer to the class name of each output row (need N27)."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from SemiSegLib.errors import CheckpointError, ConfigError, explain
-from SemiSegLib.methods.method import Method
+from SemiSegLib.methods.method import GroupSettings, Method, Progress
 from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.schedules import learning_rate
 
 
 class Optimizers:
@@ -18,10 +20,10 @@ class Optimizers:
 
     Args:
         method: already on its device and in its memory format.
-        settings: kind, weight decay and momentum.
+        settings: kind, learning rate, schedule, weight decay and momentum; a method may want others for a group.
 
     Raises:
-        ConfigError: a parameter stands in two groups.
+        ConfigError: a parameter stands in two groups, or the method has settings for a group that it does not have.
     """
 
     def __init__(self, method: Method, settings: TrainingSettings) -> None:
@@ -37,7 +39,10 @@ class Optimizers:
             )
         trained = {id(p) for p in method.parameters() if p.requires_grad}
         self._covers_everything = trained == set(listed)
-        self._optimizers = {name: _build(parameters, settings) for name, parameters in self.groups.items()}
+        own = method.group_settings()
+        self._refuse_unknown(own, where=f"{type(method).__name__}.group_settings")
+        self._settings = {name: _merged(settings, own.get(name, GroupSettings())) for name in self.groups}
+        self._optimizers = {name: _build(group, self._settings[name]) for name, group in self.groups.items()}
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -50,14 +55,7 @@ class Optimizers:
         Raises:
             ConfigError: the method yields terms of a group that it does not have.
         """
-        if group not in self.groups:
-            raise ConfigError(
-                explain(
-                    f"loss terms name the optimizer group '{group}', the groups are {', '.join(self.groups)}",
-                    where="Method.losses",
-                    remedy="name a group of Method.parameter_groups",
-                )
-            )
+        self._refuse_unknown((group,), where="Method.losses")
         only_group = len(self.groups) == 1 and self._covers_everything
         torch.autograd.backward(total, inputs=None if only_group else self.groups[group])
 
@@ -66,11 +64,11 @@ class Optimizers:
         for optimizer in self._optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 
-    def set_learning_rate(self, value: float) -> None:
-        """Use this learning rate from the next step on, in every group."""
-        for optimizer in self._optimizers.values():
+    def set_learning_rate(self, progress: Progress) -> None:
+        """Use the learning rate of the coming step in every group; it depends on how far the training is alone."""
+        for name, optimizer in self._optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = value
+                group["lr"] = learning_rate(self._settings[name], progress)
 
     def step(self, scaler: torch.amp.GradScaler | None) -> None:
         """Take one step in every group."""
@@ -117,6 +115,21 @@ class Optimizers:
                 )
             parameter = self.groups[name][int(number)]
             self._optimizers[name].state[parameter][key] = _like(value, parameter)
+
+    def _refuse_unknown(self, names: Iterable[str], *, where: str) -> None:
+        for name in names:
+            if name not in self.groups:
+                raise ConfigError(
+                    explain(
+                        f"there is no optimizer group '{name}', the groups are {', '.join(self.groups)}",
+                        where=where,
+                        remedy="name a group of Method.parameter_groups",
+                    )
+                )
+
+
+def _merged(settings: TrainingSettings, own: GroupSettings) -> TrainingSettings:
+    return replace(settings, **{name: value for name, value in asdict(own).items() if value is not None})
 
 
 def _has_gradient(optimizer: Optimizer) -> bool:

@@ -173,7 +173,7 @@ class Trainer:
         """Do one optimizer step; return what to tell if it had to be skipped."""
         begin = time.monotonic()
         self._optimizers.zero_grad()
-        self._optimizers.set_learning_rate(learning_rate(self.settings, progress))
+        self._optimizers.set_learning_rate(progress)
         seen: list[Batch] = []
         values: dict[str, Tensor] = {}
         with random_numbers(self._random, self._device):

@@ -1,0 +1,100 @@
+"""A group of parameters with an optimizer and a learning rate of its own, as an adversary needs."""
+
+import pytest
+import torch
+from torch import nn
+
+from SemiSegLib.errors import ConfigError
+from SemiSegLib.methods.method import GroupSettings, LossTerms, Progress
+from SemiSegLib.training.optimizers import Optimizers
+from SemiSegLib.training.schedules import learning_rate
+from SemiSegLib.training.trainer import Trainer
+from Testing.lib.training.tiny_training import TinyMethod, batches_from, same, settings, train, weights
+
+ADVERSARY = GroupSettings(optimizer="adam", learning_rate=1e-4, schedule="constant", weight_decay=0.0)
+
+
+class WithAdversary(TinyMethod):
+    """The tiny network and one number that learns with it, in a group of its own."""
+
+    own = ADVERSARY
+
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.adversary = nn.Parameter(torch.ones(3))
+
+    def losses(self, batch, progress):
+        yield from super().losses(batch, progress)
+        yield LossTerms({"adversary": self.adversary.square().sum()}, {"adversary": 1.0}, group="adversary")
+
+    def parameter_groups(self):
+        return {"main": list(self.network.parameters()), "adversary": [self.adversary]}
+
+    def group_settings(self):
+        return {"adversary": self.own}
+
+
+def rates(optimizers):
+    return {name: o.param_groups[0]["lr"] for name, o in optimizers._optimizers.items()}
+
+
+def test_a_group_follows_its_own_settings_and_the_others_those_of_the_run():
+    chosen = settings(optimizer="sgd", learning_rate=0.01, schedule="linear", weight_decay=0.1)
+    optimizers = Optimizers(WithAdversary(), chosen)
+    kinds = {name: type(o).__name__ for name, o in optimizers._optimizers.items()}
+    assert kinds == {"main": "SGD", "adversary": "Adam"}
+    decays = {name: o.param_groups[0]["weight_decay"] for name, o in optimizers._optimizers.items()}
+    assert decays == {"main": 0.1, "adversary": 0.0}
+    for fraction in (0.0, 0.5, 0.9):
+        optimizers.set_learning_rate(Progress(3, fraction))
+        assert rates(optimizers) == {"main": pytest.approx(0.01 * (1 - fraction)), "adversary": 1e-4}
+
+
+def test_a_group_without_settings_of_its_own_follows_the_run_in_everything():
+    method = WithAdversary()
+    method.own = GroupSettings()
+    chosen = settings(optimizer="adamw", learning_rate=0.02, schedule="cosine", warmup_steps=10)
+    optimizers = Optimizers(method, chosen)
+    progress = Progress(4, 0.3)
+    optimizers.set_learning_rate(progress)
+    assert set(rates(optimizers).values()) == {learning_rate(chosen, progress)}
+
+
+def test_the_first_step_of_adam_is_as_long_as_the_learning_rate_of_its_group():
+    trainer, _ = train(WithAdversary(), settings=settings(optimizer="sgd", steps=1))
+    assert torch.allclose(trainer.method.adversary, torch.full((3,), 1 - 1e-4), atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_resumed_training_goes_on_in_every_group(optimizer):
+    chosen = settings(optimizer=optimizer, schedule="poly")
+    torch.manual_seed(0)
+    whole, _ = train(WithAdversary(), settings=chosen)
+    torch.manual_seed(0)
+    first = Trainer(WithAdversary(), batches_from, chosen, device="cpu")
+    for _ in first.run():
+        first.clock._told = -1e9
+        if first.step == 4:
+            break
+    state = first.state()
+    assert 0 < state[1]["step"] < 8
+    torch.manual_seed(99)
+    second, _ = train(WithAdversary(seed=7), settings=chosen, state=state)
+    assert same(weights(whole.method), weights(second.method))
+    assert same(dict(whole.state()[0]), dict(second.state()[0]))
+
+
+def test_settings_of_a_group_that_is_not_there_are_refused():
+    class Wrong(WithAdversary):
+        def group_settings(self):
+            return {"advresary": ADVERSARY}
+
+    with pytest.raises(ConfigError, match="no optimizer group 'advresary'"):
+        Optimizers(Wrong(), settings())
+
+
+def test_settings_of_a_group_are_checked_like_those_of_the_run():
+    method = WithAdversary()
+    method.own = GroupSettings(optimizer="adma")
+    with pytest.raises(ConfigError, match="optimizer"):
+        Optimizers(method, settings())
