@@ -37,7 +37,12 @@ class DiceRule:
 
 
 def label_set_loss(
-    logits: Tensor, codes: Tensor, label_sets: Tensor, *, rule: DiceRule | None = None
+    logits: Tensor,
+    codes: Tensor,
+    label_sets: Tensor,
+    *,
+    rule: DiceRule | None = None,
+    emphasis: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return ``label_set_cross_entropy`` and ``label_set_dice`` by the names "cross_entropy" and "dice".
 
@@ -49,13 +54,20 @@ def label_set_loss(
         codes: (B, *S) int64, rows of ``label_sets``.
         label_sets: (C, L) bool; a row is the leaves that a voxel with that code may be.
         rule: how the Dice is formed.
+        emphasis: (B, *S), at least 0, or None for 1 everywhere; no gradient flows into it. The cross entropy is the
+            mean of its values times the emphasis, so 2 everywhere doubles it; every voxel counts in the sums of the
+            Dice as often as its emphasis says, so 2 everywhere changes nothing.
     """
     with torch.autocast(logits.device.type, enabled=False):
         one_hot = one_hot_codes(codes, len(label_sets), _precision(logits))
         probability, negative_log = _softmax(logits, one_hot, label_sets)
+        counted = one_hot
+        if emphasis is not None:
+            factor = emphasis.detach().flatten(1).to(one_hot.dtype)
+            negative_log, counted = negative_log * factor, one_hot * factor.unsqueeze(1)
         return {
             "cross_entropy": _mean_of_known(negative_log, one_hot, label_sets),
-            "dice": _dice(probability, one_hot, label_sets, rule or DiceRule()),
+            "dice": _dice(probability, counted, label_sets, rule or DiceRule()),
         }
 
 

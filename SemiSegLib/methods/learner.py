@@ -95,21 +95,22 @@ class Learner(nn.Module):
         """Return the weight of each term of ``terms``."""
         return self.loss.weights()
 
-    def terms(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, outputs: Outputs, batch: Batch, *, emphasis: Tensor | None = None) -> dict[str, Tensor]:
         """Return what the labels teach; 0 with a graph where no row does.
 
         Args:
             outputs: of the images of the whole batch, or of its labeled rows alone.
             batch: whose outputs these are.
+            emphasis: (B, *S) of the same rows: how much each voxel counts, at least 0; None for 1 everywhere.
         """
         rows = batch.part(*self.regimes)
         if len(rows) == 0:
             return {name: nothing(self) for name in self.weights()}
-        return self._terms(outputs.first(len(rows)), rows)
+        return self._terms(outputs.first(len(rows)), rows, None if emphasis is None else emphasis[: len(rows)])
 
-    def _terms(self, outputs: Outputs, rows: Batch) -> dict[str, Tensor]:
-        terms = segmentation_terms(outputs["subclass"], rows.codes, rows.label_sets, self.loss)
-        return with_deep_terms(terms, outputs.deep, self.network.deep_strides, rows, self.loss)
+    def _terms(self, outputs: Outputs, rows: Batch, emphasis: Tensor | None) -> dict[str, Tensor]:
+        terms = segmentation_terms(outputs["subclass"], rows.codes, rows.label_sets, self.loss, emphasis=emphasis)
+        return with_deep_terms(terms, outputs.deep, self.network.deep_strides, rows, self.loss, emphasis=emphasis)
 
     def probability(self, outputs: Outputs) -> Tensor:
         """Return (B, L, *S) float32 leaf probabilities."""
@@ -152,15 +153,19 @@ class TwoHeadLearner(Learner):
             **self.loss.weights("superclass_", factor=self.loss.superclass_weight),
         }
 
-    def _terms(self, outputs: Outputs, rows: Batch) -> dict[str, Tensor]:
+    def _terms(self, outputs: Outputs, rows: Batch, emphasis: Tensor | None) -> dict[str, Tensor]:
         values = {name: nothing(self) for name in self.weights()}
         sets = superclass_sets(rows.label_sets, self.membership)
-        values |= segmentation_terms(outputs["superclass"], rows.codes, sets, self.loss, prefix="superclass_")
+        values |= segmentation_terms(
+            outputs["superclass"], rows.codes, sets, self.loss, prefix="superclass_", emphasis=emphasis
+        )
         fine = rows.part(Regime.FULL)
         if len(fine) > 0:
-            own = outputs.first(len(fine))
-            terms = segmentation_terms(own["subclass"], fine.codes, fine.label_sets, self.loss, prefix="subclass_")
-            values |= with_deep_terms(terms, own.deep, self.network.deep_strides, fine, self.loss)
+            own, first = outputs.first(len(fine)), None if emphasis is None else emphasis[: len(fine)]
+            terms = segmentation_terms(
+                own["subclass"], fine.codes, fine.label_sets, self.loss, prefix="subclass_", emphasis=first
+            )
+            values |= with_deep_terms(terms, own.deep, self.network.deep_strides, fine, self.loss, emphasis=first)
         return values
 
     def probability(self, outputs: Outputs) -> Tensor:

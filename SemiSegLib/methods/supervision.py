@@ -61,7 +61,13 @@ def study_backbone(study: Study) -> Backbone:
 
 
 def segmentation_terms(
-    logits: Tensor, codes: Tensor, label_sets: Tensor, options: SegmentationOptions, *, prefix: str = ""
+    logits: Tensor,
+    codes: Tensor,
+    label_sets: Tensor,
+    options: SegmentationOptions,
+    *,
+    prefix: str = "",
+    emphasis: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the label-set cross entropy and Dice by term name.
 
@@ -71,8 +77,9 @@ def segmentation_terms(
         label_sets: (C, L) bool.
         options: which Dice.
         prefix: of the term names.
+        emphasis: (B, *S) how much each voxel counts, or None for 1 everywhere.
     """
-    found = label_set_loss(logits, codes, label_sets, rule=DICE_RULES[options.dice])
+    found = label_set_loss(logits, codes, label_sets, rule=DICE_RULES[options.dice], emphasis=emphasis)
     return {f"{prefix}{name}": value for name, value in found.items()}
 
 
@@ -82,6 +89,8 @@ def with_deep_terms(
     strides: Sequence[Sequence[int]],
     batch: Batch,
     options: SegmentationOptions,
+    *,
+    emphasis: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the terms averaged with those of lower resolutions, each weighing half of the next finer one (nnU-Net).
 
@@ -93,13 +102,20 @@ def with_deep_terms(
         strides: of each, per axis.
         batch: whose codes these are logits of.
         options: which Dice.
+        emphasis: (B, *S) how much each voxel counts, or None for 1 everywhere.
     """
     total, weight, sums = 1.0, 1.0, dict(terms)
     for logits, stride in zip(deep, strides, strict=True):
         weight /= 2
         total += weight
-        codes = batch.codes[(slice(None), *(slice(None, None, step) for step in stride))]
-        found = label_set_loss(logits, codes, batch.label_sets, rule=DICE_RULES[options.dice])
+        under = (slice(None), *(slice(None, None, step) for step in stride))
+        found = label_set_loss(
+            logits,
+            batch.codes[under],
+            batch.label_sets,
+            rule=DICE_RULES[options.dice],
+            emphasis=None if emphasis is None else emphasis[under],
+        )
         for name, value in zip(sums, found.values(), strict=True):
             sums[name] = sums[name] + weight * value
     return {name: value / total for name, value in sums.items()}

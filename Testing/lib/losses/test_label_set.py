@@ -242,6 +242,39 @@ def test_memory_format_and_half_precision_change_nothing_that_matters():
     assert total(half, codes, SETS).dtype == torch.float32
 
 
+def test_emphasis_is_worked_by_hand():
+    # Voxels head, tail, head; predicted head with 0.5, 0.5, 1. Emphasis 3, 1, 1.
+    # Cross entropy: (3 log 2 + log 2 + 0) / 3. Dice of head: overlap 3 * 0.5 + 1, mass 3 * 0.5 + 0.5 + 1, positive 4;
+    # of tail: overlap 0.5, mass 3 * 0.5 + 0.5, positive 1.
+    probability = voxels((0, 0.5, 0.5, 0), (0, 0.5, 0.5, 0), (0, 1, 0, 0))
+    emphasis = torch.tensor([[3.0, 1.0, 1.0]], requires_grad=True)
+    logits = probability.clamp_min(1e-30).log()
+    found = label_set_loss(logits, torch.tensor([[HEAD, TAIL, HEAD]]), SETS, emphasis=emphasis)
+    assert found["cross_entropy"].item() == pytest.approx(4 * math.log(2) / 3, abs=1e-5)
+    assert found["dice"].item() == pytest.approx(1 - (2 * 2.5 / (3 + 4) + 2 * 0.5 / (2 + 1)) / 2, abs=1e-4)
+    assert not found["dice"].requires_grad
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_equal_emphasis_scales_the_cross_entropy_and_leaves_the_dice(rule):
+    logits, codes = case(12)
+    plain = label_set_loss(logits, codes, SETS, rule=rule)
+    for factor in (1.0, 3.0):
+        found = label_set_loss(logits, codes, SETS, rule=rule, emphasis=torch.full(codes.shape, factor))
+        assert found["cross_entropy"].item() == pytest.approx(factor * plain["cross_entropy"].item(), rel=1e-5)
+        assert found["dice"].item() == pytest.approx(plain["dice"].item(), abs=1e-5)
+
+
+def test_a_voxel_without_emphasis_teaches_nothing():
+    logits, codes = case(13)
+    emphasis = (torch.rand(codes.shape, generator=generator(1)) < 0.5).float()
+    terms = label_set_loss(logits, codes, SETS, emphasis=emphasis)
+    found = torch.autograd.grad(sum(terms.values()), logits)[0]
+    silent = (emphasis == 0).unsqueeze(1).expand_as(found)
+    assert (found[silent] == 0).all()
+    assert (found[~silent] != 0).any()
+
+
 def test_superclass_sets_follow_the_tree():
     membership = torch.tensor([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
     found = superclass_sets(SETS, membership).int().tolist()
