@@ -1,170 +1,92 @@
-"""Share of data and augmentation in a training step, without worker processes.
+"""Share of data and augmentation in a training step, without worker processes; a thread against inline batches.
 
-    python Testing/benchmarks/data_cost.py [--dataset FOLDER] [--method supervised] [--augmentation full]
-        [--precision fp32] [--threads 2] [--rounds 12] [--steps 8] [--fine N] [--json]
+    python Testing/benchmarks/data_cost.py [DATASET] [--method supervised] [--augmentation full]
+        [--precision auto] [--threads N] [--rounds 8] [--steps 12] [--warmup 3] [--json]
 
-Without a dataset the built-in cohort is written and used. Three loops take turns, a few steps each, so that a busy
-neighbor hits all of them: one repeats a batch that is already there, one makes each batch before its step, one makes
-the next batch in a thread during the step (what a training does). The share is what the step takes longer than with
-the batch already there. Planning and preparation are timed as well.
+Without a dataset the built-in cohort is used. The Trainer of a run, in the environment that a run's process gets and
+with threads, precision and memory format as the timed trials of its start choose them, does some steps in turn
+
+- with one batch that is already there,
+- with each batch made in a thread during the step before (what a training does),
+- with each batch made before its step, inline,
+
+so that a busy neighbor of the machine hits all of them. The share of data and augmentation is what a step takes longer
+than with the batch already there: it holds both the waiting and the work that the thread takes from the step. Also
+told are the time that the step waited for its batch, and the time that a batch takes on one thread with nothing beside
+it. Shares are of means, the slowest tenth left out.
 """
 
 import argparse
-import json
-import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 
-import torch
+from benchmark_study import add_study_options, prepare_study
+from reporting import Cell, Result, add_output_option, percent, show
+from turns import Seconds, Turns, players
 
-from SemiSegLib.batches.batch import Batch
-from SemiSegLib.batches.source import BatchSource, prefetch
-from SemiSegLib.batches.store import PreparedStore
-from SemiSegLib.cases.cohort import write_cohort
-from SemiSegLib.cases.dataset import Dataset, Side
-from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.methods.cards import CARDS
-from SemiSegLib.methods.factory import build_method
-from SemiSegLib.methods.method import Method, Progress, Study
-from SemiSegLib.planning.fingerprint import fingerprint
-from SemiSegLib.planning.planner import make_plan
-from SemiSegLib.runs.request import PlanSettings
-from SemiSegLib.training.precision import Compute
+from SemiSegLib.runs.process import WAITING
+
+THERE, THREAD, INLINE = "batch already there", "batch made in a thread", "batch made before the step"
+ALONE = "a batch alone, on one thread"
 
 
-class Loop:
-    """Training steps on batches from somewhere, each timed."""
-
-    def __init__(self, method: Method, compute: Compute) -> None:
-        self.method, self.compute = method, compute
-        self.optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
-        self.progress = Progress(0, 0.0)
-
-    def step(self, batch: Batch) -> None:
-        placed = self.compute.place(batch)
-        self.optimizer.zero_grad()
-        losses = self.method.losses(placed, self.progress)
-        while True:
-            with self.compute.autocast():
-                terms = next(losses, None)
-            if terms is None:
-                break
-            terms.total().backward()
-        self.optimizer.step()
-
-    def time(self, batches: Iterator[Batch], steps: int) -> list[float]:
-        """Return the seconds of each step, waiting for its batch included."""
-        seconds = []
-        for _step in range(steps):
-            start = time.perf_counter()
-            self.step(next(batches))
-            seconds.append(time.perf_counter() - start)
-        return seconds
+def measure(task: Path, turns: Turns) -> tuple[dict[str, Seconds], Cell]:
+    """Return the times of every loop, and how the training computes."""
+    with ExitStack() as stack:
+        (ours,) = players(stack, task, {"our_loop.py": WAITING})
+        loops = {
+            THERE: (ours, "there"),
+            THREAD: (ours, "in a thread"),
+            INLINE: (ours, "made before"),
+            ALONE: (ours, "alone"),
+        }
+        return turns.take(loops), ours.about["compute"]
 
 
-def repeated(batch: Batch) -> Iterator[Batch]:
-    while True:
-        yield batch
-
-
-def made_before(source: BatchSource, first: int) -> Iterator[Batch]:
-    while True:
-        yield source.batch(first)
-        first += 1
-
-
-def measure(source: BatchSource, method: Method, compute: Compute, *, rounds: int, steps: int) -> dict[str, float]:
-    """Return median milliseconds of a step in the three loops, and of a batch alone."""
-    loop = Loop(method, compute)
-    batch = source.batch(0)
-    loop.time(repeated(batch), 3)
-    seconds: dict[str, list[float]] = {"batch there": [], "made before": [], "made in a thread": []}
-    alone = []
-    for number in range(rounds):
-        first = number * steps
-        seconds["batch there"] += loop.time(repeated(batch), steps)
-        seconds["made before"] += loop.time(made_before(source, first), steps)
-        with closing(prefetch(source, first)) as batches:
-            # The first batch of a new thread has no step to hide behind.
-            loop.step(next(batches))
-            seconds["made in a thread"] += loop.time(batches, steps)
-        for step in range(first, first + steps):
-            start = time.perf_counter()
-            source.batch(step)
-            alone.append(time.perf_counter() - start)
-    result = {f"step, {name}": 1e3 * statistics.median(values) for name, values in seconds.items()}
-    # Steps differ in how many rows are warped: the mean is what a training pays.
-    means = {name: statistics.fmean(sorted(values)[: -max(1, len(values) // 10)]) for name, values in seconds.items()}
-    result["batch alone"] = 1e3 * statistics.fmean(alone)
-    there = means["batch there"]
-    result["share made before"] = 1 - there / means["made before"]
-    result["share made in a thread"] = 1 - there / means["made in a thread"]
-    return result
-
-
-def prepared(dataset: Dataset, folder: Path, facts: dict[str, float]) -> tuple[PreparedStore, Study]:
-    start = time.perf_counter()
-    seen = fingerprint(dataset)
-    facts["fingerprint s"] = time.perf_counter() - start
-    plan = make_plan(seen, dataset, PlanSettings(), device="cpu")
-    store = PreparedStore(folder, dataset, plan)
-    start = time.perf_counter()
-    store.prepare()
-    facts["prepare s"] = time.perf_counter() - start
-    start = time.perf_counter()
-    PreparedStore(folder, dataset, plan).prepare()
-    facts["find prepared again s"] = time.perf_counter() - start
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    facts["prepared MB"] = size / 1e6
-    facts["cases"] = len(dataset.cases)
-    return store, Study(scheme=dataset.scheme, plan=plan)
-
-
-def show(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def result_of(found: dict[str, Seconds], facts: dict[str, Cell]) -> Result:
+    there, thread, inline, alone = (found[name] for name in (THERE, THREAD, INLINE, ALONE))
+    values = {
+        "share in a thread": 1 - there.mean / thread.mean,
+        "share made before": 1 - there.mean / inline.mean,
+        "waiting share in a thread": thread.waiting,
+        "batch alone of a step in a thread": alone.mean / thread.mean,
+        "inline takes times the thread": inline.mean / thread.mean,
+        **{f"{name}: median s": seconds.median for name, seconds in found.items()},
+        **{f"{name}: mean s": seconds.mean for name, seconds in found.items()},
+    }
+    rows: list[tuple[Cell, ...]] = [
+        (THERE, there.median, there.mean, None, None),
+        (THREAD, thread.median, thread.mean, percent(values["share in a thread"]), percent(thread.waiting)),
+        (INLINE, inline.median, inline.mean, percent(values["share made before"]), percent(inline.waiting)),
+        (ALONE, alone.median, alone.mean, percent(values["batch alone of a step in a thread"]), None),
+    ]
+    return Result(
+        title="Data and augmentation in a training step",
+        facts=facts,
+        columns=("step with its", "median s", "mean s", "data and augmentation", "waiting for the batch"),
+        rows=rows,
+        values=values,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=Path)
-    parser.add_argument("--method", default="supervised")
-    parser.add_argument("--augmentation", default="full")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    facts: dict[str, float] = {}
+    add_study_options(parser)
+    parser.add_argument("--method", default="supervised", choices=[card.name for card in CARDS])
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--warmup", type=int, default=3)
+    add_output_option(parser)
+    options = parser.parse_args()
+    turns = Turns(options.rounds, options.steps, options.warmup)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        dataset = load_dataset(arguments.dataset) if arguments.dataset else write_cohort(folder / "cohort")
-        store, study = prepared(dataset, folder / "prepared", facts)
-        (card,) = (card for card in CARDS if card.name == arguments.method)
-        cases = dataset.side(Side.TRAIN) or dataset.cases
-        source = BatchSource(
-            store, cases, study.plan, composition=card.composition, seed=0, augmentation=arguments.augmentation
-        )
-        torch.manual_seed(0)
-        method = build_method(arguments.method, study, {})
-        compute = Compute(device="cpu", precision=arguments.precision, channels_last=True, threads=arguments.threads)
-        compute.place_method(method)
-        facts |= measure(source, method, compute, rounds=arguments.rounds, steps=arguments.steps)
-    if arguments.json:
-        show(json.dumps({key: round(value, 4) for key, value in facts.items()}))
-        return
-    plan = study.plan
-    show(f"{arguments.method}, {arguments.augmentation}, {compute.words}; torch {torch.__version__}")
-    show(f"patch {plan.patch}, batch {plan.batch}, features {plan.network.features}, stem {plan.network.stem_stride}")
-    for key, value in facts.items():
-        unit = "%" if key.startswith("share") else "ms" if key.startswith(("step", "batch")) else ""
-        show(f"{key:32} {100 * value if unit == '%' else value:10.2f} {unit}")
+        task, facts = prepare_study(options, Path(name), method=options.method)
+        found, facts["computes on"] = measure(task, turns)
+    facts["method"] = options.method
+    facts["steps"] = f"{turns.rounds} turns of {turns.steps} steps, {turns.warmup} steps before each not counted"
+    show(result_of(found, facts), as_json=options.json)
 
 
 if __name__ == "__main__":

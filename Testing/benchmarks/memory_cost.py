@@ -1,9 +1,10 @@
 """Peak memory: of a training step against the plan's estimate, and of preparing and drawing with many cases.
 
-    python Testing/benchmarks/memory_cost.py [--large] [--cases 20 400]
+    python Testing/benchmarks/memory_cost.py [--large] [--no-steps] [--cases 20 400] [--json]
 
-Each number is the peak of a process of its own (its resident memory at most, less what it had before). ``--large`` adds
-a 3 GiB step. The second table must not grow with the number of cases.
+Each number is the peak of a process of its own (of a step: its resident memory at most, less what it had before).
+``--large`` adds a 3 GiB step. The rows of cases must not grow with their number; worker_memory.py measures the same of
+the whole worker.
 """
 
 import argparse
@@ -15,18 +16,21 @@ import tempfile
 from pathlib import Path
 
 import torch
+from reporting import Cell, Result, add_output_option, child_environment, say, show
 
 from SemiSegLib.batches.source import BatchSource
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.networks.backbones import build_backbone
+from SemiSegLib.networks.heads import LinearHead
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.memory import estimate_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.planning.topology import plan_topology
 from SemiSegLib.runs.request import PlanSettings
+from SemiSegLib.training.precision import Compute
 
 # Backbone, patch, features of the first stage, stem, rows.
 STEPS = [
@@ -77,17 +81,17 @@ def measure_step(plan: Plan) -> float:
     torch.set_num_threads(1)
     before = peak_gib()
     backbone = build_backbone(plan.network, in_channels=1, dimensions=plan.dimensions, patch=plan.patch)
-    convolution, layout = torch.nn.Conv3d, torch.channels_last_3d
-    if plan.dimensions == 2:
-        convolution, layout = torch.nn.Conv2d, torch.channels_last
-    head = convolution(backbone.feature_channels, 3, 1)
-    network = torch.nn.ModuleList([backbone, head]).to(memory_format=layout)
+    layout = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
+    head = LinearHead(backbone.feature_channels, 3, plan.dimensions)
+    network = torch.nn.ModuleList([backbone, head])
+    Compute(device="cpu", channels_last=True).place_method(network)
     optimizer = torch.optim.AdamW(network.parameters())
     image = torch.randn(plan.batch, 1, *plan.patch).to(memory_format=layout)
     labels = torch.randint(0, 3, (plan.batch, *plan.patch))
     for _step in range(2):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(head(backbone(image).map), labels).backward()
+        loss = torch.nn.functional.cross_entropy(head(backbone(image).map), labels)
+        torch.autograd.backward(loss)
         optimizer.step()
     return peak_gib() - before
 
@@ -109,15 +113,38 @@ def measure_cases(folder: Path, cache: Path) -> float:
 def in_process(kind: str, *arguments: object) -> float:
     """Return what this file measures in a process of its own."""
     command = [sys.executable, __file__, "--one", kind, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
     if done.returncode:
         raise SystemExit(done.stderr)
     return float(done.stdout)
 
 
-def show(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def measure_one(kind: str, text: str) -> float:
+    """Return one peak, in the process made for it."""
+    values = json.loads(text)
+    if kind == "step":
+        backbone, patch, *rest = values
+        return measure_step(a_plan(backbone, tuple(patch), *rest))
+    return measure_cases(*map(Path, values))
+
+
+def measure_all(options: argparse.Namespace) -> list[tuple[Cell, ...]]:
+    """Return name, measured and estimated GiB of every step and number of cases."""
+    rows: list[tuple[Cell, ...]] = []
+    steps = [*STEPS, *([LARGE] if options.large else [])] if options.steps else []
+    for step in steps:
+        backbone, patch, width, stem, batch = step
+        name = f"step: {backbone}, {batch} x {' x '.join(map(str, patch))}, width {width}, stem {stem}"
+        say(name)
+        rows.append((name, in_process("step", *step), estimate_memory_gib(a_plan(*step), classes=3)))
+    with tempfile.TemporaryDirectory() as parent:
+        for count in options.cases:
+            say(f"{count} cases")
+            folder = Path(parent) / str(count)
+            fine = count // 4
+            write_cohort(folder / "cohort", fine=fine, coarse=count - fine, partial=0, none=0, validation=0)
+            rows.append((f"{count} cases", in_process("cases", str(folder / "cohort"), str(folder / "cache")), None))
+    return rows
 
 
 def main() -> None:
@@ -126,28 +153,20 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="*", default=[20, 400])
     parser.add_argument("--steps", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        kind, text = arguments.one
-        values = json.loads(text)
-        if kind == "step":
-            backbone, patch, *rest = values
-            show(str(measure_step(a_plan(backbone, tuple(patch), *rest))))
-        else:
-            show(str(measure_cases(*map(Path, values))))
+    add_output_option(parser)
+    options = parser.parse_args()
+    if options.one:
+        sys.stdout.write(str(measure_one(*options.one)))
         return
-    if arguments.steps:
-        show(f"{'step of':38} {'measured':>9} {'estimated':>9}  GiB")
-        for step in [*STEPS, *([LARGE] if arguments.large else [])]:
-            estimate = estimate_memory_gib(a_plan(*step), classes=3)
-            show(f"{step!s:38} {in_process('step', *step):9.3f} {estimate:9.3f}")
-    with tempfile.TemporaryDirectory() as name:
-        for count in arguments.cases:
-            folder = Path(name) / str(count)
-            fine = count // 4
-            write_cohort(folder / "cohort", fine=fine, coarse=count - fine, partial=0, none=0, validation=0)
-            gib = in_process("cases", str(folder / "cohort"), str(folder / "cache"))
-            show(f"{count:4} cases: peak {gib:.3f} GiB")
+    rows = measure_all(options)
+    result = Result(
+        title="Peak memory of a process",
+        facts={"torch": torch.__version__},
+        columns=("", "measured GiB", "estimated GiB"),
+        rows=rows,
+        values={str(name): float(gib) for name, gib, _estimate in rows if gib is not None},
+    )
+    show(result, as_json=options.json)
 
 
 if __name__ == "__main__":
