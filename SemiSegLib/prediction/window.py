@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
@@ -20,6 +19,7 @@ from torch.nn import functional
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.errors import ShapeError, explain
 from SemiSegLib.methods.method import Method
+from SemiSegLib.networks.modes import evaluating
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.prediction.device import PRECISIONS
 from SemiSegLib.prediction.forward import Forward
@@ -133,7 +133,7 @@ def predict_slabs(
     windows = list(product(*starts))
     size = settings.batch or plan.batch
     blender: _Blender | None = None
-    with _evaluating(method):
+    with evaluating(method):
         for first in range(0, len(windows), size):
             chosen = windows[first : first + size]
             values = forward(_cut(padded, chosen, patch, plan.dimensions))
@@ -236,18 +236,6 @@ def _cut(image: Tensor, windows: Sequence[Sequence[int]], patch: Sequence[int], 
         cuts.append(image[:, d, h, w])
     stacked = torch.stack(cuts)
     return stacked.squeeze(2) if dimensions == 2 else stacked
-
-
-@contextmanager
-def _evaluating(method: Method) -> Iterator[None]:
-    # A frozen part may be in evaluation mode while the rest trains, so each module gets its own mode back.
-    modes = [(module, module.training) for module in method.modules()]
-    method.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _check(image: np.ndarray, plan: Plan) -> None:

@@ -9,7 +9,6 @@ import torch
 from SemiSegLib import apply
 from SemiSegLib.cases.volume import Geometry, Volume, read_volume, write_volume
 from SemiSegLib.errors import CheckpointError, ConfigError
-from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Study
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
@@ -18,15 +17,7 @@ from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import read_segmentation
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
 from SemiSegLib.runs.process import observe, start
-
-SCHEME = LabelScheme(
-    name="phantom",
-    structures=(
-        Structure(name="organ"),
-        Structure(name="head", parent="organ"),
-        Structure(name="tail", parent="organ"),
-    ),
-)
+from Testing.lib.schemes import ORGAN
 
 
 def a_model(folder, roles=("T1",)):
@@ -40,7 +31,7 @@ def a_model(folder, roles=("T1",)):
         batch=2,
         network=NetworkPlan(features=(4, 8), strides=((1, 2, 2),), kernels=((1, 3, 3), (3, 3, 3)), blocks=1),
     )
-    study = Study(scheme=SCHEME, plan=plan)
+    study = Study(scheme=ORGAN, plan=plan)
     path = folder / "model.safetensors"
     save_model(path, Model(build_method("supervised", study, {}).eval(), study, "supervised", {}, {"run": "7"}))
     return path

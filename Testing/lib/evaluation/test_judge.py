@@ -16,15 +16,8 @@ from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.predictor import Predictor
+from Testing.lib.schemes import ORGAN
 
-SCHEME = LabelScheme(
-    name="test",
-    structures=(
-        Structure(name="organ"),
-        Structure(name="head", parent="organ"),
-        Structure(name="tail", parent="organ"),
-    ),
-)
 FINE = {0: ("background",), 1: ("head",), 2: ("tail",)}
 COARSE = {0: ("background",), 1: ("organ",), 2: ("organ",)}
 
@@ -40,7 +33,7 @@ class Thresholds(Method):
         return torch.stack([-20 * d for d in distance], 1).softmax(1)
 
 
-def predictor(scheme=SCHEME):
+def predictor(scheme=ORGAN):
     plan = Plan(
         dimensions=3,
         channels=(ChannelPlan(role="T1", normalization="ct", low=-10.0, high=10.0),),
@@ -74,7 +67,7 @@ def study(tmp_path):
             )
         )
     return Dataset(
-        name="study", scheme=SCHEME, channels=("T1",), cases=tuple(cases), root=tmp_path, modality={"T1": "MR"}
+        name="study", scheme=ORGAN, channels=("T1",), cases=tuple(cases), root=tmp_path, modality={"T1": "MR"}
     )
 
 
@@ -98,7 +91,7 @@ def test_cases_are_scored_by_what_their_files_say(study):
 def test_a_report_on_a_model_shows_its_cases(study, tmp_path):
     judge = CaseJudge(predictor(), study, mode="paper_000")
     scores = [judge.judge(case).score for case in study.cases[:2]]
-    content = ReportContent(title="t", scheme=SCHEME, scores=scores, view=judge.view, mode="paper_000")
+    content = ReportContent(title="t", scheme=ORGAN, scores=scores, view=judge.view, mode="paper_000")
     page = write_report(tmp_path / "report", content)
     assert "mode `paper_000`, distances in voxel" in page.read_text(encoding="utf-8")
     assert (page.parent / "cases.png").stat().st_size > 2000

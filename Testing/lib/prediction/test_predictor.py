@@ -10,22 +10,13 @@ from torch import nn
 
 from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.errors import CaseError, ConfigError, ShapeError
-from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.predictor import Predictor
+from Testing.lib.schemes import ORGAN_AND_VESSEL
 
-SCHEME = LabelScheme(
-    name="test",
-    structures=(
-        Structure(name="organ"),
-        Structure(name="head", parent="organ"),
-        Structure(name="tail", parent="organ"),
-        Structure(name="vessel"),
-    ),
-)
-LEAVES = len(SCHEME.leaves)
+LEAVES = len(ORGAN_AND_VESSEL.leaves)
 TURNS = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
 
@@ -70,7 +61,9 @@ def predictor(*, spacing=(1.5, 1.0, 1.0), patch=(64, 64, 64), axis_order=(0, 1, 
     )
     method = Looking(channels=channels, dimensions=dimensions, place=how.pop("place", 2.0))
     provenance = {"flipped_axes": how.pop("flipped")} if "flipped" in how else {}
-    return Predictor(Model(method, Study(scheme=SCHEME, plan=plan), "looking", {}, provenance), device="cpu", **how)
+    return Predictor(
+        Model(method, Study(scheme=ORGAN_AND_VESSEL, plan=plan), "looking", {}, provenance), device="cpu", **how
+    )
 
 
 def oblique(degrees=(20, -13, 8)):
@@ -160,7 +153,7 @@ def test_a_single_voxel_and_a_large_thin_scan_are_segmented():
 
 def test_the_superclass_of_every_voxel_is_that_of_its_leaf():
     found = predictor().predict([scan()])
-    pi = np.array(SCHEME.superclass_of_leaf)
+    pi = np.array(ORGAN_AND_VESSEL.superclass_of_leaf)
     assert set(np.unique(found.superclasses().voxels)) == {0, 1, 2}
     np.testing.assert_array_equal(found.superclasses().voxels, pi[found.leaves.voxels])
     assert found.superclasses().geometry == found.leaves.geometry
