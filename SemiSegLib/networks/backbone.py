@@ -39,12 +39,14 @@ class Shape:
         channels: image channels.
         dimensions: 2 or 3.
         patch: training patch, voxels per axis.
+        raw_map: leave the last block of the feature map without norm and rectifier, for heads that bring their own.
     """
 
     plan: NetworkPlan
     channels: int
     dimensions: int
     patch: tuple[int, ...]
+    raw_map: bool = False
 
 
 class Backbone(nn.Module, ABC):
@@ -61,6 +63,7 @@ class Backbone(nn.Module, ABC):
         deep_strides: downsampling of each of them, per axis.
         divisor: what the inner size is a multiple of, per axis.
         fixed_patch: the only patch size it takes, or None.
+        offers_raw_map: it can leave the last block of its feature map without norm and rectifier.
     """
 
     channels: int
@@ -70,6 +73,7 @@ class Backbone(nn.Module, ABC):
     deep_strides: tuple[tuple[int, ...], ...] = ()
     divisor: tuple[int, ...]
     fixed_patch: tuple[int, ...] | None = None
+    offers_raw_map: bool = False
 
     @abstractmethod
     def extract(self, image: Tensor) -> Features:

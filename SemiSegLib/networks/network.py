@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from SemiSegLib.networks.backbone import Backbone
 from SemiSegLib.networks.heads import LinearHead
+from SemiSegLib.networks.hierarchy import HierarchyHead
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class SegmentationNetwork(nn.Module):
 
     Args:
         backbone: image to features.
-        heads: name to head; one is called "subclass" and gives the leaves.
+        heads: name to head; one is called "subclass" and gives the leaves, or a ``HierarchyHead`` of any name gives
+            "subclass" and "superclass" together.
         leaves: number of leaves, for the heads at lower resolutions.
         projection: applied to the feature map before the heads, or None.
     """
@@ -76,7 +78,10 @@ class SegmentationNetwork(nn.Module):
             names: head name to class names.
             prefix: of this network in the method's state dict.
         """
-        layers = {f"heads.{head}.convolution": rows for head, rows in names.items()}
+        layers = {f"heads.{head}.convolution": rows for head, rows in names.items() if head in self.heads}
+        for name, head in self.heads.items():
+            if isinstance(head, HierarchyHead):
+                layers |= {f"heads.{name}.{layer}": rows for layer, rows in head.output_rows().items()}
         layers |= {f"deep_heads.{i}.convolution": names["subclass"] for i in range(len(self.deep_heads))}
         return {f"{prefix}{layer}.{part}": rows for layer, rows in layers.items() for part in ("weight", "bias")}
 
@@ -84,6 +89,9 @@ class SegmentationNetwork(nn.Module):
         """Return the outputs for (B, M, *S) images; logits at lower resolutions only while training."""
         found = self.backbone(image)
         shared = self.projection(found.map)
-        logits = {name: head(shared) for name, head in self.heads.items()}
+        logits: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            said = head(shared)
+            logits |= said if isinstance(said, dict) else {name: said}
         pairs = zip(self.deep_heads, found.deep, strict=True) if self.training else ()
         return Outputs(logits, found.map, found.bottleneck, tuple(head(part) for head, part in pairs))

@@ -23,6 +23,8 @@ DROPOUT = 0.3
 class PaperUNet(Backbone):
     """The U-Net of paper 000; see the module."""
 
+    offers_raw_map = True
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         dimensions = shape.dimensions
@@ -31,9 +33,11 @@ class PaperUNet(Backbone):
         self.divisor = (2 ** (len(WIDTHS) - 1),) * dimensions
         pairs = zip((shape.channels, *WIDTHS[:-1]), WIDTHS, strict=True)
         self.encoder = nn.ModuleList(convolutions(i, w, CONVOLUTIONS, dimensions) for i, w in pairs)
-        self.decoder = nn.ModuleList(
-            convolutions(low + high, high, CONVOLUTIONS, dimensions) for low, high in pairwise(WIDTHS[::-1])
-        )
+        up = [convolutions(low + high, high, CONVOLUTIONS, dimensions) for low, high in pairwise(WIDTHS[::-1])]
+        if shape.raw_map:
+            # Without the norm and ReLU after the last convolution; every other block keeps its own.
+            up[-1] = up[-1][:-2]
+        self.decoder = nn.ModuleList(up)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.up = nn.Upsample(scale_factor=2, mode="bilinear" if dimensions == 2 else "trilinear", align_corners=True)
         self.dropout = nn.Dropout(DROPOUT)

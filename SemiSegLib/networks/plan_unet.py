@@ -31,9 +31,10 @@ class Unit(nn.Module):
         count: convolutions.
         norm: "instance", "batch" or "group".
         residual: with a shortcut.
+        raw: without the last norm and rectifier; not for a residual one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the shape of a block of convolutions
         self,
         channels: tuple[int, int],
         kernel: Sequence[int],
@@ -42,6 +43,7 @@ class Unit(nn.Module):
         count: int,
         norm: str,
         residual: bool,
+        raw: bool = False,
     ) -> None:
         super().__init__()
         start, width = channels
@@ -54,7 +56,7 @@ class Unit(nn.Module):
                 norm_layer(norm, width, dimensions),
                 rectifier(),
             ]
-        self.layers = nn.Sequential(*(layers[:-1] if residual else layers))
+        self.layers = nn.Sequential(*(layers[:-2] if raw else layers[:-1] if residual else layers))
         self.shortcut: nn.Module | None = None
         self.rectify: nn.Module | None = rectifier() if residual else None
         if residual and (start != width or max(stride) > 1):
@@ -88,10 +90,12 @@ class Up(nn.Module):
 class PlanUNet(Backbone):
     """The U-Net of a network plan; see the module."""
 
+    offers_raw_map = True
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         plan, dimensions = shape.plan, shape.dimensions
-        _check_plan(plan, dimensions)
+        _check_plan(plan, dimensions, raw_map=shape.raw_map)
         strides = (plan.stem_stride, *plan.strides)
         sums = list(accumulate(strides, lambda a, b: tuple(x * y for x, y in zip(a, b, strict=True))))
         self.channels = shape.channels
@@ -105,14 +109,19 @@ class PlanUNet(Backbone):
             _stage(plan, (inputs[i], plan.features[i]), plan.kernels[i], strides[i]) for i in range(len(plan.features))
         )
         self.decoder = nn.ModuleList(
-            Up(plan.features[i + 1], plan.features[i], plan.strides[i], _decoder_unit(plan, i))
+            Up(
+                plan.features[i + 1],
+                plan.features[i],
+                plan.strides[i],
+                # Of the blocks, only the one that makes the feature map may stay raw.
+                _decoder_unit(plan, i, raw=shape.raw_map and i == 0 and not self.has_stem),
+            )
             for i in reversed(range(len(plan.strides)))
         )
-        self.finish = (
-            nn.Sequential(upsampling(width, self.feature_channels, plan.stem_stride), rectifier())
-            if self.has_stem
-            else nn.Identity()
-        )
+        self.finish: nn.Module = nn.Identity()
+        if self.has_stem:
+            up = upsampling(width, self.feature_channels, plan.stem_stride)
+            self.finish = nn.Sequential(up) if shape.raw_map else nn.Sequential(up, rectifier())
         deep = range(0 if self.has_stem else 1, len(plan.strides))[: plan.deep_supervision]
         self.deep_channels = tuple(plan.features[i] for i in deep)
         self.deep_strides = tuple(sums[i] for i in deep)
@@ -146,14 +155,15 @@ def _stage(plan: NetworkPlan, channels: tuple[int, int], kernel: Sequence[int], 
     return nn.Sequential(*units)
 
 
-def _decoder_unit(plan: NetworkPlan, stage: int) -> Unit:
+def _decoder_unit(plan: NetworkPlan, stage: int, *, raw: bool) -> Unit:
     # One convolution per decoder stage beside a residual encoder, as in nnU-Net's: depth pays in the encoder.
     width, kernel = plan.features[stage], plan.kernels[stage]
     count = 1 if plan.residual else plan.blocks
-    return Unit((2 * width, width), kernel, (1,) * len(kernel), count=count, norm=plan.norm, residual=False)
+    ends, step = (2 * width, width), (1,) * len(kernel)
+    return Unit(ends, kernel, step, count=count, norm=plan.norm, residual=False, raw=raw)
 
 
-def _check_plan(plan: NetworkPlan, dimensions: int) -> None:
+def _check_plan(plan: NetworkPlan, dimensions: int, *, raw_map: bool) -> None:
     available = max(len(plan.strides) - (0 if max(plan.stem_stride) > 1 else 1), 0)
     lengths = {len(part) for part in (plan.stem_stride, *plan.strides, *plan.kernels)}
     problem = None
@@ -165,5 +175,7 @@ def _check_plan(plan: NetworkPlan, dimensions: int) -> None:
         problem = f"{plan.blocks} blocks per stage"
     elif not 0 <= plan.deep_supervision <= available:
         problem = f"deep supervision at {plan.deep_supervision} lower resolutions, {available} exist"
+    elif raw_map and not plan.strides and max(plan.stem_stride) == 1:
+        problem = "a single stage has no decoder block to leave without a norm"
     if problem:
         raise ConfigError(explain(problem, where="network plan of plan_unet", remedy="mend the plan's network part"))
