@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from SemiSegLib.batches.distance import SIGNED_DISTANCE, DistanceMaps
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.checks import check_dataset, require_usable
 from SemiSegLib.cases.coarsen import keep_fine
@@ -103,6 +104,8 @@ class Preparation:
         training = tuple(c for c in training if store.summary(c.id).regime.value in allowed)
         counts = Counter(store.summary(c.id).regime.value for c in training)
         _require_needed(card, counts, dataset)
+        if SIGNED_DISTANCE in card.maps:
+            DistanceMaps(store).prepare([c.id for c in training], on_progress=self._progress("measuring distances"))
         self._note(store, validation, counts)
         return Prepared(
             dataset=dataset,

@@ -13,6 +13,7 @@ from torch import Tensor
 from SemiSegLib.batches.augment import augmentation as augmentation_named
 from SemiSegLib.batches.augment import flipped_axes
 from SemiSegLib.batches.batch import Batch
+from SemiSegLib.batches.distance import SIGNED_DISTANCE, SIGNED_DISTANCE_KNOWN, CaseDistances, DistanceMaps
 from SemiSegLib.batches.grid import THICK
 from SemiSegLib.batches.intensity import change_intensity
 from SemiSegLib.batches.sampling import Pick, Sampler, draw_center, regime_shares
@@ -20,7 +21,7 @@ from SemiSegLib.batches.seeds import row_generator
 from SemiSegLib.batches.spatial import Space, draw_warp, needed_block, resample_block
 from SemiSegLib.batches.store import PreparedCase, PreparedStore
 from SemiSegLib.cases.dataset import Case
-from SemiSegLib.errors import CaseError, ConfigError, LabelError, explain
+from SemiSegLib.errors import CaseError, ConfigError, LabelError, did_you_mean, explain
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.planning.plan import Plan
 
@@ -40,7 +41,9 @@ class BatchSource:
         augmentation: "full", "light", "crop" or "none".
         mirror: True flips patches along every axis; False or None along none.
         device: where batches are augmented and live.
-        maps: extra maps; none is known yet.
+        maps: extra maps: "signed_distance" gives the batch (B, K, *S) float32 mm of the K ``distance_structures``,
+            negative inside, and "signed_distance_known" (B, K) bool, whether the row's case tells them; else they are
+            0. Computed from the whole case, cut and turned like the image; outside the volume the edge is continued.
         target_share: probability that a row is centered on a class (nnU-Net: 1/3).
 
     Raises:
@@ -62,10 +65,10 @@ class BatchSource:
         maps: tuple[str, ...] = (),
         target_share: float = 1 / 3,
     ) -> None:
-        if maps:
-            raise ConfigError(
-                explain(f"the extra map '{maps[0]}' is unknown", where="batch source", remedy="ask for no extra maps")
-            )
+        unknown = [name for name in maps if name != SIGNED_DISTANCE]
+        if unknown:
+            remedy = did_you_mean(unknown[0], [SIGNED_DISTANCE])
+            raise ConfigError(explain(f"the extra map '{unknown[0]}' is unknown", where="batch source", remedy=remedy))
         self.store = store
         self.plan = plan
         self.seed = seed
@@ -77,6 +80,9 @@ class BatchSource:
         summaries = {i: s for i, s in summaries.items() if s.regime in used}
         self.sampler = Sampler(summaries, used, plan.batch, seed, target_share)
         self.table = _table(store, [s.table for s in summaries.values()])
+        self._distances = DistanceMaps(store) if maps else None
+        if self._distances is not None:
+            self._distances.prepare(summaries)
         self._label_sets = torch.from_numpy(self.table.array.copy()).to(self.device)
         self._lookups = {s.table: _lookup(s.table, self.table) for s in summaries.values()}
 
@@ -90,9 +96,11 @@ class BatchSource:
         patch = self._patch()
         image = torch.empty((len(picks), len(self.plan.channels), *patch), device=self.device)
         codes = torch.empty((len(picks), *patch), dtype=torch.int64, device=self.device)
+        maps = self._empty_maps(len(picks))
         for row, pick in enumerate(picks):
+            own = {name: value[row] for name, value in maps.items()}
             try:
-                self._fill(step, row, pick, (image[row], codes[row]))
+                self._fill(step, row, pick, (image[row], codes[row], own))
             except (OSError, ValueError) as error:
                 raise CaseError(
                     explain(
@@ -103,21 +111,31 @@ class BatchSource:
                 ) from error
         if self.plan.dimensions == 2:
             image, codes = image.squeeze(2), codes.squeeze(1)
+            maps = {name: value.squeeze(2) if value.ndim == 5 else value for name, value in maps.items()}
         return Batch(
             image=image,
             codes=codes,
             label_sets=self._label_sets,
             rows=self.sampler.rows(step),
             case_ids=tuple(pick.case_id for pick in picks),
-            maps={},
+            maps=maps,
         )
 
     def _patch(self) -> tuple[int, int, int]:
         d, h, w = (1, *self.plan.patch) if self.plan.dimensions == 2 else self.plan.patch
         return d, h, w
 
-    def _fill(self, step: int, row: int, pick: Pick, target: tuple[Tensor, Tensor]) -> None:
-        """Write one row into its place in the batch: image (M, *patch) float32 and codes (*patch) int64."""
+    def _empty_maps(self, rows: int) -> dict[str, Tensor]:
+        if self._distances is None:
+            return {}
+        count = len(self._distances.members)
+        return {
+            SIGNED_DISTANCE: torch.zeros((rows, count, *self._patch()), device=self.device),
+            SIGNED_DISTANCE_KNOWN: torch.zeros((rows, count), dtype=torch.bool, device=self.device),
+        }
+
+    def _fill(self, step: int, row: int, pick: Pick, target: tuple[Tensor, Tensor, dict[str, Tensor]]) -> None:
+        """Write one row into its place in the batch: image (M, *patch) float32, codes (*patch) int64, and its maps."""
         case = self.store.get(pick.case_id)
         patch = self._patch()
         generator = row_generator(self.seed, step, row, "place")
@@ -130,9 +148,14 @@ class BatchSource:
         )
         shape = case.codes.shape
         low, high = needed_block(warp, center, patch, (shape[0], shape[1], shape[2]))
-        image, codes = self._read(case, low, high)
+        # Distances go along as channels of the image, so that the place of each voxel is worked out once.
+        distances = self._distances.get(pick.case_id) if self._distances is not None else None
+        image, codes = self._read(case, low, high, distances)
+        channels = len(case.image)
         if warp.matrix is not None:
-            image, codes = resample_block(image.float(), codes, warp, center=center - low, patch=patch)
+            image, codes = resample_block(
+                image.float(), codes, warp, center=center - low, patch=patch, continued=len(image) - channels
+            )
         axes = [axis for axis in range(3) if warp.flips[axis]]
         if axes:
             image, codes = image.flip([axis + 1 for axis in axes]), codes.flip(axes)
@@ -142,15 +165,24 @@ class BatchSource:
             start = low - np.round(center - (np.array(patch) - 1) / 2).astype(int)
             far = np.array(patch) - start - np.array(codes.shape)
             start = np.where(warp.flips, far, start)
-        place(image, target[0], start)
+        place(image[:channels], target[0], start)
         place(codes, target[1], start)
+        if distances is not None:
+            known = torch.from_numpy(distances.known).to(self.device)
+            # What is shrunk by a factor has distances that are smaller by it.
+            own = continued(image[channels:].float() / warp.factor, patch, start)
+            target[2][SIGNED_DISTANCE][known] = own
+            target[2][SIGNED_DISTANCE_KNOWN].copy_(known)
         change_intensity(target[0], generator, self.settings, in_plane=in_plane)
 
-    def _read(self, case: PreparedCase, low: np.ndarray, high: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return a block of a case on the device: float16 intensities and uint8 codes of the common table."""
+    def _read(
+        self, case: PreparedCase, low: np.ndarray, high: np.ndarray, distances: CaseDistances | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a block on the device: float16 intensities, then distances; uint8 codes of the common table."""
         block = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        arrays = [case.image] if distances is None else [case.image, distances.maps]
         # Copied out of the mapped files, which are read-only; halves and bytes travel to the device.
-        image = np.array(case.image[(slice(None), *block)])
+        image = np.concatenate([array[(slice(None), *block)] for array in arrays])
         codes = np.array(case.codes[block])
         lookup = self._lookups[case.table]
         if lookup is not None:
@@ -202,6 +234,15 @@ def place(block: Tensor, target: Tensor, start: np.ndarray) -> None:
         for axis, first in zip((-3, -2, -1), start.tolist(), strict=True):
             target = target.narrow(axis, int(first), block.shape[axis])
     target.copy_(block)
+
+
+def continued(block: Tensor, patch: tuple[int, int, int], start: np.ndarray) -> Tensor:
+    """Return (n, *patch) with a block of the same or smaller size at ``start``, its edge values all around."""
+    for axis, (size, first) in enumerate(zip(patch, start.tolist(), strict=True), start=1):
+        if block.shape[axis] != size:
+            places = torch.arange(size, device=block.device).sub_(int(first)).clamp_(0, block.shape[axis] - 1)
+            block = block.index_select(axis, places)
+    return block
 
 
 def _lookup(table: LabelSetTable, common: LabelSetTable) -> np.ndarray | None:

@@ -39,11 +39,13 @@ class Warp:
         flips: plan axes to flip; done after the rest.
         matrix: (3, 3) in voxels, or None if nothing is turned, scaled or bent.
         displacement: (3, d, h, w) float32 voxels at control points spread over the patch, or None.
+        factor: how many times a length in the volume is as long as in the patch, along the axes that scale.
     """
 
     flips: tuple[bool, bool, bool]
     matrix: np.ndarray | None
     displacement: np.ndarray | None
+    factor: float = 1.0
 
 
 def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Space) -> Warp:
@@ -56,7 +58,7 @@ def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Spa
     turns = uniform[0] < settings.rotation_probability
     scales = uniform[1] < settings.scaling_probability
     bends = uniform[2] < settings.elastic_probability
-    matrix = None
+    matrix, factor = None, 1.0
     if turns or scales or bends:
         matrix = np.eye(3)
         if turns:
@@ -65,7 +67,7 @@ def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Spa
             factor = draw_factor(generator, settings.scaling)
             matrix = matrix @ np.diag([1.0 if space.in_plane else factor, factor, factor])
     displacement = _displacement(generator, settings, space) if bends else None
-    return Warp((flip_d, flip_h, flip_w), matrix, displacement)
+    return Warp((flip_d, flip_h, flip_w), matrix, displacement, factor)
 
 
 def draw_factor(generator: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -97,9 +99,11 @@ def needed_block(warp: Warp, center: np.ndarray, patch: Shape, shape: Shape) -> 
 
 
 def resample_block(
-    image: Tensor, codes: Tensor, warp: Warp, *, center: np.ndarray, patch: Shape
+    image: Tensor, codes: Tensor, warp: Warp, *, center: np.ndarray, patch: Shape, continued: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Return a warped patch of a block: intensities trilinear, codes nearest, 0 outside the block; not yet flipped.
+
+    The last ``continued`` channels have outside the block the value of its nearest voxel.
 
     ``torch.nn.functional.grid_sample`` gives the same and takes 2.2 times as long for image and codes on a CPU
     (7.8 against 3.6 ms for 48 x 64 x 48 voxels on one thread), as it forms a grid of coordinates for each.
@@ -110,11 +114,16 @@ def resample_block(
         warp: the change; its matrix is not None.
         center: (3,) middle of the patch, in voxels of the block.
         patch: voxels of the result.
+        continued: channels.
     """
     # Zeros all around: coordinates outside are clamped into them. Two at the far ends, so that the voxel after a
     # clamped one exists.
-    image = functional.pad(image, (1, 2, 1, 2, 1, 2))
-    codes = functional.pad(codes, (1, 2, 1, 2, 1, 2))
+    margins = (1, 2, 1, 2, 1, 2)
+    ends = image[len(image) - continued :]
+    image = functional.pad(image[: len(image) - continued], margins)
+    if continued:
+        image = torch.cat([image, functional.pad(ends, margins, mode="replicate")])
+    codes = functional.pad(codes, margins)
     size = codes.shape
     steps = (size[1] * size[2], size[2], 1)
     lower = torch.zeros((), dtype=torch.int32, device=image.device)

@@ -115,6 +115,11 @@ class PreparedStore:
         """Return what is known of a case without opening its voxels; prepares it when needed."""
         return self._require(case_id).summary
 
+    def codes_name(self, case_id: str) -> str:
+        """Return the name of the entry of a case's codes, a hash of all they depend on; "" without annotation."""
+        found = self._require(case_id)
+        return found.codes.name if found.codes is not None else ""
+
     def content_keys(self) -> dict[str, tuple[str, str]]:
         """Return, of the cases used so far, the hashes of image and labels with all they depend on ("" for none)."""
         return {
