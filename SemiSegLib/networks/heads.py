@@ -1,7 +1,8 @@
-"""Heads: from a feature map to one logit per class and voxel."""
+"""Heads: from a feature map to one logit per class, or one distance per structure, and voxel."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from SemiSegLib.networks.layers import convolution, norm_layer
@@ -24,6 +25,25 @@ class LinearHead(nn.Module):
         """Return (B, classes, *S) logits for (B, channels, *S) features."""
         logits: Tensor = self.convolution(features)
         return logits
+
+
+class DistanceHead(LinearHead):
+    """The signed distance of each voxel to each structure, squashed to -1 to 1 by tanh; negative inside.
+
+    As in the released code of paper 003 (DTML), DTC and SASSNet; paper 003 speaks of a convolution block before it.
+
+    Args:
+        channels: of the feature map.
+        structures: distances per voxel.
+        dimensions: 2 or 3.
+    """
+
+    def __init__(self, channels: int, structures: int, dimensions: int) -> None:
+        super().__init__(channels, structures, dimensions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, structures, *S) float32 for (B, channels, *S) features."""
+        return torch.tanh(super().forward(features).float())
 
 
 class Projection(nn.Module):
