@@ -54,10 +54,11 @@ class SemiSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = SemiSegLogic()
         self.panel = Panel(self.ui, self.form, self.logic.study, self)
         scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent):
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self.addObserver(scene, event, self.panel.scheduleRefresh)
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneReady)
         self.panel.setParameterNode(self.logic.getParameterNode())
 
     def cleanup(self):
@@ -81,7 +82,8 @@ class SemiSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event):
         self.panel.setParameterNode(None)
 
-    def onSceneEndClose(self, caller, event):
+    def onSceneReady(self, caller, event):
+        """Show the study of the new scene; what it started before, a training or a prediction, is taken up again."""
         if self.parent.isEntered:
             self.panel.setParameterNode(self.logic.getParameterNode())
 

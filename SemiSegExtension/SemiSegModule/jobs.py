@@ -6,16 +6,23 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import qt
 
-from SemiSegLib.errors import SemiSegError
+from SemiSegLib.errors import ConfigError, RunError, SemiSegError, explain
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import find_runs, observe, start
 from SemiSegLib.runs.status import RunStatus
 
+Folder = TypeVar("Folder", bound=RunFolder)
+
 WATCH_MILLISECONDS = 1000
+# A run of days has thousands of events: they are told in portions of some 10 ms, so that opening it stops nothing.
+EVENTS_AT_ONCE = 100
+CATCH_UP_MILLISECONDS = 10
+# Looks in a row that may find the files out of reach: a network drive comes back, a virus scanner lets go.
+LOOKS_OUT_OF_REACH = 30
 ENDED_STATES = ("finished", "stopped", "failed")
 
 
@@ -32,6 +39,31 @@ def appliedFolder(studyFolder: Path | str) -> Path:
 def findRuns(studyFolder: Path | str) -> list[RunFolder]:
     """Return the trainings of a study, newest first."""
     return list(reversed(find_runs(runsFolder(studyFolder))))
+
+
+def runAt(path: Path | str, kind: type[Folder] = RunFolder) -> Folder | None:
+    """Return the run (or job, by its class) in a folder, or None if the path is empty or none is there any more."""
+    try:
+        return kind(path) if str(path) else None
+    except RunError:
+        return None
+
+
+def titleOf(run: RunFolder) -> str:
+    """Return what a person calls a run: its title, else its folder's name."""
+    try:
+        return run.request.title or run.path.name
+    except ConfigError:
+        # Another version of SemiSeg may have asked for what this one does not know; it is a run all the same.
+        return run.path.name
+
+
+def isAtWork(run: RunFolder) -> bool:
+    """Return whether a worker is busy with a run, as far as its files can be read."""
+    try:
+        return observe(run).is_active
+    except (SemiSegError, OSError):
+        return False
 
 
 def workerPython() -> str:
@@ -76,13 +108,16 @@ class RunWatcher:
         self.run: RunFolder | None = None
         self._listener = listener
         self._offset = 0
+        self._untold: list[dict[str, Any]] = []
+        self._outOfReach = 0
         self._timer = makeTimer()
         self._timer.setInterval(WATCH_MILLISECONDS)
         self._timer.connect("timeout()", self.look)
 
     def watch(self, run: RunFolder) -> None:
         """Begin to watch a run from its first event; a run that was watched before is let go."""
-        self.run, self._offset = run, 0
+        self.run, self._offset, self._untold, self._outOfReach = run, 0, [], 0
+        self._timer.setInterval(WATCH_MILLISECONDS)
         self._timer.start()
         self.look()
 
@@ -100,16 +135,41 @@ class RunWatcher:
             status = observe(run)
             events, self._offset = run.events(self._offset)
         except SemiSegError as error:
-            self.unwatch()
-            self._listener.onError(error)
+            self._giveUp(error)
             return
-        if events:
-            self._listener.onEvents(events)
+        except OSError as error:
+            self._outOfReach += 1
+            if self._outOfReach >= LOOKS_OUT_OF_REACH:
+                self._giveUp(_unreachable(run, error))
+            return
+        self._outOfReach = 0
+        self._untold += events
+        portion, self._untold = self._untold[:EVENTS_AT_ONCE], self._untold[EVENTS_AT_ONCE:]
+        if portion:
+            self._listener.onEvents(portion)
         self._listener.onStatus(status)
         # A listener may have begun to watch another run meanwhile.
-        if status.state in ENDED_STATES and self.run is run:
+        if self.run is not run:
+            return
+        self._timer.setInterval(CATCH_UP_MILLISECONDS if self._untold else WATCH_MILLISECONDS)
+        if status.state in ENDED_STATES and not self._untold:
             self.unwatch()
             self._listener.onEnd(status)
+
+    def _giveUp(self, error: SemiSegError) -> None:
+        self.unwatch()
+        self._listener.onError(error)
+
+
+def _unreachable(run: RunFolder, error: OSError) -> RunError:
+    return RunError(
+        explain(
+            f"the files of the run cannot be read: {error.strerror or error}",
+            where=str(run.path),
+            remedy="check that the drive is there and that you may read it, then choose the run again; it goes on "
+            "meanwhile",
+        )
+    )
 
 
 def logTail(run: RunFolder, lines: int = 40) -> str:

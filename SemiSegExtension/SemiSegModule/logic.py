@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
+from SemiSegModule.bridge.images import writingTo
 from SemiSegModule.bridge.pairing import findCases, segmentations, sketchStudy
 from SemiSegModule.bridge.results import createJob, loadResults
 from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.study_export import StudyExport, exportStudy
+from SemiSegModule.waiting import Waiting
 
 
 class StudyLogic:
@@ -42,7 +44,7 @@ class StudyLogic:
 
         Raises:
             LabelError: the scene has no segment, or the file describes no scheme.
-            ConfigError: there is no such scheme or file.
+            ConfigError: there is no such scheme or file, or it cannot be read.
         """
         if source is None:
             return schemeFromSegments(segmentations(withResults=False), "Scene")
@@ -54,7 +56,16 @@ class StudyLogic:
             raise ConfigError(
                 explain(f"'{source}' is neither a ready scheme nor a file", where="scheme", remedy=remedy)
             )
-        return read_color_table(path)[0] if path.suffix.lower() == ".csv" else read_scheme(path)
+        try:
+            return read_color_table(path)[0] if path.suffix.lower() == ".csv" else read_scheme(path)
+        except OSError as error:
+            raise ConfigError(
+                explain(
+                    f"the file cannot be read: {error.strerror or error}",
+                    where=str(path),
+                    remedy="check that its drive is there and that you may read it, or choose another scheme",
+                )
+            ) from error
 
     def casesFromScene(self, scheme: LabelScheme | None = None, channel: str = "image") -> list[SceneCase]:
         """Return every scalar volume of the scene as a case, with the segmentation that belongs to it.
@@ -72,16 +83,24 @@ class StudyLogic:
         *,
         name: str = "",
         modality: Mapping[str, str] | None = None,
-        onProgress: Callable[[int, int, str], None] | None = None,
+        waiting: Waiting | None = None,
     ) -> StudyExport:
         """Write cases of the scene as a dataset and return where, with what the user should know.
+
+        Args:
+            folder: of the study; made if missing.
+            cases: all with the same channel roles in the same order.
+            scheme: holds every structure that a case names.
+            name: name of the study; the folder's if empty.
+            modality: channel role to "CT" or "MR"; guessed from the scans if None.
+            waiting: is told how far it is; without it the call returns when everything is written.
 
         Raises:
             CaseError: a case cannot be written; names case and remedy.
             LabelError: a case names a structure that the scheme does not have.
         """
         name = name or Path(folder).name
-        return exportStudy(Path(folder), cases, scheme, name=name, modality=modality, onProgress=onProgress)
+        return exportStudy(Path(folder), cases, scheme, name=name, modality=modality, waiting=waiting)
 
     def recommend(
         self, study: str | Path | Dataset | Sequence[SceneCase], scheme: LabelScheme | None = None
@@ -121,7 +140,7 @@ class StudyLogic:
 
         Raises:
             RunError: the worker cannot be started.
-            CaseError: the dataset cannot be read, or no method fits it.
+            CaseError: the dataset cannot be read, no method fits it, or the run cannot be written.
         """
         path = Path(dataset)
         study = load_dataset(path)
@@ -130,8 +149,10 @@ class StudyLogic:
         seconds = None if minutes is None else minutes * 60.0
         training = more.pop("training", None) or TrainingSettings(steps=steps, seconds=seconds, device=device)
         request = RunRequest(dataset=str(path), method=method or recommend(study).method, training=training, **more)
-        run = RunFolder.create(jobs.runsFolder(path if path.is_dir() else path.parent), request)
-        jobs.startWorker(run)
+        parent = jobs.runsFolder(path if path.is_dir() else path.parent)
+        with writingTo(parent):
+            run = RunFolder.create(parent, request)
+            jobs.startWorker(run)
         return run
 
     def resumeTraining(self, run: RunFolder) -> None:
@@ -139,16 +160,23 @@ class StudyLogic:
 
         Raises:
             RunError: it is being worked on, or the worker cannot be started.
+            CaseError: the run's folder cannot be written to.
         """
-        jobs.startWorker(run)
+        with writingTo(run.path):
+            jobs.startWorker(run)
 
     def runStatus(self, run: RunFolder) -> RunStatus:
         """Return what a run is doing, whoever started it; a worker that died is reported as failed."""
         return observe(run)
 
     def stop(self, run: RunFolder) -> None:
-        """Ask a run to finish its step, save a model of its best state and end; returns at once."""
-        run.request_stop()
+        """Ask a run to finish its step, save a model of its best state and end; returns at once.
+
+        Raises:
+            CaseError: the run's folder cannot be written to.
+        """
+        with writingTo(run.path):
+            run.request_stop()
 
     def findRuns(self, studyFolder: str | Path) -> list[RunFolder]:
         """Return the trainings of a study, newest first, also those started before Slicer was."""
@@ -161,6 +189,7 @@ class StudyLogic:
         *,
         folder: str | Path | None = None,
         device: str = "auto",
+        waiting: Waiting | None = None,
     ) -> ApplyFolder:
         """Start to segment volumes of the scene in a process of its own and return the job at once.
 
@@ -169,6 +198,7 @@ class StudyLogic:
             volumes: volume nodes, or for models of several channels dictionaries of channel role to node.
             folder: where the job is written; beside the run if the model is a run's.
             device: "auto", "cpu", "cuda" or "mps".
+            waiting: is told how far the copies of the volumes are.
 
         Raises:
             CaseError: there is no model yet, or a volume cannot be written.
@@ -185,8 +215,9 @@ class StudyLogic:
             )
         scans = [dict(v) if isinstance(v, Mapping) else {"image": v} for v in volumes]
         parent = Path(folder) if folder is not None else path.parent / "applied"
-        job = createJob(parent, path, scans, device=device)
-        jobs.startWorker(job)
+        job = createJob(parent, path, scans, device=device, waiting=waiting)
+        with writingTo(parent):
+            jobs.startWorker(job)
         return job
 
     def loadResults(self, job: ApplyFolder, *, label: str = "") -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 # Node reference roles are this word, the row's number and the channel or "segmentation".
@@ -48,11 +49,17 @@ class StudyParameters:
 
     @property
     def studyFolder(self) -> str:
+        """Folder of the study as a person has typed it; ``studyPath`` is the one to use."""
         return self._get("studyFolder", "")
 
     @studyFolder.setter
     def studyFolder(self, value: str) -> None:
         self._set("studyFolder", str(value))
+
+    @property
+    def studyPath(self) -> Path | None:
+        """The study folder, or None unless a whole path was given."""
+        return wholePath(self.studyFolder)
 
     @property
     def schemeSource(self) -> str:
@@ -196,6 +203,19 @@ class StudyParameters:
 
     def _set(self, name: str, value: Any) -> None:
         self.node.SetParameter(f"SemiSeg.{name}", json.dumps(value, ensure_ascii=False))
+
+
+def wholePath(text: str) -> Path | None:
+    """Return a path that a person has typed, "~" being the home folder; None unless it begins at a drive or root.
+
+    What a program takes for its current folder is no place that a person knows.
+    """
+    try:
+        path = Path(text.strip()).expanduser()
+    except RuntimeError:
+        # "~name" of somebody whom this computer does not know.
+        return None
+    return path if path.is_absolute() else None
 
 
 def _role(number: int, channel: str) -> str:

@@ -29,3 +29,33 @@ def panel(host, module):
     yield representation.self()
     representation.exit()
     representation.hide()
+
+
+@pytest.fixture
+def study(panel, tmp_path):
+    """The panel with a small study and a folder to write to."""
+    from Testing.host.interaction import process_events
+    from Testing.panel.studies import a_small_study
+
+    a_small_study()
+    panel.panel.parameters.studyFolder = str(tmp_path / "Studie José 中")
+    process_events()
+    return panel
+
+
+@pytest.fixture
+def started(host, monkeypatch):
+    """Runs whose worker was asked for; nothing runs."""
+    from SemiSegLib.runs.status import RunStatus
+    from SemiSegModule import jobs
+    from Testing.panel.studies import alive
+
+    runs = []
+
+    def start(run):
+        runs.append(run)
+        run.clear_stop()
+        run.write_status(alive(RunStatus(state="preparing")))
+
+    monkeypatch.setattr(jobs, "startWorker", start)
+    return runs

@@ -2,14 +2,17 @@
 
 import os
 import socket
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
+import qt
 
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process_table import process_mark
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
+from SemiSegModule.bridge import images
 from SemiSegModule.jobs import runsFolder
 from Testing.bridge import scenes
 from Testing.host.interaction import process_events
@@ -41,6 +44,33 @@ def a_small_study():
     volumes["Dan"] = scenes.a_volume(generator, scenes.matrix(generator), name="Dan")
     process_events()
     return volumes
+
+
+def watch_writing(monkeypatch, look):
+    """What ``look`` returns from within the event loop while the first image of an export is being written.
+
+    The writing waits for that look, so an export that does not let Slicer answer never ends (and the test fails by
+    its time limit), whatever the speed of the machine.
+    """
+    seen, began, looked, original = [], threading.Event(), threading.Event(), images.write_volume
+
+    def write(volume, path):
+        began.set()
+        assert threading.current_thread() is not threading.main_thread()
+        assert looked.wait(100), "nobody was answered while the image was written"
+        original(volume, path)
+
+    def turn():
+        if began.is_set():
+            timer.stop()
+            seen.append(look())
+            looked.set()
+
+    monkeypatch.setattr(images, "write_volume", write)
+    timer = qt.QTimer()
+    timer.connect("timeout()", turn)
+    timer.start(5)
+    return seen
 
 
 def column(table, number):

@@ -1,5 +1,7 @@
 """Apply a model: scans go to a job, results come back as new segmentations, failures leave the scene alone."""
 
+import shutil
+
 import numpy as np
 import pytest
 import slicer
@@ -10,7 +12,7 @@ from SemiSegModule import jobs
 from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, tick_cell, type_text
-from Testing.panel.studies import a_run, a_small_study, alive
+from Testing.panel.studies import a_run, a_small_study, alive, watch_writing
 
 SHIFTED = np.eye(4)
 SHIFTED[:3, 3] = 5, -7, 11
@@ -195,12 +197,49 @@ def test_a_job_that_was_going_on_when_the_scene_was_saved_is_taken_up_again(read
     assert slicer.mrmlScene.WriteToMRB(str(path))
     slicer.mrmlScene.Clear()
     process_events()
-    panel.panel.apply.job = None
     assert slicer.mrmlScene.ReadFromMRB(str(path))
-    panel.panel.setParameterNode(panel.logic.getParameterNode())
+    process_events()
     finish(started[0])
     look(panel)
     assert [node.GetName() for node in results()] == ["Ann organ model"]
+
+
+def test_a_job_that_ended_while_its_scene_was_closed_brings_its_results_when_it_is_opened(
+    host, ready, started, tmp_path
+):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    process_events()
+    assert panel.ui.applyStatusLabel.text == ""
+    finish(started[0])
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    process_events()
+    assert [node.GetName() for node in results()] == ["Ann organ model"]
+    assert host.dialogs.shown("error") == []
+
+
+def test_volumes_are_written_while_slicer_answers_and_nothing_else_can_begin(ready, started, monkeypatch):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    seen = watch_writing(monkeypatch, lambda: (panel.form.enabled, panel.ui.applyStatusLabel.text))
+    click(panel.ui.applyButton)
+    assert seen == [(False, "Writing Ann (1 of 1)...")]
+    assert panel.form.enabled
+    assert len(started) == 1
+
+
+def test_a_job_that_cannot_be_stopped_is_told(host, ready, started):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    process_events()
+    shutil.rmtree(started[0].path)
+    click(panel.ui.applyStopButton)
+    assert host.dialogs.shown("error")[0].startswith("The job could not be stopped.")
 
 
 def test_a_damaged_result_is_explained(host, ready, started):

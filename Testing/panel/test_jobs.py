@@ -10,6 +10,7 @@ import pytest
 
 from SemiSegLib.errors import RunError
 from SemiSegLib.runs.status import RunStatus
+from SemiSegLib.training.events import Stepped, event_to_line
 from SemiSegModule import jobs
 from Testing.panel.studies import a_run, alive
 
@@ -41,6 +42,7 @@ class Timer:
 
     def setInterval(self, milliseconds):
         assert milliseconds <= 1000
+        self.interval = milliseconds
 
     def connect(self, signal, slot):
         self.tick = slot
@@ -113,15 +115,98 @@ def test_a_watcher_that_is_closed_leaves_the_worker_alone(watched):
     assert not run.stop_requested()
 
 
-def test_a_look_at_many_new_events_is_short(watched):
+def test_many_new_events_are_told_in_order_in_portions_that_stop_nothing(watched):
     run, notes, watcher = watched
     run.write_status(alive(RunStatus(state="training")))
-    line = json.dumps({"kind": "stepped", "step": 1, "losses": {"dice": 0.5}})
-    run.events_path.write_text((line + "\n") * 2000)
-    begin = time.perf_counter()
+    run.events_path.write_text("".join(json.dumps({"kind": "stepped", "step": n}) + "\n" for n in range(550)))
     watcher.watch(run)
-    assert time.perf_counter() - begin < 0.2
-    assert len(notes.events) == 2000
+    assert len(notes.events) == jobs.EVENTS_AT_ONCE
+    assert watcher._timer.interval == jobs.CATCH_UP_MILLISECONDS
+    run.write_status(RunStatus(state="finished"))
+    watcher._timer.tick()
+    assert notes.ends == []
+    while watcher._timer.isRunning:
+        watcher._timer.tick()
+    assert [event["step"] for event in notes.events] == list(range(550))
+    assert notes.ends == ["finished"]
+
+
+def test_after_catching_up_the_run_is_looked_at_once_a_second_again(watched):
+    run, notes, watcher = watched
+    run.write_status(alive(RunStatus(state="training")))
+    run.events_path.write_text((json.dumps({"kind": "stepped"}) + "\n") * (jobs.EVENTS_AT_ONCE + 1))
+    watcher.watch(run)
+    watcher._timer.tick()
+    assert watcher._timer.interval == jobs.WATCH_MILLISECONDS
+    # A run that is chosen anew is told from its beginning, whatever was left of the last one.
+    watcher.watch(run)
+    assert len(notes.events) == 2 * jobs.EVENTS_AT_ONCE + 1
+
+
+def test_the_events_of_a_run_of_days_are_shown_within_a_moment(panel):
+    stepped = Stepped(
+        step=1,
+        fraction=0.5,
+        losses={"dice": 0.5, "cross entropy": 0.5},
+        weights={},
+        learning_rate=1e-3,
+        seconds_per_step=0.1,
+        data_seconds=0.01,
+        eta_seconds=9.0,
+    )
+    portion = [json.loads(event_to_line(stepped, time=0.0))] * jobs.EVENTS_AT_ONCE
+    progress = panel.panel.training.progress
+    progress.data.losses = [(n / 40_000, 1.0) for n in range(40_000)]
+    # The processor's time, because other programs run too.
+    begin = time.process_time()
+    progress.showEvents(portion)
+    assert time.process_time() - begin < 0.2
+    assert len(progress.data.losses) == 40_000 + jobs.EVENTS_AT_ONCE
+
+
+def test_files_out_of_reach_for_a_moment_are_waited_for(watched, monkeypatch):
+    run, notes, watcher = watched
+    run.write_status(alive(RunStatus(state="training")))
+
+    def refuse(_run):
+        raise PermissionError(13, "used by another process")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "observe", refuse)
+        watcher.watch(run)
+        for _look in range(jobs.LOOKS_OUT_OF_REACH - 2):
+            watcher._timer.tick()
+    watcher._timer.tick()
+    assert notes.states == ["training"]
+    assert notes.errors == []
+    monkeypatch.setattr(jobs, "observe", refuse)
+    for _look in range(jobs.LOOKS_OUT_OF_REACH):
+        watcher._timer.tick()
+    (error,) = notes.errors
+    assert "used by another process" in error
+    assert "remedy:" in error
+    assert not watcher._timer.isRunning
+
+
+def test_a_run_is_found_in_its_folder_or_there_is_none(tmp_path):
+    run = a_run(tmp_path)
+    assert jobs.runAt(str(run.path)).path == run.path
+    assert jobs.runAt("") is None
+    assert jobs.runAt(tmp_path) is None
+
+
+def test_a_request_of_another_version_leaves_the_folders_name_as_title(tmp_path):
+    run = a_run(tmp_path, "night")
+    run.request_path.write_text('{"a setting of a later version": 1}')
+    assert jobs.titleOf(jobs.runAt(run.path)) == "night"
+
+
+def test_a_run_whose_status_is_damaged_is_at_work_for_nobody(tmp_path):
+    run = a_run(tmp_path)
+    run.write_status(alive(RunStatus(state="training")))
+    assert jobs.isAtWork(run)
+    run.status_path.write_text("[1, 2")
+    assert not jobs.isAtWork(run)
 
 
 def test_runs_of_a_study_are_found_newest_first(tmp_path):

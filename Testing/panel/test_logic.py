@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,17 @@ def test_schemes_come_from_the_scene_by_name_or_from_files(logic, tmp_path):
     assert logic.readScheme("hippocampus").leaf_names[0] == "background"
     with pytest.raises(ConfigError, match=r"did you mean 'hippocampus'"):
         logic.readScheme("hipocampus")
+
+
+def test_a_scheme_file_out_of_reach_is_explained(logic, tmp_path, monkeypatch):
+    (tmp_path / "scheme.json").write_text("{}")
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigError, match=r"cannot be read: Permission denied(.|\n)*scheme\.json"):
+        logic.readScheme(tmp_path / "scheme.json")
 
 
 def test_a_color_table_is_a_scheme(logic, tmp_path):

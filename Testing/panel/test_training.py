@@ -1,9 +1,9 @@
 """Train, watch, stop, resume: what the panel does with runs. The worker's part is written by the tests here."""
 
 import json
+import shutil
 
 import numpy as np
-import pytest
 import slicer
 
 from SemiSegLib.cases.formats import load_dataset
@@ -15,30 +15,7 @@ from SemiSegLib.training.events import Noticed, Stepped, Validated, event_to_lin
 from SemiSegModule import dependencies, jobs
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, process_events, set_slider, tick_cell
-from Testing.panel.studies import a_run, a_small_study, alive, column
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """Runs whose worker was asked for; nothing runs."""
-    runs = []
-
-    def start(run):
-        runs.append(run)
-        run.clear_stop()
-        run.write_status(alive(RunStatus(state="preparing")))
-
-    monkeypatch.setattr(jobs, "startWorker", start)
-    return runs
-
-
-@pytest.fixture
-def study(panel, tmp_path):
-    """The panel with a small study and a folder to write to."""
-    a_small_study()
-    panel.panel.parameters.studyFolder = str(tmp_path / "Studie José 中")
-    process_events()
-    return panel
+from Testing.panel.studies import a_run, alive, column
 
 
 def look(panel):
@@ -215,6 +192,13 @@ def test_a_case_that_cannot_be_written_starts_nothing_and_is_explained(host, stu
     assert started == []
     assert study.ui.trainButton.enabled
     assert before == {n.GetName(): scenes.digest(n) for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
+
+
+def test_a_training_that_cannot_be_stopped_is_told(host, study, started):
+    click(study.ui.trainButton)
+    shutil.rmtree(started[0].path)
+    click(study.ui.stopButton)
+    assert host.dialogs.shown("error")[0].startswith("The training could not be stopped.")
 
 
 def test_a_worker_that_cannot_be_started_is_explained(host, study, monkeypatch):

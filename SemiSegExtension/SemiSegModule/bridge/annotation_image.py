@@ -13,7 +13,7 @@ from SemiSegLib.labels.annotation import combine_segments
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
 from SemiSegModule.bridge.geometry import Grid
 from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
-from SemiSegModule.bridge.segments import Masks, masksOnGrid
+from SemiSegModule.bridge.segments import Layer, Masks, placeLayers, readLayers, segmentIds
 
 # Prefix of the masks made here; no structure's overlap is counted twice because of them.
 _REST = "*rest of*"
@@ -34,8 +34,36 @@ class AnnotationImage:
     findings: tuple[Finding, ...]
 
 
-def annotationImage(case: SceneCase, scheme: LabelScheme, reference: Grid) -> AnnotationImage | None:
-    """Return the label image of a case on the grid of its first volume, or None if the case says nothing.
+@dataclass(frozen=True)
+class Drawing:
+    """What was drawn in a case, as it was when it was read: the scene may change while it is worked on.
+
+    Attributes:
+        caseId: for messages.
+        name: of the segmentation node, for messages.
+        segmentNames: segment ID to the name that a person sees.
+        meanings: segment ID to structure name or region, for the segments that count.
+        lookedFor: structures of which nothing more is to be found outside their segments.
+        layers: copies of the label images.
+        reference: world grid of the case's first volume.
+    """
+
+    caseId: str
+    name: str
+    segmentNames: Mapping[str, str]
+    meanings: Mapping[str, str]
+    lookedFor: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    reference: Grid
+
+    @property
+    def where(self) -> str:
+        """The place of a finding."""
+        return f"segmentation '{self.name}'"
+
+
+def readDrawing(case: SceneCase, scheme: LabelScheme, reference: Grid) -> Drawing | None:
+    """Return what was drawn in a case, or None if the case says nothing.
 
     Args:
         case: its segmentation node is only read.
@@ -48,31 +76,43 @@ def annotationImage(case: SceneCase, scheme: LabelScheme, reference: Grid) -> An
     """
     if case.segmentation is None:
         return None
-    everything = frozenset(range(len(scheme.leaves)))
-    lookedFor = [scheme.find(name).name for name in case.lookedFor if name_key(name) != BACKGROUND]
-    elsewhere = everything - frozenset().union(*(scheme.leaves_of(name) for name in lookedFor))
-    meanings = _checkedMeanings(case, scheme)
-    if not meanings and elsewhere == everything:
+    lookedFor = tuple(scheme.find(name).name for name in case.lookedFor if name_key(name) != BACKGROUND)
+    segmentation = case.segmentation.GetSegmentation()
+    ids = segmentIds(case.segmentation)
+    names = {segmentId: segmentation.GetSegment(segmentId).GetName() for segmentId in ids}
+    meanings = _checkedMeanings(case, scheme, names)
+    if not meanings and not lookedFor:
         return None
-    placed = masksOnGrid(case.segmentation, list(meanings), reference)
-    findings = _geometryFindings(case, placed)
-    region, masks = _byStructure(placed, meanings)
+    layers = tuple(readLayers(case.segmentation, meanings, reference))
+    return Drawing(case.id, case.segmentation.GetName(), names, meanings, lookedFor, layers, reference)
+
+
+def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
+    """Return the label image of a case on the grid of its first volume; touches no node.
+
+    Args:
+        drawing: what was drawn.
+        scheme: holds every structure that the drawing names.
+    """
+    everything = frozenset(range(len(scheme.leaves)))
+    elsewhere = everything - frozenset().union(*(scheme.leaves_of(name) for name in drawing.lookedFor))
+    placed = placeLayers(drawing.layers, drawing.meanings, drawing.reference)
+    findings = _geometryFindings(drawing, placed)
+    region, masks = _byStructure(placed, drawing.meanings)
     sets = {name: scheme.leaves_of(name) for name in masks}
-    remainders, more = _remainders(case, scheme, masks, lookedFor)
+    remainders, more = _remainders(drawing, scheme, masks)
     masks.update({name: mask for name, (mask, _) in remainders.items()})
     sets.update({name: leafSet for name, (_, leafSet) in remainders.items()})
-    voxels, setOfValue, overlaps = _drawn(masks, sets, elsewhere, placed, reference.shape, len(scheme.leaves))
+    voxels, setOfValue, overlaps = _drawn(masks, sets, elsewhere, placed, drawing.reference.shape, len(scheme.leaves))
     if region is not None:
         voxels, setOfValue = _outsideUnknown(voxels, setOfValue, region, placed, everything)
-    findings += more + _overlapFindings(case, overlaps)
+    findings += more + _overlapFindings(drawing, overlaps)
     return AnnotationImage(voxels, {v: scheme.cover(s) for v, s in setOfValue.items()}, tuple(findings))
 
 
-def _checkedMeanings(case: SceneCase, scheme: LabelScheme) -> dict[str, str]:
+def _checkedMeanings(case: SceneCase, scheme: LabelScheme, names: Mapping[str, str]) -> dict[str, str]:
     """Return segment ID to structure name or region for the segments that count."""
-    segmentation = case.segmentation.GetSegmentation()
-    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
-    open_ = [segmentation.GetSegment(i).GetName() for i in ids if not case.meanings.get(i)]
+    open_ = [name for segmentId, name in names.items() if not case.meanings.get(segmentId)]
     if open_:
         raise CaseError(
             explain(
@@ -82,7 +122,7 @@ def _checkedMeanings(case: SceneCase, scheme: LabelScheme) -> dict[str, str]:
                 f"{', '.join(s.name for s in scheme.structures)}",
             )
         )
-    chosen = {i: case.meanings[i] for i in ids if case.meanings[i] != LEFT_OUT}
+    chosen = {i: case.meanings[i] for i in names if case.meanings[i] != LEFT_OUT}
     return {i: m if m == ANNOTATED_REGION else scheme.find(m).name for i, m in chosen.items()}
 
 
@@ -100,7 +140,7 @@ def _byStructure(placed: Masks, meanings: Mapping[str, str]) -> tuple[np.ndarray
 
 
 def _remainders(
-    case: SceneCase, scheme: LabelScheme, masks: Mapping[str, np.ndarray], lookedFor: list[str]
+    drawing: Drawing, scheme: LabelScheme, masks: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, tuple[np.ndarray, frozenset[int]]], list[Finding]]:
     """Return what is known of a drawn whole outside those of its parts that were looked for.
 
@@ -110,7 +150,7 @@ def _remainders(
     findings: list[Finding] = []
     for whole, mask in masks.items():
         leaves = scheme.leaves_of(whole)
-        parts = [name for name in lookedFor if scheme.leaves_of(name) < leaves]
+        parts = [name for name in drawing.lookedFor if scheme.leaves_of(name) < leaves]
         if not parts:
             continue
         inside = [m for name, m in masks.items() if scheme.leaves_of(name) < leaves]
@@ -121,11 +161,11 @@ def _remainders(
         elif rest.any():
             findings.append(
                 Finding(
-                    case=case.id,
+                    case=drawing.caseId,
                     code="part_missing",
                     severity="warning",
                     what=f"{int(rest.sum())} voxels of '{whole}' are in none of its parts, though all were looked for",
-                    where=f"segmentation '{case.segmentation.GetName()}'",
+                    where=drawing.where,
                     remedy="draw the parts there, or untick the part that was not drawn everywhere; until then these "
                     f"voxels count as '{whole}', part unknown",
                 )
@@ -173,46 +213,44 @@ def _box(placed: Masks) -> tuple[slice, ...]:
     return tuple(slice(first, first + size) for first, size in zip(*placed.box, strict=True))
 
 
-def _geometryFindings(case: SceneCase, placed: Masks) -> list[Finding]:
-    segmentation = case.segmentation.GetSegmentation()
-    where = f"segmentation '{case.segmentation.GetName()}'"
+def _geometryFindings(drawing: Drawing, placed: Masks) -> list[Finding]:
     findings = []
     for segmentId, count in placed.outside.items():
         if count:
             findings.append(
                 Finding(
-                    case=case.id,
+                    case=drawing.caseId,
                     code="outside_volume",
                     severity="warning",
-                    what=f"{count} voxels of segment '{segmentation.GetSegment(segmentId).GetName()}' lie outside the "
-                    "volume and are not used",
-                    where=where,
+                    what=f"{count} voxels of segment '{drawing.segmentNames[segmentId]}' lie outside the volume and "
+                    "are not used",
+                    where=drawing.where,
                     remedy="check that the segmentation belongs to this volume and has the same transform",
                 )
             )
     if placed.resampled:
-        names = ", ".join(f"'{segmentation.GetSegment(i).GetName()}'" for i in placed.resampled)
+        names = ", ".join(f"'{drawing.segmentNames[segmentId]}'" for segmentId in placed.resampled)
         findings.append(
             Finding(
-                case=case.id,
+                case=drawing.caseId,
                 code="resampled",
                 severity="note",
                 what=f"{names} were drawn on another grid and were brought to the volume's voxels (nearest neighbor)",
-                where=where,
+                where=drawing.where,
                 remedy="nothing to do if the other grid was meant; else set the volume as source geometry",
             )
         )
     return findings
 
 
-def _overlapFindings(case: SceneCase, overlaps: Mapping[tuple[str, str], int]) -> list[Finding]:
+def _overlapFindings(drawing: Drawing, overlaps: Mapping[tuple[str, str], int]) -> list[Finding]:
     return [
         Finding(
-            case=case.id,
+            case=drawing.caseId,
             code="overlap",
             severity="warning",
             what=f"'{first}' and '{second}' share {count} voxels",
-            where=f"segmentation '{case.segmentation.GetName()}'",
+            where=drawing.where,
             remedy="these voxels count as either of the two; draw the border if it is known",
         )
         for (first, second), count in overlaps.items()

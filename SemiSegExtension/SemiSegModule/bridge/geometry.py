@@ -84,8 +84,17 @@ def transformToWorld(node: Any) -> np.ndarray:
     """Return the (4, 4) matrix from a node's own RAS mm to world RAS mm.
 
     Raises:
-        CaseError: a parent transform bends space, so that no matrix describes it.
+        CaseError: a parent transform bends space, so that no matrix describes it, or the node has left the scene, and
+            with it its transform.
     """
+    if node.GetScene() is None:
+        raise CaseError(
+            explain(
+                f"'{node.GetName()}' is no longer in the scene",
+                where="Slicer scene",
+                remedy="load it again, and leave the scene as it is until everything is written",
+            )
+        )
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,34 @@ from SemiSegModule.bridge.geometry import (
     worldGrid,
 )
 from SemiSegModule.bridge.scene_case import safeFileName
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One volume as it was when it was read.
+
+    Attributes:
+        voxels: (K, J, I), a copy.
+        grid: where they are, in the frame of the case.
+        name: of the volume node, for messages.
+    """
+
+    voxels: np.ndarray
+    grid: Grid
+    name: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The volumes of a case as they were when they were read: the scene may change while they are written.
+
+    Attributes:
+        channels: role to volume.
+        grid: on which the case is written.
+    """
+
+    channels: Mapping[str, Channel]
+    grid: Grid
 
 
 def voxelsOf(volumeNode: Any) -> np.ndarray:
@@ -59,27 +89,38 @@ def caseGrid(volumes: Mapping[str, Any]) -> tuple[Grid, np.ndarray]:
     return straightened(grid.moved(frame)), frame
 
 
-def writeImages(
-    volumes: Mapping[str, Any], caseId: str, folder: Path
-) -> tuple[dict[str, str], Grid, tuple[Finding, ...]]:
-    """Write one file per channel, all on the grid of the first.
-
-    Returns:
-        Channel role to file name, the grid, and a note for every channel that had another grid and was brought to
-        the first one's by linear interpolation.
+def readScan(volumes: Mapping[str, Any]) -> Scan:
+    """Return copies of the channels of a case and where they are; nodes are only read.
 
     Raises:
         CaseError: see ``caseGrid`` and ``voxelsOf``.
     """
     grid, frame = caseGrid(volumes)
+    channels = {
+        role: Channel(voxelsOf(node).copy(), worldGrid(node).moved(frame), node.GetName())
+        for role, node in volumes.items()
+    }
+    return Scan(channels, grid)
+
+
+def writeScan(scan: Scan, caseId: str, folder: Path) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Write one file per channel, all on the grid of the first; touches no node.
+
+    Returns:
+        Channel role to file name, and a note for every channel that had another grid and was brought to the first
+        one's by linear interpolation.
+
+    Raises:
+        CaseError: a file cannot be written.
+    """
     names, findings = {}, []
-    for role, node in volumes.items():
-        voxels, own = voxelsOf(node), worldGrid(node).moved(frame)
-        if own.shape != grid.shape or displacementVoxels(own, grid) > SAME_GRID_VOXELS:
-            voxels = _resampled(voxels, own, grid)
-            findings.append(_resamplingNote(caseId, role, node))
-        names[role] = writeOnce(folder, f"{safeFileName(caseId)}_{safeFileName(role)}", voxels, grid)
-    return names, grid, tuple(findings)
+    for role, channel in scan.channels.items():
+        voxels = channel.voxels
+        if channel.grid.shape != scan.grid.shape or displacementVoxels(channel.grid, scan.grid) > SAME_GRID_VOXELS:
+            voxels = _resampled(voxels, channel.grid, scan.grid)
+            findings.append(_resamplingNote(caseId, role, channel.name))
+        names[role] = writeOnce(folder, f"{safeFileName(caseId)}_{safeFileName(role)}", voxels, scan.grid)
+    return names, tuple(findings)
 
 
 def _resampled(voxels: np.ndarray, own: Grid, grid: Grid) -> np.ndarray:
@@ -97,13 +138,13 @@ def _resampled(voxels: np.ndarray, own: Grid, grid: Grid) -> np.ndarray:
     )
 
 
-def _resamplingNote(caseId: str, role: str, node: Any) -> Finding:
+def _resamplingNote(caseId: str, role: str, volumeName: str) -> Finding:
     return Finding(
         case=caseId,
         code="resampled",
         severity="note",
         what=f"channel '{role}' has another grid than the first one and was brought to it (linear)",
-        where=f"volume '{node.GetName()}'",
+        where=f"volume '{volumeName}'",
         remedy="nothing to do if both volumes show the same place in the views",
     )
 
@@ -113,6 +154,9 @@ def writeOnce(folder: Path, stem: str, voxels: np.ndarray, grid: Grid) -> str:
 
     A training that reads the file is never disturbed by a later export, and an export that changes one label
     writes one file.
+
+    Raises:
+        CaseError: the file cannot be written.
     """
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((voxels.shape, voxels.dtype.str)).encode())
@@ -120,6 +164,29 @@ def writeOnce(folder: Path, stem: str, voxels: np.ndarray, grid: Grid) -> str:
     digest.update(np.ascontiguousarray(voxels).data)
     path = Path(folder) / f"{stem}_{digest.hexdigest()}.nrrd"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_volume(Volume(voxels, toGeometry(grid)), path)
+        with writingTo(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_volume(Volume(voxels, toGeometry(grid)), path)
     return path.name
+
+
+@contextmanager
+def writingTo(folder: Path) -> Iterator[None]:
+    """Give what keeps a file from being written a text that says what to do.
+
+    Raises:
+        CaseError: in the place of the errors of the file system and of ITK.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # ITK's errors are RuntimeErrors of several lines, with the reason in the last.
+        reason = getattr(error, "strerror", None) or str(error).strip().rpartition("\n")[2]
+        raise CaseError(
+            explain(
+                f"a file cannot be written: {reason}",
+                where=str(folder),
+                remedy="check that this can be a folder, that you may write to it and that its disk has space left, or "
+                "choose another study folder",
+            )
+        ) from error

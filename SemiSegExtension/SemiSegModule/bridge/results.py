@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from SemiSegLib.config import read_json, write_json
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
 from SemiSegModule.bridge.geometry import Grid
-from SemiSegModule.bridge.images import writeImages
+from SemiSegModule.bridge.images import readScan, writeScan, writingTo
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
+from SemiSegModule.waiting import Waiting
 
 # Attribute of every segmentation that a model made: such a node is never taken for labels by itself.
 RESULT_ATTRIBUTE = "SemiSeg.Result"
@@ -22,7 +24,13 @@ _SCENE_FILE = "scene.json"
 
 
 def createJob(
-    parent: Path, model: Path, scans: Sequence[Mapping[str, Any]], *, device: str = "auto", uncertainty: bool = False
+    parent: Path,
+    model: Path,
+    scans: Sequence[Mapping[str, Any]],
+    *,
+    device: str = "auto",
+    uncertainty: bool = False,
+    waiting: Waiting | None = None,
 ) -> ApplyFolder:
     """Return a new job folder that holds copies of scans of the scene; nodes are only read.
 
@@ -32,28 +40,29 @@ def createJob(
         scans: for each scan channel role to volume node.
         device: "auto", "cpu", "cuda" or "mps".
         uncertainty: ask for uncertainty maps too.
+        waiting: is told how far it is, and has what takes long done apart from the scene; None: nobody waits.
 
     Raises:
         CaseError: no scan is given, or one cannot be written.
     """
     if not scans:
         raise CaseError(explain("no volume is chosen", where="apply a model", remedy="tick at least one volume"))
-    nodes = [next(iter(scan.values())) for scan in scans]
-    ids = [f"{number + 1} {node.GetName()}" for number, node in enumerate(nodes)]
+    waiting = waiting or Waiting()
     images = Path(parent) / "images"
     files, places = [], {}
-    for caseId, scan, node in zip(ids, scans, nodes, strict=True):
-        names, grid, _notes = writeImages(scan, node.GetName(), images)
+    for number, volumes in enumerate(scans):
+        node = next(iter(volumes.values()))
+        place = {"node": node.GetID(), "name": node.GetName()}
+        caseId = f"{number + 1} {place['name']}"
+        waiting.tell(number, len(scans), place["name"])
+        scan = readScan(volumes)
+        names, _notes = waiting.apart(partial(writeScan, scan, place["name"], images))
         files.append(ApplyCase(id=caseId, images={role: str((images / f).absolute()) for role, f in names.items()}))
-        places[caseId] = {
-            "node": node.GetID(),
-            "name": node.GetName(),
-            "matrix": grid.matrix.tolist(),
-            "shape": list(grid.shape),
-        }
+        places[caseId] = {**place, "matrix": scan.grid.matrix.tolist(), "shape": list(scan.grid.shape)}
     request = ApplyRequest(model=str(model), cases=tuple(files), device=device, uncertainty=uncertainty)
-    job = ApplyFolder.create_job(parent, request)
-    write_json(job.path / _SCENE_FILE, places)
+    with writingTo(Path(parent)):
+        job = ApplyFolder.create_job(parent, request)
+        write_json(job.path / _SCENE_FILE, places)
     return job
 
 

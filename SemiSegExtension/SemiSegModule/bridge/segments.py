@@ -23,7 +23,7 @@ class Layer:
     """One label image of a segmentation node; segments that do not overlap share it.
 
     Attributes:
-        voxels: (K, J, I) integer, a view of the node's memory: never written to.
+        voxels: (K, J, I) integer, a copy: the node may change before it is used.
         grid: its grid in world RAS.
         values: segment ID to label value.
     """
@@ -57,7 +57,7 @@ def segmentIds(segmentationNode: Any) -> tuple[str, ...]:
 
 
 def readLayers(segmentationNode: Any, ids: Iterable[str], reference: Grid) -> list[Layer]:
-    """Return the label images that hold some segments.
+    """Return copies of the label images that hold some segments.
 
     A segment without a binary label image (a closed surface from a model) is converted in a copy.
 
@@ -83,25 +83,21 @@ def readLayers(segmentationNode: Any, ids: Iterable[str], reference: Grid) -> li
     return [layer for layer in layers if layer is not None]
 
 
-def masksOnGrid(segmentationNode: Any, ids: Iterable[str], reference: Grid) -> Masks:
-    """Return segments on the grid of a volume, both under their own parent transforms.
+def placeLayers(layers: Iterable[Layer], ids: Iterable[str], reference: Grid) -> Masks:
+    """Return segments on the grid of a volume; touches no node.
 
     Where the voxels of both grids coincide (shifts, flips and permutations included) they are copied; otherwise the
     segment's voxel nearest to each voxel center is taken.
 
     Args:
-        segmentationNode: read only.
-        ids: segment IDs.
+        layers: what ``readLayers`` returned.
+        ids: segment IDs; one that no layer holds is empty.
         reference: world grid of the volume.
-
-    Raises:
-        CaseError: see ``readLayers``.
     """
-    ids = tuple(ids)
     placed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     outside: dict[str, int] = {}
     resampled: list[str] = []
-    for layer in readLayers(segmentationNode, ids, reference):
+    for layer in layers:
         first, voxels, exact = _place(layer, reference)
         resampled += [] if exact else list(layer.values)
         for segmentId, value in layer.values.items():
@@ -122,7 +118,7 @@ def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray) -> Layer 
     start = np.eye(4)
     start[:3, 3] = extent[0], extent[2], extent[4]
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)
-    return Layer(voxels, Grid(toWorld @ matrixFromVtk(matrix) @ start, (slices, rows, columns)), values)
+    return Layer(voxels.copy(), Grid(toWorld @ matrixFromVtk(matrix) @ start, (slices, rows, columns)), values)
 
 
 def _converted(segmentationNode: Any, segmentId: str, localGrid: Grid) -> tuple[Any, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from SemiSegLib.config import to_json
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.annotation_image import annotationImage
+from SemiSegModule.bridge.annotation_image import Drawing, annotationImage, readDrawing
 from SemiSegModule.bridge.geometry import Grid, worldGrid
-from SemiSegModule.bridge.images import writeImages, writeOnce
+from SemiSegModule.bridge.images import Scan, readScan, writeOnce, writeScan, writingTo
 from SemiSegModule.bridge.scene_case import SceneCase, safeFileName
+from SemiSegModule.waiting import Waiting
 
 # Lowest intensity of a volume from which on it is taken for CT when nothing says what it is, in HU.
 _CT_BELOW = -200.0
@@ -49,9 +51,9 @@ def exportStudy(
     *,
     name: str,
     modality: Mapping[str, str] | None = None,
-    onProgress: Callable[[int, int, str], None] | None = None,
+    waiting: Waiting | None = None,
 ) -> StudyExport:
-    """Write cases of the scene as a dataset; nodes of the scene are only read.
+    """Write cases of the scene as a dataset; nodes of the scene are only read, each case as it is at one moment.
 
     Args:
         folder: made if missing; files of earlier exports are kept and used again where nothing changed.
@@ -59,37 +61,38 @@ def exportStudy(
         scheme: holds every structure that a case names.
         name: name of the study.
         modality: channel role to "CT" or "MR"; guessed from the scans if None.
-        onProgress: called with cases done, cases in all, and the case that comes next.
+        waiting: is told how far it is, and has what takes long done apart from the scene; None: nobody waits.
 
     Raises:
-        CaseError: there is no case, ids or roles do not fit, or a case cannot be written; names case and remedy.
+        CaseError: there is no case, ids or roles do not fit, a case cannot be written, or one was removed from the
+            scene meanwhile; names case and remedy.
         LabelError: a case names a structure that the scheme does not have.
     """
-    folder = Path(folder)
+    folder, waiting = Path(folder), waiting or Waiting()
     _checkCases(cases)
     written: list[Case] = []
     grids: dict[str, Grid] = {}
     findings: list[Finding] = []
     for index, case in enumerate(cases):
-        if onProgress is not None:
-            onProgress(index, len(cases), case.id)
-        names, grids[case.id], notes = writeImages(case.volumes, case.id, folder / "images")
-        annotation, more = _writeAnnotation(case, scheme, folder, grids[case.id])
-        findings += [*notes, *more]
-        images = {role: f"images/{file}" for role, file in names.items()}
-        side = Side(case.side) if case.side else None
-        written.append(
-            Case(id=case.id, patient=case.patient or case.id, images=images, annotation=annotation, split=side)
-        )
+        waiting.tell(index, len(cases), case.id)
+        reference = worldGrid(next(iter(case.volumes.values())))
+        scan, drawing = readScan(case.volumes), readDrawing(case, scheme, reference)
+        modality = dict(modality or suggestModality(cases))
+        done, notes = waiting.apart(partial(_writeCase, case, scan, drawing, scheme=scheme, folder=folder))
+        written.append(done)
+        grids[case.id] = scan.grid
+        findings += notes
     dataset = Dataset(
         name=name,
         scheme=scheme,
         channels=tuple(cases[0].volumes),
         cases=tuple(written),
         root=folder,
-        modality=dict(modality or suggestModality(cases)),
+        modality=modality,
     )
-    return StudyExport(_save(dataset, folder), dataset, grids, tuple(findings))
+    with writingTo(folder):
+        path = _save(dataset, folder)
+    return StudyExport(path, dataset, grids, tuple(findings))
 
 
 def suggestModality(cases: Sequence[SceneCase]) -> dict[str, str]:
@@ -133,14 +136,21 @@ def _checkCases(cases: Sequence[SceneCase]) -> None:
             )
 
 
-def _writeAnnotation(
-    case: SceneCase, scheme: LabelScheme, folder: Path, writtenGrid: Grid
-) -> tuple[Annotation | None, tuple[Finding, ...]]:
-    image = annotationImage(case, scheme, worldGrid(next(iter(case.volumes.values()))))
-    if image is None:
-        return None, ()
-    file = writeOnce(folder / "labels", safeFileName(case.id), image.voxels, writtenGrid)
-    return Annotation(file=f"labels/{file}", values=dict(image.values)), image.findings
+def _writeCase(
+    case: SceneCase, scan: Scan, drawing: Drawing | None, *, scheme: LabelScheme, folder: Path
+) -> tuple[Case, tuple[Finding, ...]]:
+    """Write what was read of a case; touches no node."""
+    names, findings = writeScan(scan, case.id, folder / "images")
+    annotation = None
+    if drawing is not None:
+        # Labels follow the voxels of their scan, whatever frame it is written in.
+        image = annotationImage(drawing, scheme)
+        file = writeOnce(folder / "labels", safeFileName(case.id), image.voxels, scan.grid)
+        annotation = Annotation(file=f"labels/{file}", values=dict(image.values))
+        findings += image.findings
+    images = {role: f"images/{file}" for role, file in names.items()}
+    side = Side(case.side) if case.side else None
+    return Case(id=case.id, patient=case.patient or case.id, images=images, annotation=annotation, split=side), findings
 
 
 def _save(dataset: Dataset, folder: Path) -> Path:

@@ -11,12 +11,13 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.runs.apply_folder import ApplyFolder
-from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_section import setButton
+from SemiSegModule.parameters import wholePath
+from SemiSegModule.waiting import Waiting, keepAnswering
 
 
 class ApplySection:
@@ -48,18 +49,17 @@ class ApplySection:
     def modelPath(self) -> Path | None:
         """The model to apply: the chosen file, else the shown run's; None if there is none."""
         parameters = self.panel.parameters
-        chosen = parameters.modelPath or (
-            str(RunFolder(parameters.runFolder).model_path)
-            if parameters.runFolder and (Path(parameters.runFolder) / "request.json").is_file()
-            else ""
-        )
-        return Path(chosen) if chosen and Path(chosen).is_file() else None
+        run = jobs.runAt(parameters.runFolder)
+        path = wholePath(parameters.modelPath) if parameters.modelPath else run and run.model_path
+        return path if path is not None and path.is_file() else None
 
     def refresh(self, view: StudyView) -> None:
         """Show volumes, model and buttons."""
         parameters = self.panel.parameters
         if self.ui.modelEdit.currentPath != parameters.modelPath:
             self.ui.modelEdit.currentPath = parameters.modelPath
+        ownModel = not parameters.modelPath and self.modelPath is not None
+        self.ui.modelEdit.comboBox().lineEdit().placeholderText = _("the model of the run above") if ownModel else ""
         self._showVolumes()
         active = self.status is not None and self.status.is_active
         why = ""
@@ -77,14 +77,21 @@ class ApplySection:
         """Start to segment the ticked volumes in a process of its own."""
         parameters = self.panel.parameters
         model = self.modelPath
-        if model is None or not parameters.applyVolumes or not self.panel.ensurePackages():
+        if self.panel.isBusy or model is None or not parameters.applyVolumes or not self.panel.ensurePackages():
             return
+        folder = jobs.appliedFolder(parameters.studyPath or model.parent)
+        scans = [self._scan(node) for node in parameters.applyVolumes]
+        waiting = Waiting(self._showCopying, keepAnswering)
         try:
-            folder = jobs.appliedFolder(parameters.studyFolder or model.parent)
-            scans = [self._scan(node) for node in parameters.applyVolumes]
-            self.job = self.panel.logic.applyModel(model, scans, folder=folder, device=parameters.device)
+            with self.panel.busy():
+                self.job = self.panel.logic.applyModel(
+                    model, scans, folder=folder, device=parameters.device, waiting=waiting
+                )
         except SemiSegError as error:
             self.panel.showError(_("The model could not be applied."), str(error))
+            return
+        if self.panel.parameters is not parameters:
+            # The scene was closed while the last volume was written: nobody waits for results any more.
             return
         parameters.applyFolder = str(self.job.path)
         self.ui.applyStatusLabel.text = _("Starting...")
@@ -93,23 +100,27 @@ class ApplySection:
 
     def stop(self) -> None:
         """Ask the job to end after the volume that is being segmented."""
-        if self.job is not None:
+        if self.job is None:
+            return
+        try:
             self.panel.logic.stop(self.job)
-            self.ui.applyStatusLabel.text = _("Stopping...")
+        except SemiSegError as error:
+            self.panel.showError(_("The job could not be stopped."), str(error))
+            return
+        self.ui.applyStatusLabel.text = _("Stopping...")
 
     def findRunningJob(self) -> None:
-        """Take up a prediction that was going on when the panel was last closed."""
-        path = self.panel.parameters.applyFolder
-        if self.job is None and path and (Path(path) / "request.json").is_file():
-            job = ApplyFolder(path)
-            status = self.panel.logic.runStatus(job)
-            if status.is_active or status.state == "created":
-                self.job = job
-                self.watcher.watch(job)
+        """Take up a prediction that was going on when the panel was last closed; its results may be there by now."""
+        self.ui.applyStatusLabel.text = ""
+        self.ui.applyProgressBar.visible = False
+        self.job = jobs.runAt(self.panel.parameters.applyFolder, ApplyFolder)
+        if self.job is not None:
+            self.watcher.watch(self.job)
 
     def close(self) -> None:
         """Look no more at the job; it goes on."""
         self.watcher.unwatch()
+        self.job, self.status = None, None
 
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the job (called by the watcher)."""
@@ -149,6 +160,11 @@ class ApplySection:
             return
         names = ", ".join(node.GetName() for node in nodes)
         self.ui.applyStatusLabel.text = _("Results: {names}").format(names=names) if nodes else _("No result.")
+
+    def _showCopying(self, done: int, count: int, name: str) -> None:
+        self.ui.applyStatusLabel.text = _("Writing {name} ({number} of {count})...").format(
+            name=name, number=done + 1, count=count
+        )
 
     def _scan(self, node: Any) -> dict[str, Any]:
         """Return the channels of a volume: those of its row in the case table, else the volume alone."""
@@ -195,6 +211,5 @@ class ApplySection:
 
 def _modelName(model: Path) -> str:
     """Return what results are named after: the method of the model's run, else the name of the model file."""
-    if (model.parent / "request.json").is_file():
-        return RunFolder(model.parent).request.method
-    return model.stem
+    run = jobs.runAt(model.parent)
+    return model.stem if run is None else run.request.method

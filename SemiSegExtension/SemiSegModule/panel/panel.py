@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from SemiSegModule.panel.cases_section import CasesSection
 from SemiSegModule.panel.labels_section import LabelsSection, StructuresSection
 from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
-from SemiSegModule.parameters import StudyParameters
+from SemiSegModule.parameters import StudyParameters, wholePath
 
+_STUDY_SETTING = "SemiSeg/StudyFolder"
 _SEGMENT_EVENTS = ("SegmentAdded", "SegmentRemoved", "SegmentModified")
 
 
@@ -40,6 +43,7 @@ class Panel:
         self.view = StudyView(rows=[])
         self._recommendation: tuple[Any, Recommendation | None] = (None, None)
         self._observed: list[Any] = []
+        self._isBusy = False
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -60,7 +64,7 @@ class Panel:
         self.training.close()
         self.apply.close()
         self.parameters = StudyParameters(node) if node is not None else None
-        self.form.enabled = node is not None
+        self._enable()
         if self.parameters is None:
             self._timer.stop()
             return
@@ -120,13 +124,32 @@ class Panel:
             return why
         if not self.parameters.studyFolder:
             return _("Choose a study folder.")
+        if self.parameters.studyPath is None:
+            return _("Give the whole path of the study folder; ~ stands for your home folder.")
         if self.recommendation(view) is None:
             return _("No method can be trained on the ticked cases: label at least one of them.")
         return ""
 
-    def setBusy(self, isBusy: bool) -> None:
+    @property
+    def isBusy(self) -> bool:
+        """Whether files are being written for a click that was not long ago."""
+        return self._isBusy
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
         """Disable the form while files are written, so that nothing else can begin."""
-        self.form.enabled = not isBusy
+        self._isBusy = True
+        self._enable()
+        try:
+            yield
+        finally:
+            self._isBusy = False
+            self._enable()
+            self.scheduleRefresh()
+
+    def rememberStudyFolder(self, text: str) -> None:
+        """Let the next scene, and the next start of Slicer, begin with this study folder and what runs in it."""
+        slicer.app.userSettings().setValue(_STUDY_SETTING, text)
 
     def showError(self, text: str, detail: str = "") -> None:
         """Tell what went wrong in one dialog."""
@@ -159,6 +182,9 @@ class Panel:
         self.showPackages()
         return not dependencies.missing()
 
+    def _enable(self) -> None:
+        self.form.enabled = self.parameters is not None and not self._isBusy
+
     def _onChanged(self, _caller: Any = None, _event: Any = None) -> None:
         self.scheduleRefresh()
 
@@ -187,8 +213,9 @@ class Panel:
 
 def _lastStudyFolder() -> str:
     """Return the study folder that was used last, else one below the user's documents."""
-    last = slicer.app.userSettings().value("SemiSeg/StudyFolder")
-    if last and Path(str(last)).is_dir():
-        return str(last)
+    last = str(slicer.app.userSettings().value(_STUDY_SETTING) or "")
+    path = wholePath(last)
+    if path is not None and path.is_dir():
+        return last
     documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
     return str(Path(documents or Path.home()) / "SemiSeg")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import ctk
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.panel.progress_view import ProgressView
 from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.parameters import StudyParameters
+from SemiSegModule.waiting import Waiting, keepAnswering
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
@@ -39,7 +38,6 @@ class TrainingSection:
         self._isOwnRun = False
         self._runs: list[RunFolder] = []
         self._methods: list[str] = []
-        self._isExporting = False
         ui.studyFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.studyFolderEdit.connect("currentPathChanged(QString)", self._onFolderChanged)
         ui.methodComboBox.connect("activated(int)", self._onMethodActivated)
@@ -74,9 +72,9 @@ class TrainingSection:
     def findRunningRun(self) -> None:
         """Take up a training that is still going on from before the scene or Slicer was closed."""
         parameters = self.panel.parameters
-        self._runs = jobs.findRuns(parameters.studyFolder) if parameters.studyFolder else []
+        self._runs = self._findRuns()
         if not parameters.runFolder:
-            active = [run for run in self._runs if observe(run).is_active]
+            active = [run for run in self._runs if jobs.isAtWork(run)]
             if active:
                 parameters.runFolder = str(active[0].path)
         self._watch()
@@ -84,21 +82,19 @@ class TrainingSection:
     def train(self) -> None:
         """Write the ticked cases to the study folder and start a training on them."""
         parameters, view = self.panel.parameters, self.panel.view
-        if self._isExporting or view.whyNotReady() or not self.panel.ensurePackages():
+        if self.panel.isBusy or self.panel.whyNoTraining(view) or not self.panel.ensurePackages():
             return
-        self._isExporting = True
-        self.panel.setBusy(True)
         try:
-            run, findings = self._exportAndStart(view)
+            with self.panel.busy():
+                run, findings = self._exportAndStart(parameters, view)
         except SemiSegError as error:
             self.panel.showError(_("The training could not be started."), str(error))
             self.ui.statusLabel.text = str(error).split("\n")[0]
             return
-        finally:
-            self._isExporting = False
-            self.panel.setBusy(False)
-            self.panel.scheduleRefresh()
-        self._runs = jobs.findRuns(parameters.studyFolder)
+        if self.panel.parameters is not parameters:
+            # The scene was closed while the last case was written; the training goes on and is found by its folder.
+            return
+        self._runs = self._findRuns()
         parameters.runFolder = str(run.path)
         self._isOwnRun = True
         self._watch()
@@ -106,10 +102,15 @@ class TrainingSection:
 
     def stop(self) -> None:
         """Ask the shown run to stop; it saves a model first."""
-        if self.run is not None:
+        if self.run is None:
+            return
+        try:
             self.panel.logic.stop(self.run)
-            self.ui.stopButton.enabled = False
-            self.ui.stopButton.toolTip = _("The training saves a model and ends")
+        except SemiSegError as error:
+            self.panel.showError(_("The training could not be stopped."), str(error))
+            return
+        self.ui.stopButton.enabled = False
+        self.ui.stopButton.toolTip = _("The training saves a model and ends")
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint."""
@@ -159,6 +160,12 @@ class TrainingSection:
         """Tell that the run's files cannot be read (called by the watcher)."""
         self.ui.statusLabel.text = str(error)
 
+    def _findRuns(self) -> list[RunFolder]:
+        """Return the runs of the study, newest first; those known already are kept, with what was read of them."""
+        folder = self.panel.parameters.studyPath
+        known = {run.path: run for run in self._runs}
+        return [known.get(run.path, run) for run in jobs.findRuns(folder)] if folder is not None else []
+
     def _watch(self) -> None:
         self.progress.clear()
         self.status = None
@@ -166,20 +173,21 @@ class TrainingSection:
         if self.run is not None:
             self.watcher.watch(self.run)
 
-    def _exportAndStart(self, view: StudyView) -> tuple[RunFolder, tuple[Any, ...]]:
-        parameters = self.panel.parameters
-        Path(parameters.studyFolder).mkdir(parents=True, exist_ok=True)
-        export = self.panel.logic.exportStudy(
-            parameters.studyFolder, view.chosen, view.scheme, onProgress=self._showExport
-        )
+    def _exportAndStart(self, parameters: StudyParameters, view: StudyView) -> tuple[RunFolder, tuple[Any, ...]]:
         method = parameters.method or self.panel.recommendation(view).method
+        # Before anything is written: whatever happens to Slicer from here on, the training is found again.
+        self.panel.rememberStudyFolder(parameters.studyFolder)
+        export = self.panel.logic.exportStudy(
+            parameters.studyPath, view.chosen, view.scheme, waiting=Waiting(self._showExport, keepAnswering)
+        )
         title = next((card.title for card in CARDS if card.name == method), method)
         run = self.panel.logic.startTraining(
             export.path,
             method,
             minutes=parameters.minutes,
             device=parameters.device,
-            title=f"{title}, {time.strftime('%Y-%m-%d %H:%M:%S')}",
+            # Time first: it tells runs of one method apart where the box is too narrow for all of it.
+            title=f"{time.strftime('%Y-%m-%d %H:%M')} {title}",
         )
         return run, export.findings
 
@@ -189,8 +197,6 @@ class TrainingSection:
         self.ui.statusLabel.text = _("Writing {name} ({number} of {count})...").format(
             name=name, number=done + 1, count=count
         )
-        # The form is disabled meanwhile, so no other action can begin.
-        slicer.app.processEvents()
 
     def _tellFindings(self, findings: tuple[Any, ...]) -> None:
         told = [f"{finding.case}: {finding.what}" for finding in findings if finding.severity != "note"]
@@ -222,11 +228,13 @@ class TrainingSection:
 
     def _showRuns(self) -> None:
         parameters, combo = self.panel.parameters, self.ui.runComboBox
-        self._runs = jobs.findRuns(parameters.studyFolder) if parameters.studyFolder else []
-        texts = [run.request.title or run.path.name for run in self._runs]
+        self._runs = self._findRuns()
+        texts = [jobs.titleOf(run) for run in self._runs]
         if [combo.itemText(index) for index in range(combo.count)] != texts:
             combo.clear()
             combo.addItems(texts)
+            for index, text in enumerate(texts):
+                combo.setItemData(index, text, qt.Qt.ToolTipRole)
         paths = [str(run.path) for run in self._runs]
         combo.currentIndex = paths.index(parameters.runFolder) if parameters.runFolder in paths else -1
         combo.enabled = bool(paths)
@@ -254,9 +262,10 @@ class TrainingSection:
             return
         parameters.studyFolder = path
         parameters.runFolder = ""
-        if Path(path).is_dir():
-            slicer.app.userSettings().setValue("SemiSeg/StudyFolder", path)
         self.findRunningRun()
+        # Not every folder that is passed while a path is typed is one to come back to.
+        if self._runs:
+            self.panel.rememberStudyFolder(path)
 
     def _onMethodActivated(self, index: int) -> None:
         recommended = self.panel.recommendation(self.panel.view)

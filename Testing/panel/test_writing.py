@@ -1,0 +1,78 @@
+"""What Train writes: where, while Slicer goes on answering, and what is said if it cannot be."""
+
+import pytest
+import slicer
+
+from SemiSegModule.bridge import images
+from Testing.host.interaction import click, type_text
+from Testing.panel.studies import watch_writing
+
+
+def test_cases_are_written_while_slicer_answers_and_nothing_else_can_begin(study, started, monkeypatch):
+    seen = watch_writing(monkeypatch, lambda: (study.form.enabled, study.ui.statusLabel.text, len(started)))
+    click(study.ui.trainButton)
+    assert seen == [(False, "Writing Ann (1 of 4)...", 0)]
+    assert study.form.enabled
+    assert len(started) == 1
+
+
+def test_a_second_call_while_cases_are_written_does_nothing(study, started, monkeypatch):
+    watch_writing(monkeypatch, study.panel.training.train)
+    click(study.ui.trainButton)
+    assert len(started) == 1
+
+
+def test_a_scan_removed_while_the_study_is_written_is_named_and_nothing_is_started(host, study, started, monkeypatch):
+    watch_writing(monkeypatch, lambda: slicer.mrmlScene.RemoveNode(slicer.util.getNode("Bob")))
+    click(study.ui.trainButton)
+    (message,) = host.dialogs.shown("error")
+    assert "'Bob' is no longer in the scene" in message
+    assert started == []
+    assert study.ui.trainButton.enabled
+
+
+def test_a_scene_closed_while_the_study_is_written_ends_in_an_explanation(host, study, started, monkeypatch):
+    watch_writing(monkeypatch, slicer.mrmlScene.Clear)
+    click(study.ui.trainButton)
+    assert "is no longer in the scene" in host.dialogs.shown("error")[0]
+    assert started == []
+    assert study.ui.casesTable.rowCount == 0
+
+
+def test_a_folder_that_cannot_be_written_to_is_explained(host, study, started, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    type_text(study.ui.studyFolderEdit, str(tmp_path / "file" / "study"))
+    click(study.ui.trainButton)
+    (message,) = host.dialogs.shown("error")
+    assert message.startswith("The training could not be started.\n\na file cannot be written: ")
+    assert "choose another study folder" in message
+    assert started == []
+    assert study.ui.trainButton.enabled
+
+
+def test_a_full_disk_is_explained(host, study, started, monkeypatch):
+    def fail(volume, path):
+        raise RuntimeError("Exception thrown in SimpleITK ImageFileWriter_Execute:\nsitk::ERROR: no space left")
+
+    monkeypatch.setattr(images, "write_volume", fail)
+    click(study.ui.trainButton)
+    assert "a file cannot be written: sitk::ERROR: no space left" in host.dialogs.shown("error")[0]
+    assert started == []
+
+
+def test_the_home_folder_can_be_given_as_a_tilde(study, started, tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    type_text(study.ui.studyFolderEdit, "~/SemiSeg/my study")
+    click(study.ui.trainButton)
+    assert started[0].path.parent == tmp_path / "home" / "SemiSeg" / "my study" / "runs"
+    assert started[0].request.dataset.startswith(str(tmp_path / "home"))
+    assert study.ui.studyFolderEdit.currentPath == "~/SemiSeg/my study"
+    assert study.ui.runComboBox.currentText == started[0].request.title
+
+
+@pytest.mark.parametrize("text", ["my study", "./study", "~nobody that this computer knows/study"])
+def test_a_path_that_begins_nowhere_is_refused_with_the_reason(study, started, text):
+    type_text(study.ui.studyFolderEdit, text)
+    assert not study.ui.trainButton.enabled
+    assert study.ui.trainButton.toolTip == "Give the whole path of the study folder; ~ stands for your home folder."
