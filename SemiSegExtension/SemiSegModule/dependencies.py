@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,8 @@ TORCH = "torch>=2.4.1"
 # Name for pip to name for import, where they differ.
 _IMPORT_NAMES = {"simpleitk": "SimpleITK"}
 EXTENSION = "PyTorch"
+# What pip, its process and the download raise; anything else is a mistake of ours and must not look like pip's.
+INSTALLER_ERRORS = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
 
 
 def requirements() -> list[str]:
@@ -135,10 +138,15 @@ def _torchLogic() -> Any:
 
 def _installTorch(torchLogic: Callable[[], Any]) -> None:
     version = re.sub(r"^torch", "", TORCH)
-    if torchLogic().installTorch(askConfirmation=False, torchVersionRequirement=version) is None:
+    logic, reason = torchLogic(), ""
+    try:
+        installed = logic.installTorch(askConfirmation=False, torchVersionRequirement=version)
+    except INSTALLER_ERRORS as error:
+        installed, reason = None, f": {error}"
+    if installed is None:
         raise DependencyError(
             explain(
-                "torch could not be installed",
+                f"torch could not be installed{reason}",
                 where="extension PyTorch",
                 remedy="open the module PyTorch Util, install torch there and read its messages in the Python console",
             )
@@ -148,7 +156,7 @@ def _installTorch(torchLogic: Callable[[], Any]) -> None:
 def _installOthers(names: list[str], constraintsFile: Path, pip: Callable[[list[str], Path], None]) -> None:
     try:
         pip(names, constraintsFile)
-    except Exception as error:
+    except INSTALLER_ERRORS as error:
         raise DependencyError(
             explain(
                 f"pip could not install {', '.join(names)} beside the packages that are there: {error}",

@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import re
+import subprocess
 
 import pytest
 
@@ -75,6 +76,27 @@ def test_a_failed_installation_names_the_package_and_what_to_do(without):
         DependencyError, match=r"could not install monai>=1.5.1(.|\n)*No space left(.|\n)*free disk space"
     ):
         dependencies.install(pipInstaller=pip)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_one_of_pip(without):
+    without("monai")
+
+    def pip(names, constraints):
+        raise AttributeError("no such function")
+
+    with pytest.raises(AttributeError, match="no such function"):
+        dependencies.install(pipInstaller=pip)
+
+
+def test_torch_that_cannot_be_installed_is_told_with_its_reason(without):
+    without("torch")
+
+    class TorchLogic:
+        def installTorch(self, askConfirmation, torchVersionRequirement):
+            raise subprocess.CalledProcessError(1, ["pip", "install", "torch"])
+
+    with pytest.raises(DependencyError, match=r"torch could not be installed: (.|\n)*exit status 1(.|\n)*PyTorch Util"):
+        dependencies.install(torchInstaller=TorchLogic)
 
 
 def test_an_installation_without_effect_is_not_taken_for_success(without):

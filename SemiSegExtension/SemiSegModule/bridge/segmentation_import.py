@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ def loadSegmentation(path: Path, volumeNode: Any, *, writtenGrid: Grid | None = 
                 remedy="apply the model again to the changed volume",
             )
         )
-    scene = slicer.mrmlScene
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or path.name.removesuffix(".seg.nrrd"))
-    try:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or path.name.removesuffix(".seg.nrrd"))
+    with ExitStack() as undo:
+        undo.callback(_remove, node)
         _read(path, node)
         toVolume = grid.matrix @ np.linalg.inv((writtenGrid or grid).matrix)
         _place(node, toVolume, grid, path, strict=writtenGrid is not None)
@@ -55,12 +56,8 @@ def loadSegmentation(path: Path, volumeNode: Any, *, writtenGrid: Grid | None = 
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         placeBeside(node, volumeNode)
-    except BaseException:
-        # Only what was made above goes; an exception must not leave half a result in the scene.
-        for made in (node.GetDisplayNode(), node):
-            if made is not None:
-                scene.RemoveNode(made)
-        raise
+        # It is whole now and stays; until here an error takes back what was made, and that alone.
+        undo.pop_all()
     return node
 
 
@@ -74,6 +71,12 @@ def placeBeside(node: Any, volumeNode: Any) -> None:
         hierarchy.SetItemParent(item, parent)
     else:
         hierarchy.CreateItem(parent, node)
+
+
+def _remove(node: Any) -> None:
+    for made in (node.GetDisplayNode(), node):
+        if made is not None:
+            slicer.mrmlScene.RemoveNode(made)
 
 
 def _read(path: Path, node: Any) -> None:
