@@ -64,12 +64,22 @@ def test_the_window_shows_panel_and_views(shown_scene, screenshot):
     panel = qt.QLabel("the panel")
     panel.setStyleSheet("background-color: #0000ff; color: white")
     panel.resize(150, 300)
-    picture = window_picture(panel, view_size=(200, 160), with_3d=True)
+    picture = window_picture(panel, view_width=200, view_height=160, with_3d=True)
     screenshot("window", picture)
     pixels = to_array(picture)
-    assert pixels.shape == (372, 150 + 2 * 204, 3)
+    assert pixels.shape == (368, 150 + 2 * 204, 3)
     assert tuple(pixels[2, 2]) == (0, 0, 255)
     assert green_pixels(pixels[:, 150:]) > 300
+
+
+def test_views_share_the_height_of_a_tall_panel(shown_scene):
+    panel = qt.QLabel("the panel")
+    panel.resize(150, 500)
+    pixels = to_array(window_picture(panel, view_width=200))
+    assert pixels.shape == (500, 150 + 2 * 204, 3)
+    # Black is the background of slice views, the window's own is gray.
+    assert tuple(pixels[-1, 160]) == (0, 0, 0)
+    assert tuple(pixels[-1, -10]) == (48, 48, 48)
 
 
 def test_a_picture_survives_the_way_to_qt_and_back():

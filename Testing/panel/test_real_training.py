@@ -22,6 +22,7 @@ from Testing.panel.studies import column
 # Another program may keep the processor busy; nothing here measures speed.
 PATIENCE_SECONDS = 600
 MINUTES_FOR_PICTURES = 4
+STUDY = "~/SemiSeg/sample study"
 
 
 def dice(first, second):
@@ -50,14 +51,22 @@ def volume_row(panel, name):
     return column(panel.ui.casesTable, 0).index(name)
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home folder, so that the panel shows a path that says nothing of the machine."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    return tmp_path
+
+
 @pytest.mark.timeout(3 * PATIENCE_SECONDS)
 def test_screenshots_of_a_training_started_from_the_panel_and_of_its_results(
-    host, module, panel, screenshot, request, tmp_path
+    host, module, panel, screenshot, request, home
 ):
     is_full = request.config.getoption("--screenshots") is not None
     SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
     process_events()
-    type_text(panel.ui.studyFolderEdit, str(tmp_path / "study"))
+    type_text(panel.ui.studyFolderEdit, STUDY)
     # What is tested is not trained on.
     tick_cell(panel.ui.casesTable, volume_row(panel, "test_00"))
     set_slider(panel.ui.minutesSpinBox, MINUTES_FOR_PICTURES if is_full else 1)
@@ -77,6 +86,8 @@ def test_screenshots_of_a_training_started_from_the_panel_and_of_its_results(
     wait_for(lambda: ended(training), "the end of the training")
     assert host.dialogs.shown("error") == []
     assert training.status.state == ("finished" if is_full else "stopped")
+    assert panel.ui.studyFolderEdit.currentPath == STUDY
+    assert training.run.path.parent == home / "SemiSeg" / "sample study" / "runs"
     assert training.run.model_path.is_file()
     assert len(training.progress.data.losses) > 0
     assert panel.ui.trainButton.enabled
@@ -110,7 +121,12 @@ def take_pictures(module, panel, screenshot, volume, result):
         node.GetDisplayNode().SetVisibility(node is result)
     slicer.util.setSliceViewerLayers(background=volume)
     volume.GetDisplayNode().AutoWindowLevelOn()
+    # The box goes around everything in the scene; without it the camera comes near to what is shown.
+    view = slicer.mrmlScene.GetSingletonNode("1", "vtkMRMLViewNode")
+    view.SetBoxVisible(False)
+    view.SetAxisLabelsVisible(False)
     result.CreateClosedSurfaceRepresentation()
+    panel.ui.casesTable.scrollToTop()
     representation.resize(520, representation.sizeHint.height())
     process_events()
     panel.panel.training.progress.draw()

@@ -53,7 +53,7 @@ class LabelsSection:
         table = self.ui.segmentsTable
         table.clearContents()
         table.setColumnCount(2)
-        table.setHorizontalHeaderLabels([_("Segment"), _("Is")])
+        table.setHorizontalHeaderLabels([_("Segment"), _("Structure")])
         table.setRowCount(len(case.meanings))
         segmentation = case.segmentation.GetSegmentation()
         for number, (segmentId, meaning) in enumerate(case.meanings.items()):

@@ -9,9 +9,13 @@ import qt
 
 def fitRows(table: Any, count: int, *, most: int = 8) -> None:
     """Give a table the height of its rows, up to a number of rows; beyond that it scrolls."""
+    header = table.horizontalHeader()
+    # The selected row is marked in the row itself; bold titles over all of it would only look like an emphasis.
+    header.highlightSections = False
     table.resizeRowsToContents()
     rows = [table.rowHeight(row) for row in range(min(count, most))]
-    table.setFixedHeight(table.horizontalHeader().height + sum(rows) + 4)
+    # The header's own height is known only after it was shown.
+    table.setFixedHeight(header.sizeHint.height() + sum(rows) + 2 * table.frameWidth)
 
 
 def stretchColumns(table: Any) -> None:

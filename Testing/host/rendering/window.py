@@ -33,22 +33,25 @@ def three_d_picture(size: tuple[int, int] = (400, 400)) -> np.ndarray:
     return picture
 
 
-def window_picture(panel: Any, *, view_size: tuple[int, int] = (380, 380), with_3d: bool = False) -> QtGui.QImage:
+def window_picture(
+    panel: Any, *, view_width: int = 480, view_height: int | None = None, with_3d: bool = False
+) -> QtGui.QImage:
     """Return a picture of a panel beside the slice views.
 
     Args:
         panel: the widget; its `parent` if it is a scripted module's Python widget.
-        view_size: width and height of each view in pixels.
+        view_width: of each view in pixels.
+        view_height: of each view in pixels; None shares the panel's height among the views, as a window does.
         with_3d: fill the fourth place with the 3-D view.
     """
     widget = getattr(panel, "parent", None) if not hasattr(panel, "grab") else panel
     left = to_image(widget)
-    width, height = view_size
-    cells = [(name, slice_picture(name, view_size)) for name in SLICE_VIEWS]
+    rows = (len(SLICE_VIEWS) + int(with_3d) + 1) // 2
+    width, height = view_width, view_height or (left.height() + _GAP) // rows - _BAR - _GAP
+    cells = [(name, slice_picture(name, (width, height))) for name in SLICE_VIEWS]
     if with_3d:
-        cells.insert(1, ("3D", three_d_picture(view_size)))
-    rows = (len(cells) + 1) // 2
-    full_height = max(left.height(), rows * (height + _BAR + _GAP))
+        cells.insert(1, ("3D", three_d_picture((width, height))))
+    full_height = max(left.height(), rows * (height + _BAR + _GAP) - _GAP)
     result = QtGui.QImage(left.width() + 2 * (width + _GAP), full_height, QtGui.QImage.Format.Format_RGB888)
     result.fill(QtGui.QColor("#303030"))
     painter = QtGui.QPainter(result)
