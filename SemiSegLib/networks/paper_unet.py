@@ -36,7 +36,7 @@ class PaperUNet(Backbone):
         up = [convolutions(low + high, high, CONVOLUTIONS, dimensions) for low, high in pairwise(WIDTHS[::-1])]
         if shape.raw_map:
             # Without the norm and ReLU after the last convolution; every other block keeps its own.
-            up[-1] = up[-1][:-2]
+            up[-1] = nn.Sequential(*list(up[-1])[:-2])
         self.decoder = nn.ModuleList(up)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.up = nn.Upsample(scale_factor=2, mode="bilinear" if dimensions == 2 else "trilinear", align_corners=True)
