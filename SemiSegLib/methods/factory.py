@@ -8,9 +8,11 @@ from typing import Any
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.efficient_subclass import EfficientSubclass
 from SemiSegLib.methods.marginal import Marginal
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.methods.modified_unet import ModifiedUNet
+from SemiSegLib.methods.negative_learning import NegativeLearning
 from SemiSegLib.methods.supervised import Supervised
 from SemiSegLib.registry import Registry
 
@@ -19,6 +21,8 @@ METHODS: Registry[Any] = Registry("method")
 METHODS.register("supervised")(Supervised)
 METHODS.register("marginal")(Marginal)
 METHODS.register("modified_unet")(ModifiedUNet)
+METHODS.register("negative_learning")(NegativeLearning)
+METHODS.register("efficient_subclass")(EfficientSubclass)
 
 
 def build_method(name: str, study: Study, options: Mapping[str, Any]) -> Method:

@@ -1,0 +1,148 @@
+"""Pseudo-labels: sure, agreed upon, allowed by the label, one leaf at a voxel."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from SemiSegLib.methods.pseudo_labels import (
+    KEPT,
+    MOST_CONFIDENCE,
+    AdaptiveThreshold,
+    agreed,
+    conditioned,
+    draw_turn,
+    one_hot,
+    released_pseudo_labels,
+)
+
+
+def maps(*voxels):
+    """(1, L, V) from one list of probabilities per voxel."""
+    return torch.tensor(voxels).T.unsqueeze(0)
+
+
+def test_a_leaf_is_agreed_upon_where_both_views_are_sure_of_it_and_the_label_allows_it():
+    first = maps([0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.4, 0.5, 0.1], [0.9, 0.05, 0.05])
+    second = maps([0.6, 0.3, 0.1], [0.1, 0.9, 0.0], [0.6, 0.3, 0.1], [0.9, 0.05, 0.05])
+    allowed = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 1, 1]], dtype=torch.bool).T.unsqueeze(0)
+    leaf, confidence = agreed(first, second, allowed)
+    assert leaf.tolist() == [[0, 1, 1, 0]]
+    # The smaller of both; 0 where they differ; 0 where the label says otherwise.
+    assert confidence[0].tolist() == pytest.approx([0.6, 0.8, 0.0, 0.0])
+    assert agreed(first, None, allowed)[1][0].tolist() == pytest.approx([0.7, 0.8, 0.5, 0.0])
+
+
+def test_a_voxel_gets_one_pseudo_label_at_the_papers_last_threshold():
+    # Two leaves of 0.45 are both above 0.4; half of the voxels are such.
+    p = maps([0.45, 0.1, 0.45], [0.45, 0.45, 0.1], [0.05, 0.9, 0.05], [0.34, 0.33, 0.33])
+    allowed = torch.ones_like(p, dtype=torch.bool)
+    leaf, confidence = agreed(p, p, allowed)
+
+    def is_one_hot(labels):
+        assert set(labels.sum(1).flatten().tolist()) <= {0.0, 1.0}
+
+    ours = one_hot(leaf, confidence > 0.4, 3)
+    is_one_hot(ours)
+    assert ours.sum(1)[0].tolist() == [1, 1, 1, 0]
+    released = released_pseudo_labels(p, p, allowed, 0.4)
+    with pytest.raises(AssertionError):
+        is_one_hot(released)
+    assert released.sum(1)[0].tolist() == [2, 2, 1, 0]
+
+
+def test_a_leaf_of_another_superclass_is_refused():
+    # Superclasses: background; leaves 1 and 2; leaf 3. The label says "1 or 2", the network is sure of leaf 3.
+    p = maps([0.0, 0.05, 0.05, 0.9])
+    allowed = torch.tensor([0, 1, 1, 0], dtype=torch.bool).view(1, 4, 1)
+
+    def refuses(confidence):
+        assert (confidence == 0).all()
+
+    leaf, confidence = agreed(p, p, allowed)
+    refuses(confidence)
+    # The released code for several superclasses asks only whether both are foreground.
+    is_foreground = (torch.arange(4) > 0).view(1, 4, 1)
+    with pytest.raises(AssertionError):
+        refuses(released_pseudo_labels(p, p, is_foreground, 0.4).gather(1, leaf.unsqueeze(1)))
+
+
+def test_given_the_label_probabilities_are_those_of_the_allowed_leaves():
+    p = maps([0.5, 0.3, 0.2, 0.0], [0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0])
+    allowed = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=torch.bool).T.unsqueeze(0)
+    found = conditioned(p, allowed)
+    assert found[0, :, 0].tolist() == pytest.approx([0, 0.6, 0.4, 0])
+    assert found[0, :, 1].tolist() == pytest.approx([0.25] * 4)
+    # A network that excludes what the label says is sure of nothing.
+    assert found[0, :, 2].max() == 0
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 5), (4, 4, 4), (3, 5, 5), (5, 3, 5), (3, 4, 5)])
+@pytest.mark.parametrize("always_flips", [False, True])
+def test_a_turn_keeps_the_shape_and_is_undone_exactly(shape, always_flips):
+    torch.manual_seed(0)
+    array = torch.randn(2, 3, *shape)
+    for _ in range(40):
+        view = draw_turn(shape, always_flips=always_flips)
+        assert view.apply(array).shape == array.shape
+        assert torch.equal(view.invert(view.apply(array)), array)
+        # The same for labels, whose leading axes are fewer.
+        assert torch.equal(view.invert(view.apply(array[:, 0])), array[:, 0])
+
+
+def reaches_every_axis(draw):
+    """Turns and flips go along any axis, and sometimes nothing is flipped."""
+    torch.manual_seed(0)
+    drawn = [draw((6, 6, 6)) for _ in range(200)]
+    assert {view.plane for view in drawn if view.quarter_turns} == {(0, 1), (0, 2), (1, 2)}
+    flips = Counter(view.flips for view in drawn)
+    assert len(flips) == 8
+    assert min(flips.values()) > 5
+
+
+def test_turns_are_about_any_axis_and_flips_are_random():
+    reaches_every_axis(draw_turn)
+    with pytest.raises(AssertionError):
+        reaches_every_axis(lambda shape: draw_turn(shape, always_flips=True))
+    torch.manual_seed(0)
+    released = [draw_turn((6, 6, 6), always_flips=True) for _ in range(50)]
+    assert {view.plane for view in released} == {(0, 1)}
+    assert {view.flips for view in released} == {(True, False, False), (False, True, False)}
+
+
+def test_an_adaptive_threshold_is_the_mean_confidence_of_each_leaf():
+    threshold = AdaptiveThreshold(3)
+    leaf = torch.tensor([[0, 0, 1, 1]])
+    confidence, counted = torch.tensor([[0.4, 0.6, 0.9, 0.1]]), torch.tensor([[True, True, True, False]])
+    assert threshold(leaf, confidence, counted).tolist() == pytest.approx([0.5, 0.9, 0.0])
+    threshold.follow()
+    # Second step: leaf 0 with mean 0.7 -> (0.5 + 0.7) / 2; leaf 1 not seen; leaf 2 for the first time.
+    leaf, confidence = torch.tensor([[0, 2, 2, 2]]), torch.tensor([[0.7, 0.3, 0.3, 0.6]])
+    found = threshold(leaf, confidence, torch.ones(1, 4, dtype=torch.bool))
+    assert found.tolist() == pytest.approx([0.6, 0.9, 0.4])
+
+
+def test_a_step_that_is_not_taken_leaves_no_trace_in_the_threshold():
+    threshold = AdaptiveThreshold(2)
+    kept = {name: value.clone() for name, value in threshold.state_dict().items()}
+    leaf, counted = torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4, dtype=torch.bool)
+    first = threshold(leaf, torch.full((1, 4), 0.8), counted)
+    assert all(torch.equal(kept[name], value) for name, value in threshold.state_dict().items())
+    assert torch.equal(threshold(leaf, torch.full((1, 4), 0.8), counted), first)
+    threshold.follow()
+    after = threshold.state_dict()
+    assert set(after) == {"mean", "seen"}
+    threshold.follow()
+    assert all(torch.equal(after[name], value) for name, value in threshold.state_dict().items())
+
+
+def test_a_threshold_forgets_and_never_asks_for_certainty():
+    threshold = AdaptiveThreshold(1)
+    leaf, counted = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.bool)
+    for _ in range(200):
+        found = threshold(leaf, torch.full((1, 1), 1.0), counted)
+        threshold.follow()
+    assert found.item() == pytest.approx(MOST_CONFIDENCE)
+    threshold(leaf, torch.full((1, 1), 0.5), counted)
+    threshold.follow()
+    assert threshold.mean.item() == pytest.approx(KEPT * 1.0 + (1 - KEPT) * 0.5)
