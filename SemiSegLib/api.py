@@ -97,11 +97,13 @@ class PredictionSettings:
         device: "auto", "cpu", "cuda" or "mps".
         mirror: average over copies mirrored along the axes that the training flipped; refused if it flipped none.
         uncertainty: also write the uncertainty map, values 0 to 1, beside the result.
+        largest_component: keep one piece of each structure, the largest.
     """
 
     device: str = "auto"
     mirror: bool = False
     uncertainty: bool = False
+    largest_component: bool = False
 
 
 def predict(
@@ -198,7 +200,9 @@ def with_split(dataset: Dataset, split: Path | None) -> Dataset:
 
 def _predictor(model: Path | str, settings: PredictionSettings) -> Predictor:
     loaded = load_model(Path(model), device=settings.device)
-    return Predictor(loaded, device=settings.device, mirror=settings.mirror)
+    return Predictor(
+        loaded, device=settings.device, mirror=settings.mirror, largest_component=settings.largest_component
+    )
 
 
 def _final_status(run: RunFolder) -> RunStatus:

@@ -28,6 +28,7 @@ from SemiSegLib.runs.process import stop as stop_process
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
+LargestComponent = Annotated[bool, typer.Option(help="Keep one piece of each structure, the largest.")]
 
 
 def demo(
@@ -121,6 +122,7 @@ def predict(
         bool, typer.Option(help="Average over mirrored copies; for a model trained with mirror=true.")
     ] = False,
     uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
+    largest_component: LargestComponent = False,
 ) -> None:
     """Segment scans with a model; each result has the grid of its scan."""
     output.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,9 @@ def predict(
         raise ConfigError(
             explain(f"two scans would be written to {sorted(doubled)[0]}", where="scans", remedy="run them one by one")
         )
-    settings = api.PredictionSettings(device=device, mirror=mirror, uncertainty=uncertainty)
+    settings = api.PredictionSettings(
+        device=device, mirror=mirror, uncertainty=uncertainty, largest_component=largest_component
+    )
     api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
 
 
@@ -144,11 +148,13 @@ def evaluate(
         str, typer.Option(help="strict, or paper_000 to paper_003 for the definitions of a paper.")
     ] = "strict",
     csv: Annotated[Path | None, typer.Option(help="Write one row per case and structure.")] = None,
+    largest_component: LargestComponent = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on labeled cases: Dice, HD95 and surface distances in mm, with confidence intervals."""
     study = api.with_split(load_dataset(dataset), split)
-    scores = api.evaluate(model, study, study.side(side), mode=mode)
+    settings = api.PredictionSettings(largest_component=largest_component)
+    scores = api.evaluate(model, study, study.side(side), settings, mode=mode)
     if csv is not None:
         write_case_csv(scores, csv)
     summary = summarize(scores)

@@ -11,6 +11,7 @@ from SemiSegLib.batches.prepare import prepare_image
 from SemiSegLib.cases.volume import Volume
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegLib.prediction.components import largest_components
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.restore import Restorer
@@ -46,6 +47,7 @@ class Predictor:
         mirror: average over copies mirrored along the axes that the training flipped.
         precision: "auto", "fp32", "bf16" or "fp16".
         overlap_fraction: least overlap of neighboring windows.
+        largest_component: keep one piece of each structure, see ``prediction.components``.
 
     Raises:
         ConfigError: the computer has no such device, or the model was not trained with flips.
@@ -59,8 +61,10 @@ class Predictor:
         mirror: bool = False,
         precision: str = "auto",
         overlap_fraction: float = 0.5,
+        largest_component: bool = False,
     ) -> None:
         self.model = model
+        self.largest_component = largest_component
         self.device = pick_device(device)
         self.method = model.method.to(self.device).eval()
         self.settings = WindowSettings(
@@ -102,6 +106,8 @@ class Predictor:
             if on_progress is not None:
                 on_progress((slab.start + slab.probabilities.shape[1]) / image.shape[1])
         leaves, unsure = restorer.finish()
+        if self.largest_component:
+            leaves = largest_components(leaves, study.scheme)
         geometry = channels[0].geometry
         return Prediction(
             leaves=Volume(leaves, geometry),

@@ -1,0 +1,66 @@
+"""One piece of each structure: the largest; strays go to what they touch of their own superclass."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from SemiSegLib.cases.volume import Volume
+from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegLib.prediction.components import largest_components
+from Testing.lib.cases.tiny import oblique
+from Testing.lib.methods import tiny
+from Testing.lib.prediction.test_predictor import predictor
+
+BINARY = LabelScheme(name="binary", structures=(Structure(name="atrium"),))
+HEAD, TAIL, VESSEL = tiny.HEAD, tiny.TAIL, tiny.VESSEL
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_structure_keeps_its_largest_piece_as_the_released_code_does(seed):
+    mask = (np.random.default_rng(seed).random((9, 11, 8)) < 0.08).astype(np.uint8)
+    found = largest_components(mask, BINARY)
+    pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    assert count > 1
+    # getLargestCC of the released code.
+    assert np.array_equal(found, pieces == np.bincount(pieces.flat)[1:].argmax() + 1)
+    assert found.dtype == np.uint8
+    assert np.array_equal(largest_components(found, BINARY), found)
+
+
+def test_corners_hold_a_piece_together():
+    mask = np.zeros((3, 3, 3), dtype=np.uint8)
+    mask[0, 0, 0] = mask[1, 1, 1] = mask[2, 2, 2] = 1
+    assert np.array_equal(largest_components(mask, BINARY), mask)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_nothing_and_everything_stay_as_they_are(value):
+    mask = np.full((3, 4, 5), value, dtype=np.uint8)
+    assert np.array_equal(largest_components(mask, BINARY), mask)
+
+
+def test_a_stray_in_its_organ_becomes_the_neighbor_and_elsewhere_background():
+    leaves = np.zeros((5, 6, 20), dtype=np.uint8)
+    leaves[1:4, 1:5, 1:6] = HEAD
+    leaves[1:4, 1:5, 6:11] = TAIL
+    leaves[2, 2, 8] = HEAD
+    leaves[2, 2, 18] = TAIL
+    leaves[4, 4, 9] = VESSEL
+    leaves[0, 0, 12:20] = VESSEL
+    found = largest_components(leaves, tiny.SCHEME)
+    assert found[2, 2, 8] == TAIL
+    assert found[2, 2, 18] == 0
+    # It touches the organ, which is not its own.
+    assert found[4, 4, 9] == 0
+    others = np.ones_like(leaves, dtype=bool)
+    others[2, 2, 8] = others[2, 2, 18] = others[4, 4, 9] = False
+    assert np.array_equal(found[others], leaves[others])
+
+
+def test_a_predictor_keeps_one_piece_where_it_is_asked_to():
+    voxels = np.random.default_rng(0).normal(size=(12, 14, 13)).astype(np.float32)
+    scan = [Volume(voxels, oblique(voxels.shape, (1.5, 1.0, 1.0)))]
+    plain, cleaned = (predictor(largest_component=wish).predict(scan) for wish in (False, True))
+    assert np.array_equal(cleaned.leaves.voxels, largest_components(plain.leaves.voxels, plain.scheme))
+    assert not np.array_equal(cleaned.leaves.voxels, plain.leaves.voxels)
+    assert np.array_equal(cleaned.leaves.geometry.affine, plain.leaves.geometry.affine)
