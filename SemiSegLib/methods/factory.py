@@ -8,6 +8,8 @@ from typing import Any
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.dual_task_consistency import DualTaskConsistency
+from SemiSegLib.methods.dual_task_mutual_learning import DualTaskMutualLearning
 from SemiSegLib.methods.efficient_subclass import EfficientSubclass
 from SemiSegLib.methods.marginal import Marginal
 from SemiSegLib.methods.method import Method, Study
@@ -23,6 +25,8 @@ METHODS.register("marginal")(Marginal)
 METHODS.register("modified_unet")(ModifiedUNet)
 METHODS.register("negative_learning")(NegativeLearning)
 METHODS.register("efficient_subclass")(EfficientSubclass)
+METHODS.register("dual_task_consistency")(DualTaskConsistency)
+METHODS.register("dual_task_mutual_learning")(DualTaskMutualLearning)
 
 
 def build_method(name: str, study: Study, options: Mapping[str, Any]) -> Method:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from SemiSegLib.batches.batch import Batch
+from SemiSegLib.batches.distance import SIGNED_DISTANCE, SIGNED_DISTANCE_KNOWN, signed_distance, structure_members
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
@@ -88,9 +89,26 @@ def batch(dimensions=3, *, rows=None, leaves=range(4), seed=0, maps=()):
         label_sets=torch.from_numpy(TABLE.array.copy()),
         rows=slices,
         case_ids=tuple(f"case_{i}" for i in range(count)),
-        maps={name: torch.randn(count, len(LEAVES) - 1, *size, generator=draw) for name in maps},
+        maps={},
     )
+    if SIGNED_DISTANCE in maps:
+        made = replace(made, maps=distances(truth, codes))
     return made, truth
+
+
+def distances(truth, codes):
+    """The signed distances of the true leaves, in voxels of 1 mm, where the codes of a whole row tell the structure."""
+    members = structure_members(SCHEME)
+    told = torch.from_numpy(TABLE.roi_targets(members)[1])
+    known = torch.zeros(len(truth), len(members), dtype=torch.bool)
+    found = torch.zeros(len(truth), len(members), *truth.shape[1:])
+    for row, leaves in enumerate(truth):
+        known[row] = told[codes[row].unique()].all(0)
+        for structure in torch.nonzero(known[row]).flatten().tolist():
+            mask = members[structure][leaves.numpy()]
+            volume = mask.reshape((1, *mask.shape)[-3:])
+            found[row, structure] = torch.from_numpy(signed_distance(volume, (1.0,) * 3)).reshape(mask.shape)
+    return {SIGNED_DISTANCE: found, SIGNED_DISTANCE_KNOWN: known}
 
 
 def batch_for(name, dimensions=3, **more):
@@ -100,10 +118,13 @@ def batch_for(name, dimensions=3, **more):
 def without_labels(made, *regimes):
     """The same batch with noise for an image and no label in the rows of some regimes."""
     image, codes = made.image.clone(), made.codes.clone()
+    maps = {name: value.clone() for name, value in made.maps.items()}
     for regime in regimes:
         image[made.rows[regime]] = 5.0
         codes[made.rows[regime]] = 0
-    return replace(made, image=image, codes=codes)
+        for value in maps.values():
+            value[made.rows[regime]] = 0
+    return replace(made, image=image, codes=codes, maps=maps)
 
 
 def optimizers(built, learning_rate=0.01):
