@@ -8,14 +8,18 @@ from typing import Any
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.double_uncertainty import DoubleUncertainty
 from SemiSegLib.methods.dual_task_consistency import DualTaskConsistency
 from SemiSegLib.methods.dual_task_mutual_learning import DualTaskMutualLearning
 from SemiSegLib.methods.efficient_subclass import EfficientSubclass
 from SemiSegLib.methods.marginal import Marginal
+from SemiSegLib.methods.mean_teacher import MeanTeacher
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.methods.modified_unet import ModifiedUNet
 from SemiSegLib.methods.negative_learning import NegativeLearning
 from SemiSegLib.methods.supervised import Supervised
+from SemiSegLib.methods.transformation_consistent import TransformationConsistent
+from SemiSegLib.methods.uncertainty_aware_mean_teacher import UncertaintyAwareMeanTeacher
 from SemiSegLib.registry import Registry
 
 # A method class has its options' dataclass as ``Options`` and is made from a study and such options.
@@ -23,6 +27,10 @@ METHODS: Registry[Any] = Registry("method")
 METHODS.register("supervised")(Supervised)
 METHODS.register("marginal")(Marginal)
 METHODS.register("modified_unet")(ModifiedUNet)
+METHODS.register("mean_teacher")(MeanTeacher)
+METHODS.register("uncertainty_aware_mean_teacher")(UncertaintyAwareMeanTeacher)
+METHODS.register("transformation_consistent")(TransformationConsistent)
+METHODS.register("double_uncertainty")(DoubleUncertainty)
 METHODS.register("negative_learning")(NegativeLearning)
 METHODS.register("efficient_subclass")(EfficientSubclass)
 METHODS.register("dual_task_consistency")(DualTaskConsistency)
