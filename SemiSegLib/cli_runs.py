@@ -179,8 +179,11 @@ def evaluate(
 
 def compare_command(
     dataset: DatasetPath,
-    methods: Annotated[str, typer.Option(help="Method names, joined by commas.")] = "supervised,marginal,modified_unet",
-    fine: Annotated[str, typer.Option(help="Numbers of fine cases, joined by commas; the others become coarse.")] = "6",
+    methods: Annotated[
+        str, typer.Option(help="Methods, joined by commas, each as NAME[:PRESET][+OPTION=VALUE...].")
+    ] = "supervised,marginal,modified_unet",
+    fine: Annotated[str, typer.Option(help="Numbers of fine cases, joined by commas.")] = "6",
+    others: Annotated[str, typer.Option(help="What the other cases keep of their labels: coarse or none.")] = "coarse",
     seeds: Annotated[int, typer.Option(help="Seeds 0 to this, less one.")] = 3,
     minutes: Annotated[float, typer.Option(help="Time budget of every training.")] = 4.5,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps of every training, instead of a budget.")] = None,
@@ -198,6 +201,7 @@ def compare_command(
     settings = ComparisonSettings(
         methods=tuple(methods.split(",")),
         fine=tuple(int(n) for n in fine.split(",")),
+        other_labels=others,
         seeds=seeds,
         validation_share=validation_share,
         test_share=test_share,

@@ -16,11 +16,12 @@ import torch
 
 import SemiSegLib
 from SemiSegLib import api
+from SemiSegLib.arms import Arm, read_arm
 from SemiSegLib.cases.coarsen import choose_fine
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.split import make_split
-from SemiSegLib.config import check_range, read_json, write_json
-from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.config import check_range, read_json, to_json, write_json
+from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.evaluation.statistics import paired_bootstrap
 from SemiSegLib.evaluation.table import Column, Row, Table
 from SemiSegLib.runs.folder import RunFolder
@@ -44,8 +45,9 @@ class ComparisonSettings:
     """What is compared.
 
     Attributes:
-        methods: method names, each optionally with a preset after a colon ("marginal:ours").
-        fine: numbers of cases that keep their fine labels; the other fully labeled training cases become coarse.
+        methods: method names, each optionally with a preset and options ("marginal:ours+dice_weight=0.5").
+        fine: numbers of cases that keep their fine labels.
+        other_labels: what the other fully labeled training cases keep: "coarse" or "none".
         seeds: number of seeds, from 0.
         validation_share, test_share: shares of the patients when the data set has no split of its own.
         split_seed: of the split and of the choice of fine cases, which are the same for every run.
@@ -56,6 +58,7 @@ class ComparisonSettings:
 
     methods: tuple[str, ...]
     fine: tuple[int, ...]
+    other_labels: str = "coarse"
     seeds: int = 3
     validation_share: float = 0.1
     test_share: float = 0.2
@@ -66,22 +69,6 @@ class ComparisonSettings:
 
     def __post_init__(self) -> None:
         check_range("seeds", self.seeds, low=1, high=100)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One line of the table: a method on some labels.
-
-    Attributes:
-        title: the line's name.
-        method, preset: what is trained.
-        fine: number of fine cases, or None for all.
-    """
-
-    title: str
-    method: str
-    preset: str | None
-    fine: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,14 +182,8 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def _arms(settings: ComparisonSettings) -> list[Arm]:
-    arms = []
-    for fine in settings.fine:
-        for text in settings.methods:
-            method, _, preset = text.partition(":")
-            arms.append(Arm(title=f"{text}, {fine} fine", method=method, preset=preset or None, fine=fine))
-    if settings.with_full:
-        arms.append(Arm(title="supervised, all fine", method="supervised", preset=None, fine=None))
-    return arms
+    arms = [read_arm(text, fine=fine) for fine in settings.fine for text in settings.methods]
+    return [*arms, read_arm("supervised", fine=None)] if settings.with_full else arms
 
 
 @dataclass(frozen=True)
@@ -218,13 +199,17 @@ class _Bench:
 def _run(
     bench: _Bench, arm: Arm, seed: int, view: Callable[[str], AbstractContextManager[View]]
 ) -> tuple[Scores, int, float]:
-    name = f"{arm.method}{'-' + arm.preset if arm.preset else ''}_{arm.fine or 'all'}_seed{seed}"
+    name = f"{arm.name}_seed{seed}"
     kept = bench.output / "scores" / f"{name}.json"
+    request = _request(bench, arm, seed)
+    # As it stands in the file; the place of the data and the mark of a run may differ.
+    asked = {key: value for key, value in to_json(request).items() if key not in ("dataset", "id")}
     if kept.exists():
         data = read_json(kept)
+        _require_same(data.get("asked"), asked, name)
         return data["scores"], data["steps"], data["seconds"]
     start = time.monotonic()
-    run = _started(bench, arm, seed, name)
+    run = _started(bench, request, name)
     with view(name) as shown:
         status = api.follow(run, on_event=shown.show)
     seconds = time.monotonic() - start
@@ -234,29 +219,45 @@ def _run(
         for score in api.evaluate(run.model_path, bench.study, tested)
     }
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, {"scores": scores, "steps": status.step, "seconds": seconds})
+    write_json(kept, {"asked": asked, "scores": scores, "steps": status.step, "seconds": seconds})
     return scores, status.step, seconds
 
 
-def _started(bench: _Bench, arm: Arm, seed: int, name: str) -> RunFolder:
-    study, settings, runs = bench.study, bench.settings, bench.output / "runs"
+def _require_same(kept: object, asked: Mapping[str, Any], name: str) -> None:
+    if kept is not None and kept != asked:
+        raise ConfigError(
+            explain(
+                "an earlier comparison in this folder trained it with other settings",
+                where=f"finished run '{name}'",
+                remedy="give the same settings, or another output folder",
+            )
+        )
+
+
+def _request(bench: _Bench, arm: Arm, seed: int) -> RunRequest:
+    settings = bench.settings
+    return RunRequest(
+        dataset=str(bench.path),
+        method=arm.method,
+        preset=arm.preset,
+        options=arm.options,
+        plan=settings.plan,
+        training=settings.training,
+        fine_cases=None if arm.fine is None else choose_fine(bench.study, arm.fine, settings.split_seed),
+        other_labels=settings.other_labels,
+        seed=seed,
+        title=f"{arm.title}, seed {seed}",
+    )
+
+
+def _started(bench: _Bench, request: RunRequest, name: str) -> RunFolder:
+    runs = bench.output / "runs"
     if (runs / name).exists():
         run = RunFolder(runs / name)
         run.clear_stop()
         start_process(run)
         return run
-    fine = None if arm.fine is None else choose_fine(study, arm.fine, settings.split_seed)
-    request = RunRequest(
-        dataset=str(bench.path),
-        method=arm.method,
-        preset=arm.preset,
-        plan=settings.plan,
-        training=settings.training,
-        fine_cases=fine,
-        seed=seed,
-        title=f"{arm.title}, seed {seed}",
-    )
-    return api.start(request, runs, name=name, split=study)
+    return api.start(request, runs, name=name, split=bench.study)
 
 
 def _comparison(study: Dataset, settings: ComparisonSettings, results: tuple[ArmResult, ...]) -> Comparison:

@@ -93,7 +93,7 @@ class Preparation:
             require_usable(dataset, findings)
         dataset = self._split(dataset)
         if self.request.fine_cases is not None:
-            dataset = keep_fine(dataset, self.request.fine_cases)
+            dataset = keep_fine(dataset, self.request.fine_cases, others=self.request.other_labels)
         plan = self._plan(dataset)
         allowed = allowed_regimes(card, self.request.use_regimes)
         training = tuple(c for c in dataset.side(Side.TRAIN) if may_be_used(c, dataset, allowed))

@@ -7,26 +7,33 @@ from dataclasses import replace
 
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.split import draw_order
+from SemiSegLib.config import check_choice
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.scheme import LabelScheme
 
 
-def keep_fine(dataset: Dataset, fine_ids: Iterable[str]) -> Dataset:
+def keep_fine(dataset: Dataset, fine_ids: Iterable[str], *, others: str = "coarse") -> Dataset:
     """Return the dataset with the fine labels of these training cases only.
 
-    Every other fully labeled training case becomes coarse: each value now stands for the superclass of its leaf.
-    Cases that were coarse, partial or without labels, and the validation and test sides, stay as they are.
+    Every other fully labeled training case becomes coarse (each value now stands for the superclass of its leaf) or a
+    case without labels. Cases that were coarse, partial or without labels, and the validation and test sides, stay as
+    they are.
 
     Args:
         dataset: with or without a split; without one every case counts as training.
         fine_ids: ids of cases that keep their fine labels.
+        others: "coarse" or "none": what the other fully labeled training cases keep.
 
     Raises:
         CaseError: an id is unknown, or no superclass has more than one leaf, so that nothing could become coarser.
     """
+    check_choice("others", others, ("coarse", "none"))
     kept = {dataset.case(case_id).id for case_id in fine_ids}
+    chosen = [c for c in dataset.cases if c.id not in kept and _is_fine_training(c, dataset.scheme)]
+    if others == "none":
+        return without_annotation(dataset, [case.id for case in chosen])
     if len(dataset.scheme.superclasses) == len(dataset.scheme.leaves):
         raise CaseError(
             explain(
@@ -35,9 +42,10 @@ def keep_fine(dataset: Dataset, fine_ids: Iterable[str]) -> Dataset:
                 remedy="use a scheme with superclasses, or leave the other cases without labels",
             )
         )
+    coarse = {case.id for case in chosen}
     cases = tuple(
         replace(case, annotation=_coarser(case.annotation, dataset.scheme))
-        if case.annotation is not None and case.id not in kept and _is_fine_training(case, dataset.scheme)
+        if case.annotation is not None and case.id in coarse
         else case
         for case in dataset.cases
     )

@@ -117,8 +117,8 @@ class RunRequest:
         options: option values that differ from preset or default.
         plan: what is fixed of the plan.
         training: how long and with what.
-        fine_cases: keep fine labels of only these cases and treat the other fully labeled training cases as
-            coarse (for comparisons), or None to take the dataset as it is.
+        fine_cases: keep fine labels of only these cases (for comparisons), or None to take the dataset as it is.
+        other_labels: what the other fully labeled training cases keep then: "coarse" or "none".
         use_regimes: train on cases of these regimes only, or None for all the method uses.
         seed: of the split (first run only), sampling, augmentation and initialization.
         validation_share: share of the labeled patients kept for validation when the dataset has no split.
@@ -135,6 +135,7 @@ class RunRequest:
     plan: PlanSettings = PlanSettings()
     training: TrainingSettings = TrainingSettings()
     fine_cases: tuple[str, ...] | None = None
+    other_labels: str = "coarse"
     use_regimes: tuple[str, ...] | None = None
     seed: int = 0
     validation_share: float = 0.2
@@ -142,3 +143,6 @@ class RunRequest:
     prepared_folder: str | None = None
     title: str = ""
     id: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice("other_labels", self.other_labels, ("coarse", "none"))

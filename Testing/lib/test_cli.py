@@ -115,3 +115,6 @@ def test_a_comparison_is_tabulated_with_its_spread_and_goes_on_where_it_ended(co
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("*/model.safetensors")}
     assert call(*arguments, "--output", tmp_path / "out", *settings) == table
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    changed = [part for text in (*TINY, "learning_rate=0.1") for part in ("--setting", text)]
+    refused = CliRunner().invoke(app, [str(a) for a in (*arguments, "--output", tmp_path / "out", *changed)])
+    assert "other settings" in str(refused.exception)

@@ -11,7 +11,7 @@ from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.reading import read_codes
 from SemiSegLib.cases.split import make_split
 from SemiSegLib.cases.volume import write_volume
-from SemiSegLib.errors import CaseError
+from SemiSegLib.errors import CaseError, ConfigError
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.scheme import LabelScheme, Structure
@@ -21,6 +21,21 @@ from Testing.lib.cases.tiny import labels, oblique
 
 def regimes(dataset):
     return {case.id: case.regime(dataset.scheme) for case in dataset.cases}
+
+
+def test_training_cases_that_are_not_kept_may_lose_their_labels():
+    dataset = make_split(study(cases(range(10)) + cases(range(3), None, start="bare")), seed=0, test_share=0.2)
+    kept = choose_fine(dataset, 2, 0)
+    bare = keep_fine(dataset, kept, others="none")
+    for case, before in zip(bare.cases, dataset.cases, strict=True):
+        loses = before.split is Side.TRAIN and before.id not in kept
+        assert case == (replace(before, annotation=None) if loses else before)
+    organ = Annotation(file="x.nrrd", values={0: ("background",), 1: ("organ",)})
+    flat_scheme = LabelScheme(name="flat", structures=(Structure(name="organ"),))
+    flat = replace(study(cases(range(3), organ)), scheme=flat_scheme)
+    assert [case.annotation is None for case in keep_fine(flat, ["p1_0"], others="none").cases] == [True, False, True]
+    with pytest.raises(ConfigError, match="others"):
+        keep_fine(dataset, kept, others="unlabeled")
 
 
 def test_training_cases_that_are_not_kept_say_only_the_superclass():
