@@ -18,6 +18,7 @@ from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.allocation import keep_freed_memory
 from SemiSegLib.training.events import Started, Tuned
 from SemiSegLib.training.precision import set_threads
 from SemiSegLib.training.settling import find_bf16_support, settle
@@ -95,6 +96,8 @@ def settings_of(task: Task) -> TrainingSettings:
 
 
 def main() -> None:
+    # As the worker of a run does.
+    keep_freed_memory()
     task = read_task(sys.argv[1])
     dataset = task.open()
     settings = settings_of(task)

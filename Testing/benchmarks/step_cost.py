@@ -6,7 +6,7 @@ Both sides take the fully labeled cases of a dataset (or of the built-in cohort)
 same patch, batch and optimizer (AdamW), and the same random changes with the same probabilities:
 
 - ours: the Trainer as a run has it, batches made one ahead in a thread, threads, precision and memory format as the
-  timed trials of a run's start choose them; in the environment that a run's process gets.
+  timed trials of a run's start choose them; in the environment that a run's process gets, freed memory kept as there.
 - MONAI: the loop of its tutorials (``monai_loop.py``): CacheDataset, dictionary transforms, DataLoader without workers,
   DiceCELoss, fp32, torch's own threads and memory format; once more without any augmentation.
 
