@@ -168,11 +168,11 @@ class BatchSource:
         place(image[:channels], target[0], start)
         place(codes, target[1], start)
         if distances is not None:
-            known = torch.from_numpy(distances.known).to(self.device)
-            # What is shrunk by a factor has distances that are smaller by it.
-            own = continued(image[channels:].float() / warp.factor, patch, start)
-            target[2][SIGNED_DISTANCE][known] = own
-            target[2][SIGNED_DISTANCE_KNOWN].copy_(known)
+            target[2][SIGNED_DISTANCE_KNOWN].copy_(torch.from_numpy(distances.known))
+            near = continued(image[channels:], patch, start)
+            for structure, distance in zip(np.flatnonzero(distances.known).tolist(), near, strict=True):
+                # What is shrunk by a factor has distances that are smaller by it.
+                target[2][SIGNED_DISTANCE][structure].copy_(distance).div_(warp.factor)
         change_intensity(target[0], generator, self.settings, in_plane=in_plane)
 
     def _read(
