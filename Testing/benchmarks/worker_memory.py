@@ -1,6 +1,6 @@
 """Peak memory of a run's worker with few and with many cases; it must not grow with their number.
 
-    python Testing/benchmarks/worker_memory.py [--cases 20 400] [--repeats 2] [--method marginal] [--steps 60] [--json]
+    python Testing/benchmarks/worker_memory.py [--cases 20 400] [--repeats 3] [--method marginal] [--steps 60] [--json]
 
 Each number is the largest resident memory (VmHWM) of the real worker, ``python -m SemiSegLib.worker`` on a run folder,
 from checking and preparing the cases to the model and the report. Cases are built-in ones, half fine and half coarse;
@@ -143,7 +143,7 @@ def result_of(peaks: dict[int, list[float]], options: argparse.Namespace) -> Res
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, nargs="+", default=[20, 400])
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--method", default="marginal")
     parser.add_argument("--steps", type=int, default=60)
     add_output_option(parser)
