@@ -24,8 +24,14 @@ def is_channels_last(image: Tensor) -> bool:
     """Return whether the channels of a (B, C, *S) tensor are neighbors in memory and its voxels are not."""
     if image.ndim not in (4, 5) or image.is_contiguous():
         return False
-    layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
-    return image.is_contiguous(memory_format=layout)
+    # What ``is_contiguous(memory_format=...)`` computes; inside torch.vmap that cannot be asked, strides can.
+    expected, stride = 1, image.stride()
+    for axis in (1, *range(image.ndim - 1, 1, -1), 0):
+        size = image.shape[axis]
+        if size != 1 and stride[axis] != expected:
+            return False
+        expected *= size
+    return True
 
 
 class InstanceNorm(nn.Module):

@@ -45,6 +45,23 @@ def test_channels_last_is_recognized():
     assert not is_channels_last(torch.zeros(2, 3))
 
 
+def test_channels_last_is_what_pytorch_says_it_is():
+    for size, layout in (((5, 7), torch.channels_last), ((1, 5, 4), torch.channels_last_3d)):
+        whole = torch.randn(2, 6, *size).contiguous(memory_format=layout)
+        parts = (whole[:1], whole[:, :1], whole[:, :3], whole[..., :3], whole[..., :1], whole.transpose(2, 3))
+        for image in (whole, *parts):
+            expected = image.is_contiguous(memory_format=layout) and not image.is_contiguous()
+            assert is_channels_last(image) == expected
+
+
+def test_instance_norm_can_be_computed_for_several_networks_side_by_side():
+    # PyTorch does not tell a memory format inside vmap; the norm must not ask for it.
+    norm = InstanceNorm(6)
+    for image in (part for pair in images() for part in pair):
+        found = torch.vmap(norm)(torch.stack([image, 2 * image]))
+        assert torch.allclose(found[0], norm(image), atol=1e-5)
+
+
 def test_instance_norm_is_that_of_pytorch_in_both_formats():
     norm = InstanceNorm(6)
     nn.init.uniform_(norm.weight, 0.5, 2)
