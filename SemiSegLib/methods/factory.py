@@ -8,6 +8,7 @@ from typing import Any
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.cross_pseudo_supervision import CrossPseudoSupervision
 from SemiSegLib.methods.double_uncertainty import DoubleUncertainty
 from SemiSegLib.methods.dual_task_consistency import DualTaskConsistency
 from SemiSegLib.methods.dual_task_mutual_learning import DualTaskMutualLearning
@@ -35,6 +36,7 @@ METHODS.register("negative_learning")(NegativeLearning)
 METHODS.register("efficient_subclass")(EfficientSubclass)
 METHODS.register("dual_task_consistency")(DualTaskConsistency)
 METHODS.register("dual_task_mutual_learning")(DualTaskMutualLearning)
+METHODS.register("cross_pseudo_supervision")(CrossPseudoSupervision)
 
 
 def build_method(name: str, study: Study, options: Mapping[str, Any]) -> Method:
