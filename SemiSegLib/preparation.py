@@ -131,7 +131,8 @@ class Preparation:
         if path.exists():
             return from_json(Plan, read_json(path), where=path.name)
         seen = fingerprint(dataset, on_progress=self._progress("planning"))
-        plan = make_plan(seen, dataset, self.request.plan, device=self.device)
+        seconds = self.request.training.seconds
+        plan = make_plan(seen, dataset, self.request.plan, device=self.device, seconds=seconds)
         write_json(path, plan)
         return plan
 

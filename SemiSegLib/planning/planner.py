@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,6 +31,10 @@ SHARE_OF_DATASET = 0.05
 # win: hippocampus, marginal, 6 + 134, 270 s, validation Dice 0.869 / 0.847 after 888 steps of 16-32-64-128 channels,
 # 0.861 / 0.845 after 1,869 steps of 32-64-128 at half resolution.
 CPU_MULTIPLY_ADDS = 32e9
+# A short time budget must still hold so many steps, on two cores that do so many multiply-adds a second in convolutions
+# with all that comes with them; below that, more and cheaper steps win.
+FEWEST_STEPS = 500
+CPU_MULTIPLY_ADDS_A_SECOND = 1e11
 # Features of the first stage and downsampling before it, best first.
 CPU_WIDTHS = ((32, 1), (16, 1), (32, 2), (16, 2))
 GRAPHICS_WIDTHS = ((32, 1),)
@@ -45,6 +50,7 @@ def make_plan(
     *,
     device: str = "cpu",
     memory_gib: float | None = None,
+    seconds: float | None = None,
 ) -> Plan:
     """Return the plan for a dataset on a device.
 
@@ -59,6 +65,7 @@ def make_plan(
         device: what to plan for: "cpu", "cuda", "cuda:1", "mps".
         memory_gib: budget of a step, or None for ``settings``, else three quarters of what is free (on a graphics card
             at most 10 GiB).
+        seconds: time budget of the training, or None; a short one gets a cheaper network on a CPU.
     """
     asked = settings.dimensions or dataset.dimensions
     spacing, order = _grid(fingerprint, settings, is_flat=asked == 2)
@@ -79,6 +86,9 @@ def make_plan(
         median_shape=(int(median[0]), int(median[1]), int(median[2])),
     )
     budget = _budget(fingerprint, device, wanted, dimensions)
+    if seconds is not None and torch.device(device).type == "cpu":
+        affordable = seconds * CPU_MULTIPLY_ADDS_A_SECOND / FEWEST_STEPS
+        budget = replace(budget, multiply_adds=min(budget.multiply_adds, affordable))
     return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], classes=fingerprint.classes)
 
 

@@ -46,7 +46,9 @@ def a_fingerprint(shape, spacing_mm, *, cases=20, channel=None, classes=3) -> Fi
     )
 
 
-def planned(shape, spacing_mm, *, settings=None, device="cpu", memory_gib=8.0, dimensions=None, **options):
+def planned(
+    shape, spacing_mm, *, settings=None, device="cpu", memory_gib=8.0, dimensions=None, seconds=None, **options
+):
     study = replace(of_cases(None, ()), dimensions=dimensions)
     return make_plan(
         a_fingerprint(shape, spacing_mm, **options),
@@ -54,6 +56,7 @@ def planned(shape, spacing_mm, *, settings=None, device="cpu", memory_gib=8.0, d
         settings or PlanSettings(),
         device=device,
         memory_gib=memory_gib,
+        seconds=seconds,
     )
 
 
@@ -83,6 +86,16 @@ def test_a_small_volume_is_seen_whole_on_a_cpu_and_costs_little():
     assert plan.batch % 2 == 0
     assert divides(plan)
     assert step_multiply_adds(plan, classes=3) <= planner.CPU_MULTIPLY_ADDS
+
+
+def test_a_short_time_on_a_cpu_gets_a_cheaper_step_and_a_long_one_the_usual():
+    shape, spacing_mm = (36, 50, 35), (1.0, 1.0, 1.0)
+    usual, short = planned(shape, spacing_mm), planned(shape, spacing_mm, seconds=75.0)
+    assert step_multiply_adds(short, classes=3) <= 75.0 * planner.CPU_MULTIPLY_ADDS_A_SECOND / planner.FEWEST_STEPS
+    assert step_multiply_adds(short, classes=3) < step_multiply_adds(usual, classes=3)
+    assert planned(shape, spacing_mm, seconds=270.0) == usual
+    card = planned(shape, spacing_mm, device="cuda", memory_gib=6.0)
+    assert planned(shape, spacing_mm, device="cuda", memory_gib=6.0, seconds=75.0) == card
 
 
 @pytest.mark.parametrize("shape", [(40, 512, 512), (300, 300, 300), (9, 640, 640), (3, 3, 3), (1, 200, 200)])
