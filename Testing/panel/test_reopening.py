@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import slicer
 
+from SemiSegLib.runs import folder
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import is_running, observe
 from SemiSegLib.runs.status import RunStatus
@@ -100,6 +101,17 @@ def test_a_run_of_a_saved_scene_is_watched_again_when_the_scene_is_opened(panel,
     assert panel.ui.statusLabel.text.startswith("Training, step 3 of 10")
     assert panel.ui.stopButton.enabled
     assert not other.stop_requested()
+
+
+def test_what_was_asked_of_a_run_is_read_once_however_often_the_panel_is_refreshed(panel, tmp_path, monkeypatch):
+    for name in ("first", "second", "third"):
+        a_run(tmp_path, name)
+    reads, original = [], folder.read_json
+    monkeypatch.setattr(folder, "read_json", lambda path: reads.append(path.parent.name) or original(path))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    for _again in range(3):
+        panel.panel.refresh()
+    assert sorted(reads) == ["first", "second", "third"]
 
 
 def test_a_run_that_cannot_be_read_is_listed_and_hides_no_other(host, panel, tmp_path):

@@ -193,7 +193,7 @@ class ApplySection:
             item.setCheckState(qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
             widget.addItem(item)
         rowHeight = widget.sizeHintForRow(0) if signature else 0
-        widget.setFixedHeight(max(1, min(len(signature), 6)) * rowHeight + 6)
+        widget.setFixedHeight(max(1, min(len(signature), 6)) * rowHeight + 2 * widget.frameWidth)
         self._updating = False
 
     def _onModelChanged(self, path: str) -> None:

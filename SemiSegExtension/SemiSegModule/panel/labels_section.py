@@ -107,7 +107,7 @@ class LabelsSection:
             items[name_key(structure.name)] = item
         tree.expandAll()
         rowHeight = tree.sizeHintForRow(0) if items else 0
-        tree.setFixedHeight(max(1, min(len(items), 10)) * rowHeight + 6)
+        tree.setFixedHeight(max(1, min(len(items), 10)) * rowHeight + 2 * tree.frameWidth)
 
     def _chooseMeaning(self, segmentId: str, meaning: str) -> None:
         rows = self.panel.parameters.rows()
