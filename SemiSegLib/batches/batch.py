@@ -20,7 +20,8 @@ class Batch:
         label_sets: (C, L) bool, the leaves that a voxel with each code may be; row 0 is every leaf.
         rows: regime to the slice of the rows that have it (empty slices included).
         case_ids: case of each row.
-        maps: extra maps that the method asked for, (B, ?, *S) float, for example signed distances.
+        maps: extra maps that the method asked for, rows first: "signed_distance" (B, K, *S) float32 mm and
+            "signed_distance_known" (B, K) bool, see ``BatchSource``.
     """
 
     image: Tensor
