@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
+from SemiSegLib.methods.cards_adversarial import ADVERSARIAL_CARDS
 from SemiSegLib.methods.cards_cross import CROSS_CARDS
 from SemiSegLib.methods.cards_dual import DUAL_CARDS
 from SemiSegLib.methods.cards_subclass import SUBCLASS_CARDS
 from SemiSegLib.methods.cards_teachers import TEACHER_CARDS
 from SemiSegLib.methods.catalogue import Card
 
-CARDS: tuple[Card, ...] = (*SUBCLASS_CARDS, *TEACHER_CARDS, *CROSS_CARDS, *DUAL_CARDS)
+CARDS: tuple[Card, ...] = (*SUBCLASS_CARDS, *TEACHER_CARDS, *CROSS_CARDS, *DUAL_CARDS, *ADVERSARIAL_CARDS)
 
 
 def card_of(name: str) -> Card:

@@ -35,7 +35,8 @@ class Card:
         name: registered name.
         title: name on screen.
         summary: one sentence.
-        family: "supervised", "subclass", "teacher", "cross supervision", "partial labels" or "dual task".
+        family: "supervised", "subclass", "teacher", "cross supervision", "partial labels", "dual task"
+            or "adversarial".
         paper: where it was published.
         needs: regimes without which it cannot be trained (any one of them suffices).
         uses: regimes it learns from.

@@ -7,6 +7,7 @@ from typing import Any
 
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
+from SemiSegLib.methods.attention_adversarial import AttentionAdversarial
 from SemiSegLib.methods.catalogue import Card
 from SemiSegLib.methods.cross_pseudo_supervision import CrossPseudoSupervision
 from SemiSegLib.methods.double_uncertainty import DoubleUncertainty
@@ -18,6 +19,7 @@ from SemiSegLib.methods.mean_teacher import MeanTeacher
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.methods.modified_unet import ModifiedUNet
 from SemiSegLib.methods.negative_learning import NegativeLearning
+from SemiSegLib.methods.shape_aware_adversarial import ShapeAwareAdversarial
 from SemiSegLib.methods.supervised import Supervised
 from SemiSegLib.methods.transformation_consistent import TransformationConsistent
 from SemiSegLib.methods.uncertainty_aware_mean_teacher import UncertaintyAwareMeanTeacher
@@ -28,14 +30,16 @@ METHODS: Registry[Any] = Registry("method")
 METHODS.register("supervised")(Supervised)
 METHODS.register("marginal")(Marginal)
 METHODS.register("modified_unet")(ModifiedUNet)
+METHODS.register("negative_learning")(NegativeLearning)
+METHODS.register("efficient_subclass")(EfficientSubclass)
 METHODS.register("mean_teacher")(MeanTeacher)
 METHODS.register("uncertainty_aware_mean_teacher")(UncertaintyAwareMeanTeacher)
 METHODS.register("transformation_consistent")(TransformationConsistent)
 METHODS.register("double_uncertainty")(DoubleUncertainty)
-METHODS.register("negative_learning")(NegativeLearning)
-METHODS.register("efficient_subclass")(EfficientSubclass)
 METHODS.register("dual_task_consistency")(DualTaskConsistency)
 METHODS.register("dual_task_mutual_learning")(DualTaskMutualLearning)
+METHODS.register("shape_aware_adversarial")(ShapeAwareAdversarial)
+METHODS.register("attention_adversarial")(AttentionAdversarial)
 METHODS.register("cross_pseudo_supervision")(CrossPseudoSupervision)
 
 

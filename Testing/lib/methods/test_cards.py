@@ -17,7 +17,7 @@ from SemiSegLib.runs.request import PlanSettings, TrainingSettings
 from Testing.lib.methods import tiny
 
 FOLDER = Path(SemiSegLib.methods.__file__).parent
-FAMILIES = {"supervised", "subclass", "teacher", "cross supervision", "partial labels", "dual task"}
+FAMILIES = {"supervised", "subclass", "teacher", "cross supervision", "partial labels", "dual task", "adversarial"}
 every_card = pytest.mark.parametrize("card", CARDS, ids=[card.name for card in CARDS])
 
 

@@ -128,7 +128,10 @@ def without_labels(made, *regimes):
 
 
 def optimizers(built, learning_rate=0.01):
-    return {name: torch.optim.Adam(group, lr=learning_rate) for name, group in built.parameter_groups().items()}
+    """Adam for every group, with the learning rate that the method wants for it, if it wants one."""
+    own = {name: settings.learning_rate for name, settings in built.group_settings().items()}
+    groups = built.parameter_groups().items()
+    return {name: torch.optim.Adam(group, lr=own.get(name) or learning_rate) for name, group in groups}
 
 
 def step(built, made, optimizer_of, number, total):
