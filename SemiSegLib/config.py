@@ -11,7 +11,7 @@ import threading
 import time
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, Union
@@ -23,6 +23,8 @@ T = TypeVar("T")
 # Ten attempts in five seconds (need R15).
 RENAME_ATTEMPTS = 10
 RENAME_WAIT_SECONDS = 0.5
+# Looking up the types of a class takes three times as long as checking one event of a run against them.
+_type_hints: Callable[[type[Any]], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def check_range(name: str, value: float, *, low: float = -math.inf, high: float = math.inf) -> None:
@@ -144,12 +146,6 @@ def _convert_union(kind: Any, data: object, where: str) -> object:
         except ConfigError:
             continue
     raise _wrong_type(" or ".join(getattr(option, "__name__", str(option)) for option in candidates), data, where)
-
-
-@functools.cache
-def _type_hints(cls: type[Any]) -> dict[str, Any]:
-    """Return the types of the fields; looking them up takes three times as long as checking one event of a run."""
-    return typing.get_type_hints(cls)
 
 
 def _convert_dataclass(cls: type[Any], data: object, where: str) -> object:

@@ -127,7 +127,7 @@ def take_pictures(module, panel, screenshot, volume, result):
     view.SetAxisLabelsVisible(False)
     result.CreateClosedSurfaceRepresentation()
     panel.ui.casesTable.scrollToTop()
-    representation.resize(520, representation.sizeHint.height())
+    representation.resize(520, representation.heightForWidth(520))
     process_events()
     panel.panel.training.progress.draw()
     process_events()
