@@ -24,7 +24,7 @@ T = TypeVar("T")
 RENAME_ATTEMPTS = 10
 RENAME_WAIT_SECONDS = 0.5
 # Looking up the types of a class takes three times as long as checking one event of a run against them.
-_type_hints: Callable[[type[Any]], dict[str, Any]] = functools.cache(typing.get_type_hints)
+_type_hints = typing.cast("Callable[[type[Any]], dict[str, Any]]", functools.cache(typing.get_type_hints))
 
 
 def check_range(name: str, value: float, *, low: float = -math.inf, high: float = math.inf) -> None:
