@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from method_steps import COMPUTES, SIZES, Row, Size, in_process
+from method_steps import COMPUTES, SIZES, Row, Size, in_process, usable
 from reporting import ROOT, Cell, in_words, table
 
 from SemiSegLib.config import write_atomically, write_json
@@ -63,10 +63,11 @@ def presets_of(card: Card, size: Size) -> list[str]:
 def rows_of(options: argparse.Namespace) -> list[Row]:
     sizes = options.sizes or [name for name, size in SIZES.items() if size.is_quick == options.quick]
     steps = options.steps or (2 if options.quick else 5)
+    computes = usable(options.compute, options.device)
     return [
         Row(size, card.name, preset, compute, options.device, options.threads, steps)
         for size in sizes
-        for compute in options.compute
+        for compute in computes
         for card in CARDS
         for preset in presets_of(card, SIZES[size])
         if (not options.methods or card.name in options.methods) and (not options.presets or preset in options.presets)
@@ -153,13 +154,16 @@ def main() -> None:
     options = parsed()
     given = [word if not word.startswith("/") else Path(word).name for word in sys.argv[1:]]
     command = " ".join(["python", f"Testing/benchmarks/{Path(__file__).name}", *given])
-    measured = [(row, in_process(row)) for row in rows_of(options)]
     machine = describe(options.device)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     stem = options.output.name
-    data = {"command": command, "machine": machine, "rows": [asdict(row) | found for row, found in measured]}
-    write_json(options.output.with_name(f"{stem}.json"), data)
-    write_atomically(options.output.with_name(f"{stem}.md"), page(measured, machine, command).encode())
+    measured: list[tuple[Row, dict[str, Any]]] = []
+    for row in rows_of(options):
+        measured.append((row, in_process(row)))
+        # After every row, so that an hour's work is there when the next one ends it.
+        data = {"command": command, "machine": machine, "rows": [asdict(done) | found for done, found in measured]}
+        write_json(options.output.with_name(f"{stem}.json"), data)
+        write_atomically(options.output.with_name(f"{stem}.md"), page(measured, machine, command).encode())
     failed = [f"{row.method} at {row.size}: {found['failed']}" for row, found in measured if "failed" in found]
     if failed:
         raise SystemExit("\n".join(failed))

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,9 @@ from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Progress, Study
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.runs.process import WAITING
 from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.instructions import apply_limit, try_bf16
 from SemiSegLib.training.optimizers import Optimizers
 from SemiSegLib.training.precision import Compute, fp32_where_tiny
 
@@ -228,11 +230,20 @@ def measure(row: Row) -> dict[str, Any]:
     return found
 
 
+def usable(computes: Sequence[str], device: str) -> list[str]:
+    """Return what this machine can compute in; for its children, set the limit of instructions that bf16 needs here."""
+    if device != "cpu" or "bf16" not in computes:
+        return list(computes)
+    support = try_bf16()
+    apply_limit(support)
+    return [compute for compute in computes if compute != "bf16" or support.works]
+
+
 def in_process(row: Row) -> dict[str, Any]:
     """Return what a child finds, or under "failed" the last line of what it said."""
     say(f"{row.size}: {row.method}, {row.preset}, {row.compute}")
     command = [sys.executable, str(HERE / Path(__file__).name), json.dumps(asdict(row))]
-    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(WAITING), check=False)
     if done.returncode:
         say(done.stderr)
         return {"failed": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"ended {done.returncode}"}
