@@ -11,9 +11,11 @@ On a GPU the sizes are those of paper 001: BasicUNet and UNETR, 128 x 128 x 128,
 and the page says so; the fewer voxels, the more a second network's weights and Adam moments (16 bytes a weight) count
 beside activations, most of all for UNETR's 102 million weights.
 
-Each number comes from processes of their own, one for each way and round, in turns. Memory is the largest a process
-held, less what Python and PyTorch held before (on a GPU: the largest that PyTorch allocated); seconds are the median of
-all steps after two that do not count. Writes OUTPUT.md and OUTPUT.json.
+Each number comes from processes of their own, one for each way and round, in turns; seconds are the median of all steps
+after two that do not count. Memory is the largest a process held, less what Python and PyTorch held before, and is
+measured twice on Linux: in a process whose C library gives every large block back at once, so that it is what the step
+needs ("peak"), and in the one that is timed, whose C library keeps and reuses blocks as it likes ("resident"). On a GPU
+it is the largest that PyTorch allocated. Writes OUTPUT.md and OUTPUT.json.
 """
 
 import argparse
@@ -43,6 +45,8 @@ from SemiSegLib.training.precision import Compute
 SINGLE = "single network"
 WAYS = (SINGLE, "joint", "sequential", "stacked")
 WARMUP = 2
+# glibc gives blocks from this size on, in bytes, back to the system as soon as they are free.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 SIZES = {
     "basic_unet_128": Size("basic_unet", (128, 128, 128), 2, 2, Regime.NONE),
     "unetr_128": Size("unetr", (128, 128, 128), 2, 2, Regime.NONE),
@@ -50,6 +54,16 @@ SIZES = {
     "unetr_64": Size("unetr", (64, 64, 64), 1, 1, Regime.NONE),
     "quick": Size("basic_unet", (16, 16, 32), 1, 1, Regime.NONE, is_quick=True),
 }
+COLUMNS = (
+    "way",
+    "median s a step",
+    "least to most s",
+    "times the single network",
+    "peak GiB",
+    "times the single network",
+    "resident GiB",
+    "times the single network",
+)
 PUBLISHED = ("basic_unet_128", "unetr_128")
 REDUCED = ("basic_unet_64", "unetr_64")
 
@@ -86,10 +100,11 @@ def measure(row: Row) -> dict[str, Any]:
     return {"seconds": seconds, "gib": peak_gib(row.device) - before}
 
 
-def in_process(row: Row) -> dict[str, Any]:
-    """Return what a child finds, or under "failed" the last line of what it said."""
+def in_process(row: Row, extra: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a child with extra variables finds, or under "failed" the last line of what it said."""
     command = [sys.executable, __file__, "--one", json.dumps(asdict(row))]
-    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(WAITING), check=False)
+    environment = child_environment({**WAITING, **extra})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         say(done.stderr)
         return {"failed": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"ended {done.returncode}"}
@@ -99,41 +114,45 @@ def in_process(row: Row) -> dict[str, Any]:
 
 def measure_size(name: str, compute: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return for each way its seconds of all rounds and its memory, or why it failed."""
-    found: dict[str, dict[str, Any]] = {way: {"seconds": [], "gib": []} for way in WAYS}
+    found: dict[str, dict[str, Any]] = {way: {"seconds": [], "gib": [], "resident_gib": []} for way in WAYS}
     for number in range(options.rounds):
         for way, own in found.items():
             if "failed" in own:
                 continue
             say(f"{name}, {compute}, round {number + 1} of {options.rounds}: {way}")
-            result = in_process(Row(name, way, compute, options.device, options.threads, options.steps))
-            if "failed" in result:
-                own["failed"] = result["failed"]
-            else:
-                own["seconds"] += result["seconds"]
-                own["gib"].append(result["gib"])
+            _play(Row(name, way, compute, options.device, options.threads, options.steps), own)
     return {way: _summed_up(own, found[SINGLE]) for way, own in found.items()}
+
+
+def _play(row: Row, own: dict[str, Any]) -> None:
+    """Do one round of a way and note what it finds."""
+    timed = in_process(row, {})
+    held = in_process(replace(row, steps=1), GIVE_BACK) if row.device == "cpu" and "failed" not in timed else timed
+    if "failed" in held:
+        own["failed"] = held["failed"]
+        return
+    own["seconds"] += timed["seconds"]
+    own["resident_gib"].append(timed["gib"])
+    own["gib"].append(held["gib"])
 
 
 def _summed_up(own: Mapping[str, Any], single: Mapping[str, Any]) -> dict[str, Any]:
     if "failed" in own:
         return {"failed": own["failed"]}
-    seconds, gib = statistics.median(own["seconds"]), statistics.median(own["gib"])
-    summary = {**own, "median_seconds": seconds, "median_gib": gib}
-    if "failed" not in single:
-        summary["times_seconds"] = seconds / statistics.median(single["seconds"])
-        summary["times_gib"] = gib / statistics.median(single["gib"])
+    summary = dict(own)
+    for name in ("seconds", "gib", "resident_gib"):
+        summary[f"median_{name}"] = statistics.median(own[name])
+        if "failed" not in single:
+            summary[f"times_{name}"] = summary[f"median_{name}"] / statistics.median(single[name])
     return summary
 
 
 def cells(way: str, found: Mapping[str, Any]) -> list[Cell]:
     if "failed" in found:
-        return [way, "failed", None, None, None, None]
+        return [way, "failed", *[None] * (len(COLUMNS) - 2)]
     spread = f"{in_words(float(min(found['seconds'])))} to {in_words(float(max(found['seconds'])))}"
-    ratios = [found.get("times_seconds"), found.get("times_gib")]
-    return [way, found["median_seconds"], spread, found["median_gib"], *ratios]
-
-
-COLUMNS = ("way", "median s a step", "least to most s", "peak GiB", "times the single network's seconds", "its memory")
+    numbers = [found["median_seconds"], spread, found.get("times_seconds"), found["median_gib"], found.get("times_gib")]
+    return [way, *numbers, found["median_resident_gib"], found.get("times_resident_gib")]
 
 
 def page(
