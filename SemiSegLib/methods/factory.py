@@ -7,22 +7,22 @@ from typing import Any
 
 from SemiSegLib.config import check_choice, check_range, from_json
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
-from SemiSegLib.methods.attention_adversarial import AttentionAdversarial
+from SemiSegLib.methods.adversarial.attention_adversarial import AttentionAdversarial
+from SemiSegLib.methods.adversarial.shape_aware_adversarial import ShapeAwareAdversarial
 from SemiSegLib.methods.catalogue import Card
-from SemiSegLib.methods.cross_pseudo_supervision import CrossPseudoSupervision
-from SemiSegLib.methods.double_uncertainty import DoubleUncertainty
-from SemiSegLib.methods.dual_task_consistency import DualTaskConsistency
-from SemiSegLib.methods.dual_task_mutual_learning import DualTaskMutualLearning
-from SemiSegLib.methods.efficient_subclass import EfficientSubclass
-from SemiSegLib.methods.marginal import Marginal
-from SemiSegLib.methods.mean_teacher import MeanTeacher
+from SemiSegLib.methods.cross.cross_pseudo_supervision import CrossPseudoSupervision
+from SemiSegLib.methods.dual.dual_task_consistency import DualTaskConsistency
+from SemiSegLib.methods.dual.dual_task_mutual_learning import DualTaskMutualLearning
 from SemiSegLib.methods.method import Method, Study
-from SemiSegLib.methods.modified_unet import ModifiedUNet
-from SemiSegLib.methods.negative_learning import NegativeLearning
-from SemiSegLib.methods.shape_aware_adversarial import ShapeAwareAdversarial
-from SemiSegLib.methods.supervised import Supervised
-from SemiSegLib.methods.transformation_consistent import TransformationConsistent
-from SemiSegLib.methods.uncertainty_aware_mean_teacher import UncertaintyAwareMeanTeacher
+from SemiSegLib.methods.subclass.efficient_subclass import EfficientSubclass
+from SemiSegLib.methods.subclass.marginal import Marginal
+from SemiSegLib.methods.subclass.modified_unet import ModifiedUNet
+from SemiSegLib.methods.subclass.negative_learning import NegativeLearning
+from SemiSegLib.methods.subclass.supervised import Supervised
+from SemiSegLib.methods.teachers.double_uncertainty import DoubleUncertainty
+from SemiSegLib.methods.teachers.mean_teacher import MeanTeacher
+from SemiSegLib.methods.teachers.transformation_consistent import TransformationConsistent
+from SemiSegLib.methods.teachers.uncertainty_aware_mean_teacher import UncertaintyAwareMeanTeacher
 from SemiSegLib.registry import Registry
 
 # A method class has its options' dataclass as ``Options`` and is made from a study and such options.

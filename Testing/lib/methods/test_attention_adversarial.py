@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.methods import attention_adversarial
-from SemiSegLib.methods.attention_adversarial import KEPT, deceiving
+from SemiSegLib.methods.adversarial import attention_adversarial
+from SemiSegLib.methods.adversarial.attention_adversarial import KEPT, deceiving
 from SemiSegLib.methods.method import GroupSettings, Progress
 from SemiSegLib.networks.network import Outputs
 from SemiSegLib.runs.request import TrainingSettings

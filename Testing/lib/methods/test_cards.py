@@ -27,8 +27,9 @@ def test_every_method_has_one_card_and_every_card_a_method():
 
 def test_every_file_with_a_method_registers_one():
     registered = {METHODS[name].__module__ for name in METHODS}
-    for path in FOLDER.glob("*.py"):
-        module = importlib.import_module(f"SemiSegLib.methods.{path.stem}")
+    for path in FOLDER.rglob("*.py"):
+        parts = path.relative_to(FOLDER.parents[1]).with_suffix("").parts
+        module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
         own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
         defines = any(issubclass(v, Method) and v is not Method for v in own)
         assert defines == (module.__name__ in registered), path.name

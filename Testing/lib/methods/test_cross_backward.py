@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from SemiSegLib.errors import ConfigError
-from SemiSegLib.methods import cross_pseudo_supervision
-from SemiSegLib.methods.stacked import stacked_outputs
+from SemiSegLib.methods.cross import cross_pseudo_supervision
+from SemiSegLib.methods.cross.stacked import stacked_outputs
 from SemiSegLib.networks.layers import is_channels_last
 from Testing.lib.methods import tiny
 from Testing.lib.methods.cross import LATE, double, largest_difference, learn, method

@@ -9,11 +9,11 @@ import torch
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.losses.label_set import label_set_loss
-from SemiSegLib.methods import cross_pseudo_supervision
 from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.cross import cross_pseudo_supervision
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Progress
-from SemiSegLib.methods.supervision import DICE_RULES
+from SemiSegLib.methods.parts.supervision import DICE_RULES
 from SemiSegLib.networks.backbone import BACKBONES
 from Testing.lib.methods import tiny
 from Testing.lib.methods.cross import LATE, NAME, START, gradients_of, largest_difference, learn, method, yielded

@@ -8,7 +8,7 @@ import torch
 from SemiSegLib.batches.distance import SIGNED_DISTANCE
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.distance import distance_to_probability
-from SemiSegLib.methods.distance_task import DistanceOptions, DistanceTask
+from SemiSegLib.methods.dual.distance_task import DistanceOptions, DistanceTask
 from SemiSegLib.methods.method import Progress, Study
 from Testing.lib.methods import tiny
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from SemiSegLib.methods import double_uncertainty as module
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.double_uncertainty import feature_agreement, gather, segmentation_agreement
-from SemiSegLib.methods.passes import entropy
+from SemiSegLib.methods.parts.passes import entropy
+from SemiSegLib.methods.teachers import double_uncertainty as module
+from SemiSegLib.methods.teachers.double_uncertainty import feature_agreement, gather, segmentation_agreement
 from Testing.lib.methods import tiny
 from Testing.lib.methods.teachers import apart, check_that_it_teaches_the_student_alone, terms_of
 

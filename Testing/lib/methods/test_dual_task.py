@@ -10,7 +10,7 @@ from SemiSegLib.batches.distance import SIGNED_DISTANCE, SIGNED_DISTANCE_KNOWN
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.dual_task_mutual_learning import DualTaskMutualLearning
+from SemiSegLib.methods.dual.dual_task_mutual_learning import DualTaskMutualLearning
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Progress, Study
 from SemiSegLib.networks.network import SegmentationNetwork

@@ -10,9 +10,9 @@ from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.efficient_subclass import EfficientSubclass
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Progress, Study
+from SemiSegLib.methods.subclass.efficient_subclass import EfficientSubclass
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.training.warm_start import warm_start
 from Testing.lib.methods import tiny

@@ -11,9 +11,9 @@ from SemiSegLib.config import from_json
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.released import released_targets
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.efficient_subclass import EfficientSubclassOptions
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.methods.method import Progress
+from SemiSegLib.methods.subclass.efficient_subclass import EfficientSubclassOptions
 from SemiSegLib.networks.modes import evaluating
 from Testing.lib.methods import tiny
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.methods import passes
-from SemiSegLib.methods.mean_teacher import MeanTeacher
 from SemiSegLib.methods.method import Progress
-from SemiSegLib.methods.teacher import Teacher
+from SemiSegLib.methods.parts import passes
+from SemiSegLib.methods.parts.teacher import Teacher
+from SemiSegLib.methods.teachers.mean_teacher import MeanTeacher
 from Testing.lib.methods import tiny
 from Testing.lib.methods.teachers import (
     HALFWAY,
@@ -131,7 +131,7 @@ def test_two_steps_see_different_noise_and_one_seed_gives_one_run(monkeypatch):
     def same_noise(image, deviation):
         return image + torch.randn(image.shape, generator=torch.Generator().manual_seed(0)) * deviation
 
-    monkeypatch.setattr("SemiSegLib.methods.mean_teacher.noisy", same_noise)
+    monkeypatch.setattr("SemiSegLib.methods.teachers.mean_teacher.noisy", same_noise)
     with pytest.raises(AssertionError):
         check_that_noise_is_new_at_each_step(built, made)
 

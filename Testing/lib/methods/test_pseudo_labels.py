@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from SemiSegLib.methods.pseudo_labels import (
+from SemiSegLib.methods.mix.pseudo_labels import (
     KEPT,
     MOST_CONFIDENCE,
     AdaptiveThreshold,

@@ -6,7 +6,7 @@ import pytest
 
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.methods.method import Progress
-from SemiSegLib.methods.ramps import RAMPS, between, ramp
+from SemiSegLib.methods.parts.ramps import RAMPS, between, ramp
 
 
 def at(fraction):

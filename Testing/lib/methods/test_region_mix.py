@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from SemiSegLib.labels.label_set import LabelSetTable
-from SemiSegLib.methods.region_mix import Meaning, Scans, boxes, region_mix
+from SemiSegLib.methods.mix.region_mix import Meaning, Scans, boxes, region_mix
 from SemiSegLib.networks.layers import is_channels_last
 
 # Leaves: background, a1, b, a2, a3; superclasses background, a, b. Leaves of a are not neighbors.

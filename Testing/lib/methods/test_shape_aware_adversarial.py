@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.methods import shape_aware_adversarial
+from SemiSegLib.methods.adversarial import shape_aware_adversarial
 from SemiSegLib.methods.method import Progress
-from SemiSegLib.methods.ramps import ramp
+from SemiSegLib.methods.parts.ramps import ramp
 from Testing.lib.methods import tiny
 
 LATE = Progress(900, 0.9)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.methods.learner import superclass_first
 from SemiSegLib.methods.method import Progress
+from SemiSegLib.methods.parts.learner import superclass_first
 from Testing.lib.methods import tiny
 
 START = Progress(0, 0.0)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from SemiSegLib.errors import ConfigError
-from SemiSegLib.methods.teacher import Teacher
+from SemiSegLib.methods.parts.teacher import Teacher
 from SemiSegLib.networks.modes import evaluating, keeping_buffers
 
 

@@ -7,8 +7,8 @@ import torch
 
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.methods import transformation_consistent as module
-from SemiSegLib.methods.transformation_consistent import TransformationConsistent, resize
+from SemiSegLib.methods.teachers import transformation_consistent as module
+from SemiSegLib.methods.teachers.transformation_consistent import TransformationConsistent, resize
 from SemiSegLib.networks.plan_unet import PlanUNet
 from Testing.lib.methods import tiny
 from Testing.lib.methods.teachers import (

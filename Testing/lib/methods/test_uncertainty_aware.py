@@ -7,9 +7,9 @@ import torch
 
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.soft import masked_mse
-from SemiSegLib.methods import uncertainty_aware_mean_teacher as module
 from SemiSegLib.methods.method import Progress
-from SemiSegLib.methods.passes import entropy, mean_of_passes, passing
+from SemiSegLib.methods.parts.passes import entropy, mean_of_passes, passing
+from SemiSegLib.methods.teachers import uncertainty_aware_mean_teacher as module
 from Testing.lib.methods import tiny
 from Testing.lib.methods.teachers import (
     agreement_of,

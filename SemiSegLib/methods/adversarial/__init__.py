@@ -1,0 +1,1 @@
+"""Methods by which a second network judges predictions."""

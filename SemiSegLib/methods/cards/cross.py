@@ -1,0 +1,160 @@
+"""Card of cross pseudo supervision (paper 001)."""
+
+from __future__ import annotations
+
+from SemiSegLib.methods.cards.parts import LEARNER_OPTIONS, PAPER_000_PLAN, PAPER_000_TRAINING, PAPER_HEADS
+from SemiSegLib.methods.catalogue import Card, Option
+
+CROSS_OPTIONS = (
+    Option(
+        name="pseudo_loss",
+        default="both",
+        text="Loss of what the other network predicts: Dice (paper 001), cross entropy (paper 000) or both.",
+        choices=("both", "dice", "cross_entropy"),
+    ),
+    Option(
+        name="pseudo_weight", default=0.5, text="Weight of that loss, relative to the labels'.", low=0.0, high=100.0
+    ),
+    Option(
+        name="rows",
+        default="unlabeled",
+        text="Which cases learn from the other network: those without full labels, or all of them (paper 001).",
+        choices=("unlabeled", "all"),
+    ),
+    Option(
+        name="wait",
+        default=0.015,
+        text="Share of the training in which labels alone teach, before the networks teach each other.",
+        low=0.0,
+        high=1.0,
+    ),
+    Option(
+        name="ramp",
+        default="gaussian",
+        text="How the loss comes into force after that; at once in paper 001.",
+        choices=("step", "linear", "gaussian"),
+    ),
+    Option(
+        name="ramp_share", default=0.1, text="Share of the training in which it comes into force.", low=0.0, high=1.0
+    ),
+    Option(
+        name="ramp_levels",
+        default=0,
+        text="Stairs in which it comes into force; 0 is smooth, paper 000 has 200.",
+        low=0,
+        high=10_000,
+    ),
+    Option(
+        name="respect_labels",
+        default=True,
+        text="Let what is taken from the other network never contradict a coarse or partial label.",
+    ),
+    Option(
+        name="confidence_weighted",
+        default=False,
+        text="Let a voxel count as much as the other network is sure of it.",
+    ),
+    Option(
+        name="views",
+        default="same",
+        text="Show both networks the same image, or each a different strong change of its intensities.",
+        choices=("same", "strong"),
+    ),
+    Option(
+        name="second_backbone",
+        default="same",
+        text="Kind of the second network; a U-Net and a transformer see an image differently.",
+        choices=("same", "basic_unet", "paper_unet", "plan_unet", "unetr", "swin_unetr", "vnet"),
+    ),
+    Option(
+        name="backward",
+        default="sequential",
+        text="One network after the other (half the memory), both at once, or both side by side in one computation; "
+        "what is learned is the same.",
+        choices=("sequential", "joint", "stacked"),
+    ),
+    Option(
+        name="prediction",
+        default="ensemble",
+        text="Predict with the mean of both networks or with one of them.",
+        choices=("ensemble", "first", "second"),
+    ),
+    Option(
+        name="uncertainty",
+        default="mutual_information",
+        text="Where the two networks differ, in two measures, or the entropy of the prediction.",
+        choices=("mutual_information", "disagreement", "entropy"),
+    ),
+)
+# Paper 001: Dice alone, full labels alone, weight 0.5 at once after 15 of 1000 epochs, on all rows.
+PAPER_001_METHOD = {
+    "supervision": "full",
+    "cross_entropy_weight": 0.0,
+    "dice_weight": 1.0,
+    "dice": "paper",
+    "pseudo_loss": "dice",
+    "rows": "all",
+    "ramp": "step",
+    "respect_labels": False,
+}
+# 1000 epochs of 250 patches in batches of 4: 62,500 steps. "Scaling, rotation, flip, contrast, histogram and intensity
+# shift" of unknown strength: nnU-Net's, with flips.
+PAPER_001_TRAINING = {
+    "steps": 62_500,
+    "optimizer": "adam",
+    "learning_rate": 5e-4,
+    "schedule": "cosine",
+    "weight_decay": 2e-5,
+    "gradient_clip": None,
+    "augmentation": "full",
+    "mirror": True,
+}
+PAPER_001_PLAN = {
+    "dimensions": 3,
+    "patch": (128, 128, 128),
+    "batch": 4,
+    "backbone": "basic_unet",
+    "norm": "instance",
+}
+# UNETR takes the first number as its feature size, MONAI's standard 16; the others are not used.
+PAPER_001_UNETR_PLAN = {**PAPER_001_PLAN, "backbone": "unetr", "features": (16, 32, 64, 128)}
+# Paper 000's adaptation: each network learns 1/4 (CE_c + Dice_c + CE_f + Dice_f) and 0.1 ramp(step / 150, 200) CE.
+PAPER_000_METHOD = {
+    **PAPER_HEADS,
+    "cross_entropy_weight": 0.25,
+    "dice_weight": 0.25,
+    "supervision": "two_heads",
+    "pseudo_loss": "cross_entropy",
+    "pseudo_weight": 0.1,
+    "wait": 0.0,
+    "ramp_share": 0.75,
+    "ramp_levels": 200,
+    "respect_labels": False,
+    "prediction": "first",
+}
+
+CROSS_CARDS: tuple[Card, ...] = (
+    Card(
+        name="cross_pseudo_supervision",
+        title="Cross pseudo supervision",
+        summary="Two networks learn from the labels and, where these leave something open, from each other.",
+        family="cross supervision",
+        paper="Chen et al., CVPR 2021; Luque et al., Reducing Annotator's Burden (brain tumors in 3-D)",
+        needs=("full",),
+        uses=("full", "coarse", "partial", "none"),
+        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5, "none": 0.5},
+        options=(*LEARNER_OPTIONS, *CROSS_OPTIONS),
+        presets={
+            "ours": {},
+            "paper": PAPER_001_METHOD,
+            "paper_unetr": PAPER_001_METHOD,
+            "paper_000": PAPER_000_METHOD,
+        },
+        training={
+            "paper": PAPER_001_TRAINING,
+            "paper_unetr": PAPER_001_TRAINING,
+            "paper_000": {**PAPER_000_TRAINING, "schedule": "poly"},
+        },
+        plan={"paper": PAPER_001_PLAN, "paper_unetr": PAPER_001_UNETR_PLAN, "paper_000": PAPER_000_PLAN},
+    ),
+)

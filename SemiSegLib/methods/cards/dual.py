@@ -1,0 +1,163 @@
+"""Cards of the methods that segment and measure distances (paper 003)."""
+
+from __future__ import annotations
+
+from SemiSegLib.methods.cards.parts import (
+    PAPER_003_LOSS,
+    PAPER_003_PLAN,
+    PAPER_003_TRAINING,
+    SEGMENTATION_OPTIONS,
+)
+from SemiSegLib.methods.catalogue import Card, Option
+
+EVERYTHING = ("full", "coarse", "partial", "none")
+DISTANCE_OPTIONS = (
+    *SEGMENTATION_OPTIONS,
+    Option(
+        name="supervision",
+        default="marginal",
+        text="How labels teach: every label by what it allows, or fully labeled cases alone.",
+        choices=("marginal", "full"),
+    ),
+    Option(
+        name="transform",
+        default="physical",
+        text="Distances of the whole case in voxels, or those of the papers, which depend on the crop.",
+        choices=("physical", "published"),
+    ),
+    Option(
+        name="steepness",
+        default=2.0,
+        text="How sharply a distance becomes a probability: per voxel, or 1500 with the published distances.",
+        low=0.01,
+        high=1e4,
+    ),
+    Option(name="steepness_start", default=2.0, text="The same at the start of the training.", low=0.01, high=1e4),
+    Option(name="radius_voxels", default=15.0, text="Distance beyond which all is equally far.", low=1.0, high=1000.0),
+)
+
+
+def _weight_of_distances(default: float) -> tuple[Option, ...]:
+    return (
+        Option(
+            name="distance_weight", default=default, text="Weight of the error of the distances.", low=0.0, high=100.0
+        ),
+        Option(name="absolute", default=False, text="Take the absolute error of the distances, not the squared."),
+        Option(
+            name="prediction",
+            default="mean",
+            text="Predict with the segmentation, with the distances or with the mean of both.",
+            choices=("segmentation", "distance", "mean"),
+        ),
+    )
+
+
+def _consistency(default: float) -> tuple[Option, ...]:
+    return (
+        Option(
+            name="consistency_weight", default=default, text="Weight of the agreement, at last.", low=0.0, high=100.0
+        ),
+    )
+
+
+RAMP_OPTIONS = (
+    Option(
+        name="ramp",
+        default="gaussian",
+        text="How the weight of the agreement rises.",
+        choices=("constant", "linear", "gaussian", "step"),
+    ),
+    Option(name="ramp_share", default=1.0, text="Share of the training in which it rises.", low=0.0, high=1.0),
+    Option(
+        name="ramp_levels",
+        default=0,
+        text="Stairs of that rise; 0 is smooth, as all but released code is.",
+        low=0,
+        high=10_000,
+    ),
+)
+LEARNER_OPTIONS = (
+    Option(
+        name="distance_loss",
+        default="both",
+        text="What teaches the distances: the mask they stand for, the distances of the labels, or both.",
+        choices=("mask", "distance", "both"),
+    ),
+    Option(
+        name="mask_cross_entropy_weight",
+        default=1.0,
+        text="Weight of the cross entropy of the mask that distances stand for.",
+        low=0.0,
+        high=100.0,
+    ),
+    Option(
+        name="mask_dice_weight",
+        default=1.0,
+        text="Weight of the Dice loss of the mask that distances stand for.",
+        low=0.0,
+        high=100.0,
+    ),
+)
+MUTUAL_OPTIONS = (
+    Option(
+        name="networks",
+        default="both",
+        text="Both networks, or one of them alone, taught by labels only.",
+        choices=("both", "segmentation", "distance"),
+    ),
+    *_consistency(0.1),
+    Option(name="counted_twice", default=False, text="Double the agreement, as the released code does."),
+    Option(name="respect_labels", default=True, text="Agree with the label where there is one."),
+    *RAMP_OPTIONS,
+)
+PUBLISHED = {
+    **PAPER_003_LOSS,
+    "transform": "published",
+    "steepness": 1500.0,
+    "steepness_start": 1500.0,
+    "prediction": "segmentation",
+}
+# Only the Dice: the released code computes the cross entropy and leaves it out.
+CONSISTENCY_PAPER = {**PUBLISHED, "cross_entropy_weight": 0.0, "dice_weight": 1.0}
+# Of the three losses of the distances, the one that the paper found best.
+MUTUAL_PAPER = {
+    **PUBLISHED,
+    "distance_loss": "mask",
+    "mask_cross_entropy_weight": 0.0,
+    "respect_labels": False,
+}
+# 40 stairs of 150 steps; the weight is 10 times the paper's and counts twice.
+MUTUAL_CODE = {**MUTUAL_PAPER, "consistency_weight": 1.0, "counted_twice": True, "absolute": True, "ramp_levels": 40}
+
+DUAL_CARDS: tuple[Card, ...] = (
+    Card(
+        name="dual_task_consistency",
+        title="Dual-task consistency",
+        summary="One network segments and measures distances to the surface; the two must agree on every case.",
+        family="dual task",
+        paper="Luo et al., Semi-supervised Medical Image Segmentation through Dual-task Consistency (DTC), AAAI 2021",
+        needs=("full",),
+        uses=EVERYTHING,
+        composition=dict.fromkeys(EVERYTHING, 0.5),
+        options=(*DISTANCE_OPTIONS, *_weight_of_distances(0.3), *_consistency(1.0), *RAMP_OPTIONS),
+        presets={"ours": {}, "paper": CONSISTENCY_PAPER, "code": {**CONSISTENCY_PAPER, "ramp_levels": 40}},
+        training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING},
+        plan={"paper": PAPER_003_PLAN, "code": PAPER_003_PLAN},
+        maps=("signed_distance",),
+    ),
+    Card(
+        name="dual_task_mutual_learning",
+        title="Dual-task mutual learning",
+        summary="A network that segments and one that measures distances to the surface teach each other.",
+        family="dual task",
+        paper="Zhang and Zhang, Dual-Task Mutual Learning (DTML), PRCV 2021",
+        needs=("full",),
+        uses=EVERYTHING,
+        composition=dict.fromkeys(EVERYTHING, 0.5),
+        options=(*DISTANCE_OPTIONS, *_weight_of_distances(1.0), *LEARNER_OPTIONS, *MUTUAL_OPTIONS),
+        presets={"ours": {}, "paper": MUTUAL_PAPER, "code": MUTUAL_CODE},
+        training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING},
+        plan={"paper": PAPER_003_PLAN, "code": PAPER_003_PLAN},
+        maps=("signed_distance",),
+    ),
+)

@@ -1,0 +1,231 @@
+"""Cards of supervised training and of the methods that learn subclasses from coarse labels (paper 000)."""
+
+from __future__ import annotations
+
+from SemiSegLib.methods.cards.parts import (
+    PAPER_000_PLAN,
+    PAPER_000_TRAINING,
+    PAPER_HEADS,
+    PAPER_LOSS,
+    SEGMENTATION_OPTIONS,
+    TWO_HEAD_OPTIONS,
+)
+from SemiSegLib.methods.catalogue import Card, Option
+
+HIERARCHY_OPTIONS = (
+    *TWO_HEAD_OPTIONS,
+    Option(name="superclass_head", default=False, text="Give superclasses an output of their own, as the paper does."),
+    Option(
+        name="marginal",
+        default=True,
+        text="Let every label teach the subclasses by what it allows; else fully labeled cases alone do (paper).",
+    ),
+    Option(
+        name="separate_normalization",
+        default=False,
+        text="Give every superclass a branch with its own normalization (paper); needs the superclass output.",
+    ),
+    Option(
+        name="prior_concatenation",
+        default="none",
+        text="Show the superclass logits to the subclass output (paper), or show them without training them by it; "
+        "needs the superclass output.",
+        choices=("none", "logits", "detached"),
+    ),
+)
+MIX_OPTIONS = (
+    Option(
+        name="mix",
+        default="full",
+        text="What coarsely labeled cases learn beside their labels: from mixed-in structures, pseudo-labels, or both.",
+        choices=("full", "mixup", "pseudo", "none"),
+    ),
+    Option(name="mix_weight", default=1.0, text="Weight of that loss, relative to the labels'.", low=0.0, high=100.0),
+    Option(
+        name="ramp",
+        default="gaussian",
+        text="How that loss comes into force; constant in the paper, logistic in its code.",
+        choices=("constant", "linear", "gaussian", "logistic"),
+    ),
+    Option(
+        name="ramp_share", default=0.3, text="Share of the training in which it comes into force.", low=0.0, high=1.0
+    ),
+    Option(name="alpha_low", default=0.5, text="Smallest share of a mixed-in structure.", low=0.0, high=1.0),
+    Option(name="alpha_high", default=1.0, text="Largest share of a mixed-in structure.", low=0.0, high=1.0),
+    Option(
+        name="alpha_levels",
+        default=0,
+        text="0 draws any share, a number draws equally spaced ones (5 in the released code).",
+        low=0,
+        high=100,
+    ),
+    Option(
+        name="mix_probability",
+        default=0.5,
+        text="Share of the coarse rows that are mixed, 1 in the paper.",
+        low=0.0,
+        high=1.0,
+    ),
+    Option(
+        name="passes",
+        default="one",
+        text="See a coarse case once, mixed; or twice, as it is and mixed (paper); or as the released code does, whose "
+        "mixed images train nothing.",
+        choices=("one", "two", "released"),
+    ),
+    Option(
+        name="pseudo_labels",
+        default="teacher",
+        text="Who makes pseudo-labels: a running mean of the network, or the network (paper).",
+        choices=("teacher", "student"),
+    ),
+    Option(
+        name="teacher_decay", default=0.99, text="Share of the teacher that is kept at each step.", low=0.0, high=1.0
+    ),
+    Option(
+        name="agreement",
+        default="none",
+        text="What must give the same subclass: the turned and flipped image (paper), the image with noise, or "
+        "nothing else.",
+        choices=("turns", "noise", "none"),
+    ),
+    Option(
+        name="threshold",
+        default="adaptive",
+        text="Confidence that a pseudo-label needs: adapted to each subclass, or falling along the training (paper: "
+        "linear; its code: exponential).",
+        choices=("adaptive", "linear", "exponential"),
+    ),
+    Option(name="threshold_start", default=1.0, text="Falling threshold at the start.", low=0.0, high=1.0),
+    Option(name="threshold_end", default=0.4, text="Falling threshold at the end.", low=0.0, high=1.0),
+    Option(
+        name="condition_on_label",
+        default=True,
+        text="Ask which subclass it is given the label, instead of refusing what the label excludes (paper).",
+    ),
+    Option(name="use_unlabeled", default=True, text="Let partly and not labeled cases take pseudo-labels too."),
+    Option(
+        name="renormalize",
+        default=True,
+        text="Aim at probability 1 where only the mixed-in subclass is known, not at its share (paper).",
+    ),
+)
+# Table 2 of paper 000, last row but one: every part of the method, as its text says.
+PAPER_000_METHOD = {
+    **PAPER_HEADS,
+    "superclass_head": True,
+    "marginal": False,
+    "separate_normalization": True,
+    "prior_concatenation": "logits",
+    "mix": "full",
+    "ramp": "constant",
+    "mix_probability": 1.0,
+    "passes": "two",
+    "pseudo_labels": "student",
+    "agreement": "turns",
+    "threshold": "linear",
+    "condition_on_label": False,
+    "use_unlabeled": False,
+    "renormalize": False,
+}
+RELEASED_000_METHOD = {
+    **PAPER_000_METHOD,
+    "ramp": "logistic",
+    "alpha_levels": 5,
+    "passes": "released",
+    "threshold": "exponential",
+}
+
+SUBCLASS_CARDS: tuple[Card, ...] = (
+    Card(
+        name="supervised",
+        title="Supervised",
+        summary="Learns from the fully labeled cases only.",
+        family="supervised",
+        paper="Isensee et al., nnU-Net, Nature Methods 2021",
+        needs=("full",),
+        uses=("full",),
+        composition={"full": 1.0},
+        options=SEGMENTATION_OPTIONS,
+        presets={"ours": {}, "paper": PAPER_LOSS},
+        training={"paper": PAPER_000_TRAINING},
+        plan={"paper": PAPER_000_PLAN},
+    ),
+    Card(
+        name="marginal",
+        title="Marginal superclass supervision",
+        summary="Learns from full, coarse and partial labels: each voxel may be any structure its label allows.",
+        family="subclass",
+        paper="Shi et al., Marginal loss and exclusion loss, Medical Image Analysis 2021; Fidon et al., MICCAI 2021",
+        needs=("full", "coarse", "partial"),
+        uses=("full", "coarse", "partial"),
+        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5},
+        options=SEGMENTATION_OPTIONS,
+        presets={"ours": {}},
+    ),
+    Card(
+        name="modified_unet",
+        title="Superclass head beside the subclass head",
+        summary="One head learns the superclasses from every label, another the subclasses from fully labeled cases.",
+        family="subclass",
+        paper="Tang et al., Efficient Subclass Segmentation in Medical Images, MICCAI 2023 ('Mod')",
+        needs=("full",),
+        uses=("full", "coarse", "partial"),
+        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5},
+        options=TWO_HEAD_OPTIONS,
+        presets={"ours": {}, "paper": PAPER_HEADS},
+        training={"paper": PAPER_000_TRAINING},
+        plan={"paper": PAPER_000_PLAN},
+    ),
+    Card(
+        name="negative_learning",
+        title="Negative learning",
+        summary="Learns subclasses from fully labeled cases, and from coarse labels what a voxel is not.",
+        family="subclass",
+        paper="Tang et al., Efficient Subclass Segmentation in Medical Images, MICCAI 2023 ('NL')",
+        needs=("full",),
+        uses=("full", "coarse", "partial"),
+        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5},
+        options=(
+            *SEGMENTATION_OPTIONS,
+            Option(
+                name="negative_weight",
+                default=1.0,
+                text="Weight of what superclass labels rule out.",
+                low=0.0,
+                high=100.0,
+            ),
+            Option(
+                name="balanced",
+                default=False,
+                text="Let every superclass count alike, however small (paper), instead of every voxel.",
+            ),
+        ),
+        presets={"ours": {}, "paper": {**PAPER_LOSS, "balanced": True}},
+        training={"paper": PAPER_000_TRAINING},
+        plan={"paper": PAPER_000_PLAN},
+    ),
+    Card(
+        name="efficient_subclass",
+        title="Efficient subclass segmentation",
+        summary="Coarsely labeled cases learn subclasses from structures mixed into them and from pseudo-labels.",
+        family="subclass",
+        paper="Tang et al., Efficient Subclass Segmentation in Medical Images, MICCAI 2023",
+        needs=("full",),
+        uses=("full", "coarse", "partial", "none"),
+        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5, "none": 0.25},
+        options=(
+            *HIERARCHY_OPTIONS,
+            *MIX_OPTIONS,
+            Option(
+                name="predict_with",
+                default="student",
+                text="Predict with the trained network or with its running mean.",
+                choices=("teacher", "student"),
+            ),
+        ),
+        presets={"ours": {}, "paper": PAPER_000_METHOD, "code": RELEASED_000_METHOD},
+        training={"paper": PAPER_000_TRAINING, "code": PAPER_000_TRAINING},
+        plan={"paper": PAPER_000_PLAN, "code": PAPER_000_PLAN},
+    ),
+)

@@ -1,0 +1,1 @@
+"""Two networks that teach each other by pseudo-labels (paper 001)."""

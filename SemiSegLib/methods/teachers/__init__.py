@@ -1,0 +1,1 @@
+"""Methods by which a running mean of the network teaches it."""
