@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 import SemiSegLib
 from SemiSegLib.cases.checks import check_dataset
@@ -14,12 +15,15 @@ from SemiSegLib.config import from_json, read_json
 from SemiSegLib.console import console, show_json, show_table
 from SemiSegLib.doctor import diagnose
 from SemiSegLib.methods.cards import CARDS
+from SemiSegLib.methods.catalogue import Card
 from SemiSegLib.methods.recommend import recommend
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.runs.request import PlanSettings
 
 EXIT_FINDINGS = 3
+# What a case is called whose labels say so much.
+KINDS = {"full": "fully labeled", "coarse": "coarse", "partial": "partly labeled", "none": "unlabeled"}
 
 DatasetPath = Annotated[Path, typer.Argument(help="Folder or dataset.json: ours, MSD, nnU-Net raw, or images/labels.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
@@ -35,11 +39,8 @@ def methods(as_json: AsJson = False) -> None:
     if as_json:
         show_json(list(CARDS))
         return
-    show_table(
-        "Methods",
-        ("name", "what it does", "paper", "needs one of", "learns from"),
-        [(c.name, c.summary, c.paper, ", ".join(c.needs), ", ".join(c.uses)) for c in CARDS],
-    )
+    rows = [(c.name, f"{c.summary}\n{c.paper}\n{_labels(c)}") for c in CARDS]
+    show_table("Methods", ("name", "what it does, where it was published, which cases it needs"), rows, ruled=True)
 
 
 def recommend_command(dataset: DatasetPath, as_json: AsJson = False) -> None:
@@ -48,9 +49,20 @@ def recommend_command(dataset: DatasetPath, as_json: AsJson = False) -> None:
     if as_json:
         show_json(advice)
         return
-    console.print(f"[bold]{advice.method}[/bold]: {advice.reason}")
+    console.print(f"[bold]{advice.method}[/bold]: {escape(advice.reason)}")
     if advice.alternatives:
         console.print(f"Alternatives: {', '.join(advice.alternatives)}")
+
+
+def _labels(card: Card) -> str:
+    """Return the cases that a method needs and uses, in a line."""
+    needed = _listed([KINDS[name] for name in card.needs], "or")
+    more = [KINDS[name] for name in card.uses if name not in card.needs]
+    return f"Needs {needed} cases." if not more else f"Needs {needed} cases; uses {_listed(more, 'and')} ones too."
+
+
+def _listed(words: list[str], last: str) -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]
 
 
 def check(dataset: DatasetPath, as_json: AsJson = False) -> None:

@@ -31,11 +31,18 @@ def show_json(value: Any) -> None:
     console.file.write(json.dumps(to_json(data), indent=1, ensure_ascii=False) + "\n")
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Show a table; numbers given as floats get three decimals."""
-    table = Table(title=escape(title), title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(escape(column), overflow="fold")
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ruled: bool = False) -> None:
+    """Show a table; numbers given as floats get three decimals, and names in the first column are never broken.
+
+    Args:
+        title: above it.
+        columns: their names.
+        rows: a cell may have several lines.
+        ruled: draw a line between rows.
+    """
+    table = Table(title=escape(title), title_justify="left", header_style="bold", show_lines=ruled)
+    for index, column in enumerate(columns):
+        table.add_column(escape(column), overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(escape(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
     console.print(table)
