@@ -205,7 +205,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         name="double_uncertainty",
         title="Double uncertainty (our reconstruction)",
         summary="A mean teacher whose agreement in classes and in features is weighed by its doubt; rebuilt from an "
-        "abstract, not a reproduction.",
+        "abstract, not a reproduction; a planned network has no dropout, so its passes differ by noise alone.",
         family="teacher",
         paper="After Wang et al., Double-uncertainty weighted method, MICCAI 2020 (abstract only)",
         needs=LABELED,
