@@ -158,30 +158,44 @@ def _mean_of_known(values: Tensor, one_hot: Tensor, label_sets: Tensor) -> Tenso
     return (values * mask).sum() / mask.sum().clamp_min(1.0)
 
 
-def _structures(label_sets: Tensor, counts: Tensor, rule: DiceRule) -> Tensor:
-    """Return (K, L) bool: leaves, then the distinct sets of several but not all leaves that occur.
+def structures_of(
+    label_sets: Tensor, counts: Tensor, *, include_background: bool, only_eligible: bool
+) -> tuple[Tensor, Tensor]:
+    """Return (K, L) bool structures, and (K,) bool which are eligible.
+
+    Eligible are the leaves, then the distinct sets of several but not all leaves that occur.
 
     Args:
         label_sets: (C, L) bool.
         counts: (C,), voxels with each code.
-        rule: with or without background.
+        include_background: structures that hold leaf 0 are eligible too.
+        only_eligible: leave the others out. To know how many there are a host waits for its device; all K = L + C of
+            them cost a device next to nothing.
     """
     leaf_count = label_sets.shape[1]
     sizes = label_sets.sum(1)
     same = (label_sets[:, None] == label_sets[None]).all(-1)
     is_repeated = same.tril(-1).any(1)
     occurs = (same & (counts > 0)).any(1)
-    groups = label_sets[(sizes > 1) & (sizes < leaf_count) & ~is_repeated & occurs]
+    is_group = (sizes > 1) & (sizes < leaf_count) & ~is_repeated & occurs
     leaves = torch.eye(leaf_count, dtype=torch.bool, device=label_sets.device)
-    structures = torch.cat([leaves, groups])
-    return structures if rule.include_background else structures[~structures[:, 0]]
+    structures = torch.cat([leaves, label_sets])
+    is_eligible = torch.cat([torch.ones_like(leaves[0]), is_group])
+    if not include_background:
+        is_eligible = is_eligible & ~structures[:, 0]
+    return (structures[is_eligible], is_eligible[is_eligible]) if only_eligible else (structures, is_eligible)
 
 
 def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRule) -> Tensor:
     """Return the Dice loss of (B, L, V) probabilities and (B, C, V) one-hot codes."""
     dtype = probability.dtype
     counts = one_hot.sum(2, keepdim=True)
-    structures = _structures(label_sets, counts.sum((0, 2)), rule)
+    structures, is_eligible = structures_of(
+        label_sets,
+        counts.sum((0, 2)),
+        include_background=rule.include_background,
+        only_eligible=label_sets.is_cpu,
+    )
     is_inside = ~(label_sets[:, None] & ~structures[None]).any(-1)
     inside = is_inside.to(dtype)
     known = (is_inside | ~(label_sets[:, None] & structures[None]).any(-1)).to(dtype)
@@ -195,5 +209,5 @@ def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRu
         sums, masses, counts = (part.sum(0, keepdim=True) for part in (sums, masses, counts))
     positive = (inside * counts).sum(1)
     dice = (2 * (inside * sums).sum(1) + EPSILON) / ((known * masses).sum(1) + positive + EPSILON)
-    counted = positive > 0 if rule.skip_absent else (known * counts).sum(1) > 0
+    counted = is_eligible & (positive > 0 if rule.skip_absent else (known * counts).sum(1) > 0)
     return torch.where(counted, 1 - dice, 0.0).sum() / counted.sum().clamp_min(1)

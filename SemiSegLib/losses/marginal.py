@@ -33,12 +33,9 @@ class SoftmaxMarginal(torch.autograd.Function):
         total = share.sum(1)
         share /= total.clamp_min(SMALLEST_SUM).unsqueeze(1)
         negative_log = -total.clamp_min(SMALLEST_SUM).log()
-        # The softmax of (B, V) voxels whose set is nearly impossible; none in all but the worst steps.
-        row, voxel = (total < SMALLEST_SUM).nonzero(as_tuple=True)
-        if len(row):
-            exact, inside = _by_logarithms(logits[row, :, voxel], one_hot[row, :, voxel] @ table > 0)
-            negative_log[row, voxel] = exact
-            share[row, :, voxel] = inside
+        # Voxels whose set is nearly impossible; none in all but the worst steps.
+        mend = mend_found if logits.is_cpu else mend_everywhere
+        negative_log, share = mend(total < SMALLEST_SUM, negative_log, share, (logits, one_hot, table))
         ctx.save_for_backward(probability, share)
         return probability, negative_log
 
@@ -61,7 +58,36 @@ def one_hot_codes(codes: Tensor, count: int, dtype: torch.dtype) -> Tensor:
     return result.scatter_(1, flat, 1.0)
 
 
+def mend_found(
+    wrong: Tensor, negative_log: Tensor, share: Tensor, inputs: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return n and r, computed again by logarithms at the wrong voxels: looks for them, which is cheap on a CPU.
+
+    Args:
+        wrong: (B, V) bool.
+        negative_log: n (B, V), changed in place.
+        share: r (B, L, V), changed in place.
+        inputs: those of ``SoftmaxMarginal``.
+    """
+    row, voxel = wrong.nonzero(as_tuple=True)
+    if len(row):
+        logits, one_hot, table = inputs
+        exact, inside = _by_logarithms(logits[row, :, voxel], one_hot[row, :, voxel] @ table > 0)
+        negative_log[row, voxel] = exact
+        share[row, :, voxel] = inside
+    return negative_log, share
+
+
+def mend_everywhere(
+    wrong: Tensor, negative_log: Tensor, share: Tensor, inputs: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return what ``mend_found`` returns, without asking how many there are, for which a host waits for its device."""
+    logits, one_hot, table = inputs
+    exact, inside = _by_logarithms(logits, torch.matmul(table.T, one_hot) > 0)
+    return torch.where(wrong, exact, negative_log), torch.where(wrong.unsqueeze(1), inside, share)
+
+
 def _by_logarithms(logits: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """Return n and r of (N, L) logits by log-sum-exp, which no difference of logits can overflow."""
+    """Return n and r of (N, L) or (B, L, V) logits by log-sum-exp, which no difference of logits can overflow."""
     inside = logits.masked_fill(~allowed, -torch.inf)
     return logits.logsumexp(1) - inside.logsumexp(1), inside.softmax(1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -133,6 +134,7 @@ class TwoHeadLearner(Learner):
     def __init__(self, study: Study, options: TwoHeadOptions) -> None:
         super().__init__(study, options)
         self.superclass_names = study.scheme.superclass_names
+        self.leaves_of = tuple(tuple(np.flatnonzero(row).tolist()) for row in study.scheme.membership)
         self.register_buffer("membership", torch.from_numpy(study.scheme.membership.copy()), persistent=False)
 
     def _network(self, study: Study, options: SegmentationOptions) -> SegmentationNetwork:
@@ -172,7 +174,7 @@ class TwoHeadLearner(Learner):
         """Return (B, L, *S) float32 leaf probabilities."""
         if self.loss.combine == "subclass":
             return super().probability(outputs)
-        return superclass_first(outputs["subclass"].float(), outputs["superclass"].float(), self.membership)
+        return superclass_first(outputs["subclass"].float(), outputs["superclass"].float(), self.leaves_of)
 
     def _head_names(self) -> Mapping[str, tuple[str, ...]]:
         return {"subclass": self.leaf_names, "superclass": self.superclass_names}
@@ -194,22 +196,22 @@ def label_losses(learner: Learner, batch: Batch) -> Iterator[LossTerms]:
     yield LossTerms(learner.terms(learner(rows.image), rows), weights)
 
 
-def superclass_first(subclass: Tensor, superclass: Tensor, membership: Tensor) -> Tensor:
+def superclass_first(subclass: Tensor, superclass: Tensor, leaves_of: Sequence[Sequence[int]]) -> Tensor:
     r"""Return p_l = softmax(z_c)_r * softmax over the leaves of r of z_f, with r the superclass of l.
 
     Args:
         subclass: (B, L, *S) leaf logits z_f.
         superclass: (B, R, *S) superclass logits z_c.
-        membership: (R, L) bool, leaf l lies in superclass r.
+        leaves_of: the leaves of each superclass, every leaf once; numbers, for which no device is asked.
 
     Returns:
         (B, L, *S), sums to 1 over L.
     """
     outer = superclass.softmax(1)
     parts: list[Tensor] = [torch.empty(0)] * subclass.shape[1]
-    for index, row in enumerate(membership.tolist()):
-        leaves = [leaf for leaf, inside in enumerate(row) if inside]
-        inner = subclass[:, leaves].softmax(1) * outer[:, index : index + 1]
+    for index, leaves in enumerate(leaves_of):
+        own = torch.stack([subclass[:, leaf] for leaf in leaves], dim=1)
+        inner = own.softmax(1) * outer[:, index : index + 1]
         for position, leaf in enumerate(leaves):
             parts[leaf] = inner[:, position]
     return torch.stack(parts, dim=1)

@@ -38,6 +38,8 @@ class Teacher(nn.Module):
         self.decay, self.buffer_rule = decay, buffers
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        # The same number where reading it does not wait for the device; unknown after a state was loaded.
+        self._count: int | None = None
         self.eval()
 
     def train(self, mode: bool = True) -> Teacher:
@@ -53,8 +55,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: nn.Module) -> None:
         """Take one step toward the student."""
-        count = int(self.updates)
-        decay = min(1 - 1 / (count + 1), self.decay)
+        if self._count is None:
+            self._count = int(self.updates)
+        decay = min(1 - 1 / (self._count + 1), self.decay)
         own: list[Tensor] = list(self.network.parameters())
         other: list[Tensor] = list(student.parameters())
         if self.buffer_rule != "keep":
@@ -66,3 +69,8 @@ class Teacher(nn.Module):
                     other.append(theirs)
         torch._foreach_lerp_(own, other, 1 - decay)
         self.updates += 1
+        self._count += 1
+
+    def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
+        super()._load_from_state_dict(*arguments, **keywords)
+        self._count = None

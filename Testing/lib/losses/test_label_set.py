@@ -164,6 +164,28 @@ def test_moving_probability_between_the_leaves_of_one_set_changes_nothing(rule):
             assert after[name].item() == pytest.approx(before[name].item(), abs=1e-6)
 
 
+def test_leaves_that_no_label_tells_apart_may_as_well_be_one():
+    # Head and tail merged into one leaf, of their probability together, where labels say organ, background or vessel.
+    sets = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.bool)
+    logits, codes = case(3)
+    codes = codes % 4
+    merged = torch.stack([logits[:, 0], logits[:, 1:3].logsumexp(1), logits[:, 3]], dim=1)
+    given = torch.tensor([ANYTHING, BACKGROUND, ORGAN, VESSEL])[codes]
+    # The Dice counts the leaves that are there; head and tail are not, so the structures are the same.
+    before, after = label_set_loss(logits, given, SETS), label_set_loss(merged, codes, sets)
+    for name in before:
+        assert after[name].item() == pytest.approx(before[name].item(), abs=1e-6)
+
+
+def test_a_superclass_of_one_leaf_is_that_leaf():
+    logits, codes = case(6)
+    alias = torch.cat([SETS, SETS[VESSEL : VESSEL + 1]])
+    named = torch.where(codes == VESSEL, len(SETS), codes)
+    for rule in RULES:
+        before, after = (gradient(logits, c, s, rule) for c, s in ((codes, SETS), (named, alias)))
+        assert torch.allclose(before, after, atol=1e-7)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_no_gradient_at_all_where_a_voxel_may_be_anything(rule):
     logits, codes = case(5)

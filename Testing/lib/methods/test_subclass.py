@@ -71,8 +71,16 @@ def test_superclass_first_is_worked_by_hand():
     # Superclasses background, organ {1, 2}, vessel with 0.5, 0.3, 0.2; inside the organ head : tail is 3 : 1.
     superclass = torch.tensor([0.5, 0.3, 0.2]).log().view(1, 3, 1)
     subclass = torch.tensor([9.0, 3.0, 1.0, 9.0]).log().view(1, 4, 1)
-    found = superclass_first(subclass, superclass, torch.from_numpy(tiny.SCHEME.membership.copy()))
+    found = superclass_first(subclass, superclass, ((0,), (1, 2), (3,)))
     assert found.flatten().tolist() == pytest.approx([0.5, 0.3 * 0.75, 0.3 * 0.25, 0.2])
+
+
+def test_leaves_of_one_superclass_need_not_be_neighbors():
+    superclass, subclass = torch.randn(2, 2, 5), torch.randn(2, 4, 5)
+    order = [2, 0, 3, 1]
+    found = superclass_first(subclass, superclass, ((0, 2), (1, 3)))
+    moved = superclass_first(subclass[:, order], superclass, ((0, 1), (2, 3)))
+    assert torch.allclose(found[:, order], moved)
 
 
 def test_the_predicted_leaf_lies_in_the_predicted_superclass():

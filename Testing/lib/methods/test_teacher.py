@@ -84,6 +84,16 @@ def test_the_count_of_steps_travels_with_the_weights():
     first.follow(network)
     second.follow(network)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    # Also when a state is loaded over a teacher that has counted on.
+    later = copy.deepcopy(first.state_dict())
+    for _ in range(5):
+        second.follow(network)
+    second.load_state_dict(later)
+    moved(network, 3)
+    first.follow(network)
+    second.follow(network)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert int(second.updates) == int(first.updates) == 3
 
 
 def test_an_unknown_rule_or_decay_is_named():
