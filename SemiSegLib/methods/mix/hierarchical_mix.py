@@ -34,6 +34,7 @@ from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.mix.mix_options import MixOptions
 from SemiSegLib.methods.mix.pseudo_labels import AdaptiveThreshold, agreed, conditioned, draw_turn, one_hot
 from SemiSegLib.methods.mix.region_mix import Meaning, Mixed, Scans, region_mix
+from SemiSegLib.methods.parts.passes import noisy
 from SemiSegLib.methods.parts.supervision import DICE_RULES
 
 # Image to (B, L, *S) probabilities, without a graph.
@@ -167,6 +168,6 @@ class HierarchicalMix(nn.Module):
             view = draw_turn(tuple(image.shape[2:]))
             second = view.apply(image)
         else:
-            second = image + (torch.randn_like(image) * WEAK_NOISE).clamp(-2 * WEAK_NOISE, 2 * WEAK_NOISE)
+            second = noisy(image, WEAK_NOISE)
         first, other = look(torch.cat([image, second])).chunk(2)
         return first, other if view is None else view.invert(other)

@@ -135,7 +135,10 @@ class EfficientSubclass(Method):
         if self.teacher is not None and self.options.pseudo_labels == "teacher":
             return self._taught(image)
         with torch.no_grad(), evaluating(self.learner):
-            return self.learner.probability(self.learner(image))
+            probability = self.learner.probability(self.learner(image))
+        # Older torch keeps the half-precision copies of the weights, made without a graph, for the pass that teaches.
+        torch.clear_autocast_cache()
+        return probability
 
     def _taught(self, image: Tensor) -> Tensor:
         assert self.teacher is not None
