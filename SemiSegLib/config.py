@@ -23,6 +23,8 @@ T = TypeVar("T")
 # Ten attempts in five seconds (need R15).
 RENAME_ATTEMPTS = 10
 RENAME_WAIT_SECONDS = 0.5
+# In the metadata of a dataclass field that was added after files of its class had been written.
+YOUNGER = "younger"
 # Looking up the types of a class takes three times as long as checking one event of a run against them.
 _type_hints = typing.cast("Callable[[type[Any]], dict[str, Any]]", functools.cache(typing.get_type_hints))
 
@@ -55,9 +57,13 @@ def from_json(cls: type[T], data: object, *, where: str) -> T:
 
 
 def to_json(value: Any) -> Any:
-    """Return plain JSON data for a dataclass, enum, tuple, mapping, path or plain value."""
+    """Return plain JSON data for a dataclass, enum, tuple, mapping, path or plain value.
+
+    A field with ``YOUNGER`` in its metadata is left out while it has its default, so that what is written of earlier
+    requests, and compared with what was kept of them, stays as it was before there was such a field.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if _is_written(value, f)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -66,6 +72,11 @@ def to_json(value: Any) -> Any:
         items = sorted(value) if isinstance(value, frozenset | set) else value
         return [to_json(item) for item in items]
     return str(value) if isinstance(value, Path) else value
+
+
+def _is_written(value: Any, field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field stands in JSON: the younger ones (metadata ``YOUNGER``) only if they were set."""
+    return field.init and not (YOUNGER in field.metadata and getattr(value, field.name) == field.default)
 
 
 def read_json(path: Path) -> Any:

@@ -162,6 +162,7 @@ def _network(
         stem_stride=stems,
         norm=settings.norm or "instance",
         deep_supervision=settings.deep_supervision or 0,
+        dropout=settings.dropout or 0.0,
     )
 
 

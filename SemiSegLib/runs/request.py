@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.config import YOUNGER, check_choice, check_range
 from SemiSegLib.errors import ConfigError, explain
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -93,6 +93,8 @@ class PlanSettings:
         norm: "instance", "batch" or "group".
         deep_supervision: number of lower resolutions with a loss of their own.
         memory_gib: memory budget of one training step, or None for three quarters of what the device has free.
+        dropout: probability, 0 to 1, or None for none; doubt by several random passes needs some. Networks of papers
+            that have their own keep it.
     """
 
     dimensions: int | None = None
@@ -104,6 +106,10 @@ class PlanSettings:
     norm: str | None = None
     deep_supervision: int | None = None
     memory_gib: float | None = None
+    dropout: float | None = field(default=None, metadata={YOUNGER: True})
+
+    def __post_init__(self) -> None:
+        check_range("dropout", self.dropout or 0.0, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

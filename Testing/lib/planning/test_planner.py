@@ -158,6 +158,12 @@ def test_what_a_person_fixed_stays():
     assert (plan.network.features, plan.network.norm, plan.network.deep_supervision) == ((8, 12, 16), "batch", 1)
 
 
+def test_a_network_drops_out_what_a_person_asked_for_and_else_nothing():
+    for asked, expected in ((None, 0.0), (0.0, 0.0), (0.3, 0.3)):
+        plan = planned((60, 80, 80), (1.0, 1.0, 1.0), settings=PlanSettings(dropout=asked))
+        assert plan.network.dropout == expected
+
+
 def test_normalization_follows_the_modality_and_blanked_images():
     ct = planned((50, 50, 50), (1.0, 1.0, 1.0), channel=a_channel("CT")).channels[0]
     assert (ct.normalization, ct.low, ct.high, ct.mean, ct.deviation) == ("ct", -100.0, 240.0, 60.0, 20.0)

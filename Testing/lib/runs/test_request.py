@@ -1,0 +1,42 @@
+"""What is written of a request: nothing of settings that came later and were not given."""
+
+import pytest
+
+from SemiSegLib.config import from_json, to_json
+from SemiSegLib.errors import ConfigError
+from SemiSegLib.runs.request import PlanSettings, RunRequest
+
+# As written by the first version; kept scores are compared with it word for word.
+FIRST_PLAN_SETTINGS = {
+    "dimensions",
+    "spacing_mm",
+    "patch",
+    "batch",
+    "backbone",
+    "features",
+    "norm",
+    "deep_supervision",
+    "memory_gib",
+}
+
+
+def a_request(**plan):
+    return RunRequest(dataset="data", method="marginal", plan=PlanSettings(**plan))
+
+
+def test_a_request_without_dropout_is_written_as_before_there_was_any():
+    assert set(to_json(a_request())["plan"]) == FIRST_PLAN_SETTINGS
+    assert set(to_json(a_request(norm="batch"))["plan"]) == FIRST_PLAN_SETTINGS
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_dropout_is_written_and_read_where_it_was_given(dropout):
+    data = to_json(a_request(dropout=dropout))
+    assert data["plan"]["dropout"] == dropout
+    assert from_json(RunRequest, data, where="test") == a_request(dropout=dropout)
+    assert from_json(RunRequest, to_json(a_request()), where="test") == a_request()
+
+
+def test_dropout_is_a_probability():
+    with pytest.raises(ConfigError, match="dropout is 1.5"):
+        a_request(dropout=1.5)
