@@ -193,6 +193,24 @@ def evaluate(
     return scores
 
 
+def evaluate_both(
+    model: Path | str,
+    dataset: Dataset,
+    cases: Iterable[Case],
+    settings: PredictionSettings | None = None,
+    *,
+    mode: str = "strict",
+) -> tuple[list[CaseScore], list[CaseScore]]:
+    """Score as ``evaluate`` does, and again with one piece of each structure, the largest; each case predicted once.
+
+    Raises:
+        CaseError: as ``evaluate`` does.
+    """
+    judge = CaseJudge(_predictor(model, settings or PredictionSettings()), dataset, mode=mode)
+    judged = [judge.judge_both(case) for case in cases]
+    return [whole.score for whole, _ in judged], [pieces.score for _, pieces in judged]
+
+
 def with_split(dataset: Dataset, split: Path | None) -> Dataset:
     """Return the data set with the sides that a run's ``split.json`` stores, or as it is."""
     return dataset if split is None else apply_split(dataset, split)

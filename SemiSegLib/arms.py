@@ -11,6 +11,7 @@ from typing import Any
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import resolve_options
+from SemiSegLib.methods.presets import OwnSettings, preset_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Arm:
         method, preset: what is trained.
         options: option values that differ from preset or default.
         fine: number of fine cases, or None for all.
+        own: training and plan settings that belong to it.
+        key: a short name for its folders; "" makes one of method, preset and options.
     """
 
     title: str
@@ -29,21 +32,26 @@ class Arm:
     preset: str | None
     fine: int | None
     options: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnSettings = field(default_factory=OwnSettings)
+    key: str = ""
 
     @property
     def name(self) -> str:
         """A name for its folders, without the seed."""
+        if self.key:
+            return f"{self.key}_{self.fine or 'all'}"
         parts = [self.method, *([self.preset] if self.preset else [])]
         parts += [f"{name}-{value}" for name, value in self.options.items()]
         return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{'-'.join(parts)}_{self.fine or 'all'}")
 
 
-def read_arm(text: str, *, fine: int | None) -> Arm:
+def read_arm(text: str, *, fine: int | None, with_settings: bool = False) -> Arm:
     """Return the arm of ``method[:preset][+option=value]...``, for example ``marginal:ours+dice_weight=0.5``.
 
     Args:
         text: as above; values are JSON, and words need no quotes.
         fine: number of fine cases, or None for all.
+        with_settings: whether it is trained with the settings that its preset asks for.
 
     Raises:
         ConfigError: the method, the preset or an option is unknown, or a value is out of range.
@@ -51,9 +59,11 @@ def read_arm(text: str, *, fine: int | None) -> Arm:
     head, *pairs = text.split("+")
     method, _, preset = head.partition(":")
     options = dict(_option(pair, text) for pair in pairs)
-    resolve_options(card_of(method), preset or None, options)
+    card = card_of(method)
+    resolve_options(card, preset or None, options)
+    own = preset_settings(card, preset or None) if with_settings else OwnSettings()
     title = f"{text}, {'all' if fine is None else fine} fine"
-    return Arm(title=title, method=method, preset=preset or None, options=options, fine=fine)
+    return Arm(title=title, method=method, preset=preset or None, options=options, fine=fine, own=own)
 
 
 def _option(pair: str, text: str) -> tuple[str, Any]:

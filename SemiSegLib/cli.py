@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from SemiSegLib import cli_runs, cli_study
+from SemiSegLib import cli_compare, cli_runs, cli_study
 from SemiSegLib.console import show_error
 from SemiSegLib.errors import SemiSegError
 
@@ -33,7 +33,7 @@ for command in (
 ):
     app.command()(command)
 app.command(name="recommend")(cli_study.recommend_command)
-app.command(name="compare")(cli_runs.compare_command)
+app.command(name="compare")(cli_compare.compare_command)
 
 
 def main() -> None:

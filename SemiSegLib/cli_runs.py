@@ -1,18 +1,17 @@
-"""Commands that train, follow, apply and compare."""
+"""Commands that train, follow, apply and score."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from SemiSegLib import api
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cli_settings import assignment, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
-from SemiSegLib.compare import ComparisonSettings, compare, comparison_markdown
 from SemiSegLib.config import from_json, read_json
 from SemiSegLib.console import RunView, console, duration, show_json, show_table
 from SemiSegLib.demo import run_demo
@@ -20,12 +19,14 @@ from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.evaluation.case_csv import write_case_csv
 from SemiSegLib.evaluation.statistics import Interval
 from SemiSegLib.evaluation.summary import summarize
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.presets import preset_settings
 from SemiSegLib.methods.recommend import recommend
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.process import stop as stop_process
-from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
+from SemiSegLib.runs.request import RunRequest
 
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 LargestComponent = Annotated[bool, typer.Option(help="Keep one piece of each structure, the largest.")]
@@ -46,7 +47,9 @@ def demo(
 def train(
     dataset: DatasetPath,
     method: Annotated[str | None, typer.Option(help="Method name; the recommended one if not given.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Preset of the method.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Preset of the method, with its training and plan; what is given here wins.")
+    ] = None,
     option: Annotated[list[str] | None, typer.Option(help="Method option NAME=VALUE; may be repeated.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="Training or plan setting NAME=VALUE, repeatable.")] = None,
     request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
@@ -61,12 +64,15 @@ def train(
     if request is not None:
         asked = from_json(RunRequest, read_json(request), where=str(request))
     else:
-        training, planned = _settings(setting or [], minutes=minutes, steps=steps)
+        given = read_settings(setting or [], seconds=None if minutes is None else 60 * minutes, steps=steps)
+        method = method or _recommended(load_dataset(dataset))
+        own = preset_settings(card_of(method), preset)
+        training, planned = own.under(given.training, given.plan, given=given.names)
         asked = RunRequest(
             dataset=str(dataset),
-            method=method or _recommended(load_dataset(dataset)),
+            method=method,
             preset=preset,
-            options=dict(_assignment(text) for text in option or []),
+            options=dict(assignment(text) for text in option or []),
             training=training,
             plan=planned,
             seed=seed,
@@ -177,45 +183,6 @@ def evaluate(
     )
 
 
-def compare_command(
-    dataset: DatasetPath,
-    methods: Annotated[
-        str, typer.Option(help="Methods, joined by commas, each as NAME[:PRESET][+OPTION=VALUE...].")
-    ] = "supervised,marginal,modified_unet",
-    fine: Annotated[str, typer.Option(help="Numbers of fine cases, joined by commas.")] = "6",
-    others: Annotated[str, typer.Option(help="What the other cases keep of their labels: coarse or none.")] = "coarse",
-    seeds: Annotated[int, typer.Option(help="Seeds 0 to this, less one.")] = 3,
-    minutes: Annotated[float, typer.Option(help="Time budget of every training.")] = 4.5,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps of every training, instead of a budget.")] = None,
-    setting: Annotated[list[str] | None, typer.Option(help="Training or plan setting NAME=VALUE, repeatable.")] = None,
-    validation_share: Annotated[float, typer.Option(help="Used when the data set has no split.")] = 0.1,
-    test_share: Annotated[float, typer.Option(help="Used when the data set has no split.")] = 0.2,
-    full: Annotated[bool, typer.Option(help="Add the supervised method on every fine label, as upper bound.")] = True,
-    output: Annotated[Path, typer.Option(help="Folder for runs and tables; finished runs in it are kept.")] = Path(
-        "comparison"
-    ),
-    as_json: AsJson = False,
-) -> None:
-    """Train several methods on few fine labels, several seeds each, and tabulate them with their spread."""
-    training, planned = _settings(setting or [], minutes=None if steps else minutes, steps=steps)
-    settings = ComparisonSettings(
-        methods=tuple(methods.split(",")),
-        fine=tuple(int(n) for n in fine.split(",")),
-        other_labels=others,
-        seeds=seeds,
-        validation_share=validation_share,
-        test_share=test_share,
-        with_full=full,
-        training=training,
-        plan=planned,
-    )
-    result = compare(load_dataset(dataset), dataset, settings, output, view=RunView)
-    if as_json:
-        show_json(result)
-    else:
-        console.print(comparison_markdown(result), markup=False, soft_wrap=True)
-
-
 def _follow(run: RunFolder) -> None:
     with RunView(run.path.name) as view:
         final = api.follow(run, on_event=view.show)
@@ -226,34 +193,6 @@ def _recommended(dataset: Dataset) -> str:
     advice = recommend(dataset)
     console.print(f"Method {advice.method}: {advice.reason}", soft_wrap=True)
     return advice.method
-
-
-def _settings(texts: list[str], *, minutes: float | None, steps: int | None) -> tuple[TrainingSettings, PlanSettings]:
-    training: dict[str, Any] = {}
-    planned: dict[str, Any] = {}
-    for name, value in map(_assignment, texts):
-        target = planned if name in PlanSettings.__dataclass_fields__ else training
-        target[name] = value
-    if minutes is not None:
-        training |= {"steps": None, "seconds": 60 * minutes}
-    elif steps is not None:
-        training |= {"steps": steps, "seconds": None}
-    return (
-        from_json(TrainingSettings, training, where="--setting"),
-        from_json(PlanSettings, planned, where="--setting"),
-    )
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigError(
-            explain(f"'{text}' is not NAME=VALUE", where="command line", remedy="write for example seed=1")
-        )
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def _interval(value: Interval) -> str:

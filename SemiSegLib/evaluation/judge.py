@@ -63,20 +63,39 @@ class CaseJudge:
         Raises:
             CaseError: the case has no annotation, or a file of it cannot be used.
         """
-        if case.annotation is None:
-            raise CaseError(
-                explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave the case out")
-            )
-        image, prediction, codes, table = self._read(case)
-        score = score_case(case.id, prediction.leaves, codes, table, self.dataset.scheme, mode=self.mode)
-        return JudgedCase(score, image, prediction)
+        image, prediction, codes, table = self._read(_labeled(case))
+        return JudgedCase(self._score(case, prediction, codes, table), image, prediction)
+
+    def judge_both(self, case: Case) -> tuple[JudgedCase, JudgedCase]:
+        """Return what ``judge`` does, and the same with one piece of each structure; the model is applied once.
+
+        Raises:
+            CaseError: as ``judge`` does.
+        """
+        image, prediction, codes, table = self._read(_labeled(case))
+        pieces = prediction.largest_components()
+        return (
+            JudgedCase(self._score(case, prediction, codes, table), image, prediction),
+            JudgedCase(self._score(case, pieces, codes, table), image, pieces),
+        )
 
     def view(self, case_id: str) -> CaseView:
         """Return the picture of a case: its first channel, the reference and the prediction."""
         image, prediction, codes, table = self._read(self.dataset.case(case_id))
         return CaseView(case_id, image, codes, table, (("prediction", prediction.leaves.voxels),))
 
+    def _score(self, case: Case, prediction: Prediction, codes: np.ndarray, table: LabelSetTable) -> CaseScore:
+        return score_case(case.id, prediction.leaves, codes, table, self.dataset.scheme, mode=self.mode)
+
     def _read(self, case: Case) -> tuple[Volume, Prediction, np.ndarray, LabelSetTable]:
         images = read_images(self.dataset, case)
         codes, table = read_codes(self.dataset, case, images[0].geometry)
         return images[0], self.predictor.predict(images), codes, table
+
+
+def _labeled(case: Case) -> Case:
+    if case.annotation is None:
+        raise CaseError(
+            explain("there is nothing to compare with", where=f"case '{case.id}'", remedy="leave the case out")
+        )
+    return case

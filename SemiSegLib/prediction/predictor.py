@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,11 @@ class Prediction:
         """Return uint8 superclass indices: of each voxel the superclass of its leaf, so they can never disagree."""
         lookup = np.array(self.scheme.superclass_of_leaf, dtype=np.uint8)
         return Volume(lookup[self.leaves.voxels], self.leaves.geometry)
+
+    def largest_components(self) -> Prediction:
+        """Return the same with one piece of each structure, the largest; see ``prediction.components``."""
+        kept = largest_components(self.leaves.voxels, self.scheme)
+        return replace(self, leaves=Volume(kept, self.leaves.geometry))
 
 
 class Predictor:
@@ -106,14 +111,13 @@ class Predictor:
             if on_progress is not None:
                 on_progress((slab.start + slab.probabilities.shape[1]) / image.shape[1])
         leaves, unsure = restorer.finish()
-        if self.largest_component:
-            leaves = largest_components(leaves, study.scheme)
         geometry = channels[0].geometry
-        return Prediction(
+        prediction = Prediction(
             leaves=Volume(leaves, geometry),
             uncertainty=None if unsure is None else Volume(unsure, geometry),
             scheme=study.scheme,
         )
+        return prediction.largest_components() if self.largest_component else prediction
 
 
 def _flips_of_training(model: Model) -> tuple[bool, bool, bool]:

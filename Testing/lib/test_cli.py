@@ -7,10 +7,13 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from SemiSegLib import api
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.volume import read_labels, read_volume
 from SemiSegLib.cli import app
 from SemiSegLib.methods.cards import CARDS
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.request import PlanSettings, TrainingSettings
 
 TINY = ["batch=2", "patch=[8,16,16]", "features=[4,8]", "dimensions=3", "precision=fp32", "threads=1", "device=cpu"]
 
@@ -115,6 +118,35 @@ def test_a_comparison_is_tabulated_with_its_spread_and_goes_on_where_it_ended(co
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("*/model.safetensors")}
     assert call(*arguments, "--output", tmp_path / "out", *settings) == table
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    twice = call(*arguments, "--output", tmp_path / "out", "--largest-component", *settings)
+    assert twice.count("largest piece |") == 3
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
     changed = [part for text in (*TINY, "learning_rate=0.1") for part in ("--setting", text)]
     refused = CliRunner().invoke(app, [str(a) for a in (*arguments, "--output", tmp_path / "out", *changed)])
     assert "other settings" in str(refused.exception)
+
+
+def test_a_preset_is_trained_as_it_says_and_what_is_typed_wins(cohort, monkeypatch, tmp_path):
+    asked = []
+
+    def start(request, runs, *, name):
+        asked.append(request)
+        return RunFolder.create(tmp_path, request)
+
+    monkeypatch.setattr(api, "start", start)
+    plain = ("train", cohort, "--method", "dual_task_consistency", "--detach")
+    call(*plain, "--preset", "paper", "--minutes", 2, "--setting", "batch=2")
+    call(*plain, "--preset", "paper")
+    call(*plain)
+    short, whole, ours = asked
+    assert (short.training.steps, short.training.seconds, short.training.optimizer) == (None, 120.0, "sgd")
+    assert (short.plan.backbone, short.plan.batch, short.plan.patch) == ("vnet", 2, (80, 112, 112))
+    assert (whole.training.steps, whole.plan.batch) == (6_000, 4)
+    assert (ours.training, ours.plan) == (TrainingSettings(), PlanSettings())
+    refused = CliRunner().invoke(app, [str(word) for word in (*plain, "--preset", "papr")])
+    assert "did you mean 'paper'" in str(refused.exception)
+
+
+def test_the_number_of_fine_cases_is_a_number_or_all(cohort, tmp_path):
+    refused = CliRunner().invoke(app, ["compare", str(cohort), "--fine", "6,any", "--output", str(tmp_path)])
+    assert "'any' is no number of cases" in str(refused.exception)

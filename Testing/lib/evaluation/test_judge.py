@@ -109,3 +109,29 @@ def test_a_model_of_other_structures_is_refused(study):
     other = LabelScheme(name="other", structures=(Structure(name="liver"), Structure(name="spleen")))
     with pytest.raises(CaseError, match="the model knows background, liver, spleen"):
         CaseJudge(predictor(other), study)
+
+
+def test_both_ways_of_scoring_come_from_one_prediction(study, monkeypatch):
+    applied = predictor()
+    calls = []
+    predict = applied.predict
+
+    def counted(images):
+        calls.append(images)
+        prediction = predict(images)
+        # A stray piece of a structure that the reference does not have there.
+        prediction.leaves.voxels[0, 0, 0] = 1
+        return prediction
+
+    monkeypatch.setattr(applied, "predict", counted)
+    judge = CaseJudge(applied, study)
+    whole, pieces = judge.judge_both(study.cases[0])
+    assert len(calls) == 1
+    assert whole.score == judge.judge(study.cases[0]).score
+    stray, clean = (judged.prediction.leaves.voxels for judged in (whole, pieces))
+    assert (stray[0, 0, 0], clean[0, 0, 0]) == (1, 0)
+    assert np.array_equal(stray.ravel()[1:], clean.ravel()[1:])
+    assert whole.score.rows[1].hd95 <= whole.score.rows[1].hd
+    assert pieces.score.rows[1].hd < whole.score.rows[1].hd
+    with pytest.raises(CaseError, match="nothing to compare with"):
+        judge.judge_both(study.cases[2])

@@ -1,0 +1,71 @@
+"""Settings as they are typed: NAME=VALUE, of the training or of the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from SemiSegLib.config import from_json
+from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.runs.request import PlanSettings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person typed, with the defaults of the rest.
+
+    Attributes:
+        training: how long and with what.
+        plan: what is fixed of the plan.
+        names: the fields of either that were typed.
+    """
+
+    training: TrainingSettings
+    plan: PlanSettings
+    names: tuple[str, ...]
+
+
+def read_settings(texts: Iterable[str], *, seconds: float | None = None, steps: int | None = None) -> Given:
+    """Return the settings of NAME=VALUE texts.
+
+    Args:
+        texts: values are JSON, and words need no quotes.
+        seconds: time budget of a training, or None.
+        steps: optimizer steps of a training, where there is no time budget, or None.
+
+    Raises:
+        ConfigError: a text is not NAME=VALUE, a name is unknown, or a value is of the wrong type or out of range.
+    """
+    training: dict[str, Any] = {}
+    plan: dict[str, Any] = {}
+    for name, value in map(assignment, texts):
+        target = plan if name in PlanSettings.__dataclass_fields__ else training
+        target[name] = value
+    if seconds is not None:
+        training |= {"steps": None, "seconds": seconds}
+    elif steps is not None:
+        training |= {"steps": steps, "seconds": None}
+    return Given(
+        from_json(TrainingSettings, training, where="--setting"),
+        from_json(PlanSettings, plan, where="--setting"),
+        (*training, *plan),
+    )
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Return name and value of NAME=VALUE.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(
+            explain(f"'{text}' is not NAME=VALUE", where="command line", remedy="write for example seed=1")
+        )
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

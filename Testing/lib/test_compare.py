@@ -1,0 +1,195 @@
+"""What a comparison asks of each run, what it keeps, and what it makes of the scores; nothing is trained here."""
+
+from dataclasses import replace
+
+import pytest
+
+from SemiSegLib.arms import Arm, read_arm
+from SemiSegLib.cases.cohort import write_cohort
+from SemiSegLib.cases.dataset import Side
+from SemiSegLib.compare import Bench, arms_of, compare
+from SemiSegLib.comparison import DICE, HD95, ArmResult, Comparison, ComparisonSettings, budget_words
+from SemiSegLib.config import from_json, read_json, to_json, write_json
+from SemiSegLib.errors import ConfigError
+from SemiSegLib.evaluation.statistics import paired_bootstrap
+from SemiSegLib.methods.cards.parts import PAPER_000_PLAN, PAPER_000_TRAINING
+from SemiSegLib.methods.presets import OwnSettings
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
+
+BUDGET = TrainingSettings(steps=None, seconds=60.0)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return write_cohort(folder, fine=3, coarse=0, partial=0, none=0, validation=1, test=2, size=(6, 9, 8), seed=5)
+
+
+def settings(**changes):
+    plain = {"methods": ("marginal",), "fine": (2,), "with_full": False, "seeds": 1, "training": BUDGET}
+    return ComparisonSettings(**{**plain, **changes})
+
+
+def requests(study, asked, output):
+    bench = Bench(study, study.root, asked, output)
+    return [bench.request(arm, 0) for arm in arms_of(asked)]
+
+
+def nothing_is_trained(name):
+    pytest.fail(f"'{name}' would be trained")
+
+
+def test_a_comparison_without_presets_own_settings_asks_what_it_always_asked(study, tmp_path):
+    plan = PlanSettings(batch=2)
+    asked = settings(methods=("efficient_subclass:paper+mix=none", "marginal"), with_full=True, plan=plan)
+    found = requests(study, asked, tmp_path)
+    fine = Bench(study, study.root, asked, tmp_path).fine_cases(2)
+    plain = {"dataset": str(study.root), "plan": plan, "training": BUDGET, "other_labels": "coarse", "seed": 0}
+    assert found == [
+        RunRequest(
+            method="efficient_subclass",
+            preset="paper",
+            options={"mix": "none"},
+            fine_cases=fine,
+            title="efficient_subclass:paper+mix=none, 2 fine, seed 0",
+            **plain,
+        ),
+        RunRequest(method="marginal", fine_cases=fine, title="marginal, 2 fine, seed 0", **plain),
+        RunRequest(method="supervised", title="supervised, all fine, seed 0", **plain),
+    ]
+    names = ["efficient_subclass-paper-mix-none_2", "marginal_2", "supervised_all"]
+    assert [arm.name for arm in arms_of(asked)] == names
+
+
+def test_with_presets_own_settings_each_arm_is_trained_as_its_preset_says(study, tmp_path):
+    asked = settings(methods=("modified_unet:paper", "marginal"), preset_settings=True)
+    paper, ours = requests(study, asked, tmp_path)
+    assert paper.training == TrainingSettings(**PAPER_000_TRAINING)
+    assert paper.plan == PlanSettings(**PAPER_000_PLAN)
+    assert (ours.training, ours.plan) == (BUDGET, PlanSettings())
+    assert budget_words(asked) == "60 s (or as the preset says)"
+
+
+def test_what_is_given_wins_over_a_preset(study, tmp_path):
+    asked = settings(
+        methods=("modified_unet:paper",),
+        preset_settings=True,
+        training=replace(BUDGET, learning_rate=0.5),
+        plan=PlanSettings(patch=(32, 32)),
+        given=("seconds", "learning_rate", "patch"),
+    )
+    (found,) = requests(study, asked, tmp_path)
+    # The paper's 40,000 steps go with it: a training has one end.
+    assert (found.training.steps, found.training.seconds, found.training.learning_rate) == (None, 60.0, 0.5)
+    assert (found.training.optimizer, found.training.momentum) == ("sgd", 0.9)
+    assert (found.plan.patch, found.plan.batch, found.plan.backbone) == ((32, 32), 24, "paper_unet")
+    assert budget_words(asked) == "60 s"
+
+
+def test_settings_of_an_arm_hold_where_nothing_else_is_given(study, tmp_path):
+    own = OwnSettings(training={"optimizer": "sgd"}, plan={"batch": 3})
+    arm = Arm(title="t", method="marginal", preset=None, fine=1, own=own, key="short")
+    (found,) = requests(study, settings(methods=(), arms=(arm,)), tmp_path)
+    assert found.training == replace(BUDGET, optimizer="sgd")
+    assert found.plan == PlanSettings(batch=3)
+    assert arm.name == "short_1"
+
+
+def test_any_method_may_learn_from_every_fine_label(study, tmp_path):
+    asked = settings(methods=("supervised", "marginal"), fine=(2, None), with_full=True)
+    assert [arm.name for arm in arms_of(asked)] == ["supervised_2", "marginal_2", "supervised_all", "marginal_all"]
+    found = requests(study, asked, tmp_path)
+    assert [request.fine_cases is None for request in found] == [False, False, True, True]
+
+
+def test_fine_cases_may_be_named_in_an_order(study, tmp_path):
+    order = tuple(case.id for case in study.side(Side.TRAIN))[::-1]
+    (found,) = requests(study, settings(fine_order=order), tmp_path)
+    assert found.fine_cases == order[:2]
+    with pytest.raises(ConfigError, match="2 were asked for, 1 named"):
+        requests(study, settings(fine_order=order[:1]), tmp_path)
+
+
+def test_two_lines_that_would_share_their_runs_are_refused():
+    with pytest.raises(ConfigError, match="'marginal_2'"):
+        arms_of(settings(methods=("marginal", "marginal")))
+
+
+def scores_of(study, dice):
+    return {case.id: {"head": [dice, 1.0], "tail": [dice, 2.0]} for case in study.side(Side.TEST)}
+
+
+def keep(study, wanted, output, *, ending=".json", dice=0.5, **changes):
+    """Write the scores that an earlier comparison would have kept of each of its runs."""
+    (output / "scores").mkdir(exist_ok=True)
+    for arm, request in zip(arms_of(wanted), requests(study, wanted, output), strict=True):
+        known = {name: value for name, value in to_json(request).items() if name not in ("dataset", "id")}
+        data = {"asked": known, "scores": scores_of(study, dice), "steps": 7, "seconds": 8.0, **changes}
+        write_json(output / "scores" / f"{arm.name}_seed0{ending}", data)
+
+
+@pytest.mark.parametrize("changes", [{}, {"asked": None}], ids=["as kept today", "as kept by the first version"])
+def test_kept_scores_are_tabulated_without_a_training(study, tmp_path, changes):
+    asked = settings(with_full=True)
+    keep(study, asked, tmp_path, **changes)
+    told = []
+    found = compare(study, study.root, asked, tmp_path, view=nothing_is_trained, on_result=told.append)
+    assert [result.steps for result in found.results] == [(7,), (7,)]
+    assert [len(comparison.results) for comparison in told] == [1, 2]
+    assert "| marginal, 2 fine | **0.500**" in (tmp_path / "comparison.md").read_text()
+    assert read_json(tmp_path / "comparison.json")["sides"] == {"train": 3, "validation": 1, "test": 2}
+
+
+def test_kept_scores_of_other_settings_are_refused(study, tmp_path):
+    keep(study, settings(), tmp_path)
+    with pytest.raises(ConfigError, match="other settings"):
+        compare(study, study.root, settings(preset_settings=True, training=TrainingSettings()), tmp_path, view=print)
+
+
+def test_an_unfinished_run_of_other_settings_is_not_resumed(study, tmp_path):
+    (request,) = requests(study, settings(), tmp_path)
+    RunFolder.create(tmp_path / "runs", replace(request, seed=9), name="marginal_2_seed0")
+    with pytest.raises(ConfigError, match="other settings"):
+        compare(study, study.root, settings(), tmp_path, view=nothing_is_trained)
+
+
+def test_scores_with_one_piece_of_each_structure_are_kept_beside_the_others(study, tmp_path):
+    asked = settings(with_full=True, largest_component=True)
+    keep(study, asked, tmp_path)
+    keep(study, asked, tmp_path, ending=".largest.json", dice=0.75)
+    found = compare(study, study.root, asked, tmp_path, view=nothing_is_trained)
+    assert [result.largest_component for result in found.results] == [False, True] * 2
+    assert found.results[1].title == "marginal, 2 fine, largest piece"
+    page = (tmp_path / "comparison.md").read_text()
+    # Each is compared with the first line that is scored alike.
+    assert page.count("+0.0000 (+0.0000 to +0.0000)") == 2
+
+
+def result(*seeds):
+    scores = tuple({case: {"x": (dice, 2 * dice), "y": (None, None)} for case, dice in seed.items()} for seed in seeds)
+    return ArmResult(arm=read_arm("marginal", fine=1), scores=scores, steps=(1,), seconds=(1.0,))
+
+
+def test_two_scans_of_a_patient_are_one_witness():
+    # Patient p has the means (0.4 + 0.6) / 2 and 0.8, so 0.65; patient q has 0.5 and 0.7, so 0.6.
+    first = result({"p1": 0.4, "q1": 0.5, "p2": 0.8}, {"p1": 0.6, "q1": 0.7, "p2": 0.8})
+    patients = {"p1": "p", "p2": "p", "q1": "q"}
+    assert first.patient_means(("x", "y"), patients) == pytest.approx([0.65, 0.6])
+    assert first.seed_means(("x",), DICE) == pytest.approx([1.7 / 3, 2.1 / 3])
+    assert first.seed_means(("x", "y"), DICE) == first.seed_means(("x",), DICE)
+    assert first.seed_means(("y",), DICE) == []
+    assert first.seed_means(("x",), HD95) == pytest.approx([3.4 / 3, 4.2 / 3])
+    second = result({"p1": 0.2, "q1": 0.2, "p2": 0.2})
+    comparison = Comparison(
+        dataset="d", sides={}, patients=patients, fine_cases=(), settings=settings(), hardware="h", structures=("x",)
+    )
+    gain = comparison.gain(first, second)
+    assert gain == paired_bootstrap([0.65, 0.6], [0.2, 0.2])
+    assert gain.count == 2
+
+
+def test_settings_of_a_comparison_survive_json():
+    asked = settings(arms=(read_arm("modified_unet:paper", fine=2, with_settings=True),))
+    again = from_json(ComparisonSettings, to_json(asked), where="test")
+    assert to_json(again) == to_json(asked)
