@@ -85,6 +85,19 @@ CROSS_OPTIONS = (
         text="Where the two networks differ, in two measures, or the entropy of the prediction.",
         choices=("mutual_information", "disagreement", "entropy"),
     ),
+    Option(
+        name="predict_with",
+        default="student",
+        text="Predict with the trained networks or with a running mean of each.",
+        choices=("student", "teacher"),
+    ),
+    Option(
+        name="teacher_decay",
+        default=0.99,
+        text="Share of a running mean that is kept at each step.",
+        low=0.0,
+        high=1.0,
+    ),
 )
 # Paper 001: Dice alone, full labels alone, weight 0.5 at once after 15 of 1000 epochs, on all rows.
 PAPER_001_METHOD = {

@@ -109,6 +109,19 @@ MUTUAL_OPTIONS = (
     Option(name="counted_twice", default=False, text="Double the agreement, as the released code does."),
     Option(name="respect_labels", default=True, text="Agree with the label where there is one."),
     *RAMP_OPTIONS,
+    Option(
+        name="predict_with",
+        default="student",
+        text="Predict with the trained networks or with a running mean of each.",
+        choices=("student", "teacher"),
+    ),
+    Option(
+        name="teacher_decay",
+        default=0.99,
+        text="Share of a running mean that is kept at each step.",
+        low=0.0,
+        high=1.0,
+    ),
 )
 PUBLISHED = {
     **PAPER_003_LOSS,

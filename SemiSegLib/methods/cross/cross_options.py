@@ -15,6 +15,7 @@ RAMPS = ("step", "linear", "gaussian")
 VIEWS = ("same", "strong")
 BACKWARDS = ("sequential", "joint", "stacked")
 PREDICTIONS = ("ensemble", "first", "second")
+PREDICTORS = ("student", "teacher")
 UNCERTAINTIES = ("mutual_information", "disagreement", "entropy")
 
 
@@ -42,6 +43,9 @@ class CrossPseudoSupervisionOptions(LearnerOptions):
         prediction: "ensemble", the mean of both networks (paper 001), "first" or "second".
         uncertainty: "mutual_information" (how much the two probabilities differ, as a share of the largest),
             "disagreement" (half of their absolute difference) or "entropy" (of the prediction).
+        predict_with: "student", the trained networks, or "teacher", a running mean of each, which teaches nothing and
+            costs a copy of the weights.
+        teacher_decay: share of a running mean that is kept at each step.
     """
 
     pseudo_loss: str = "both"
@@ -58,6 +62,8 @@ class CrossPseudoSupervisionOptions(LearnerOptions):
     backward: str = "sequential"
     prediction: str = "ensemble"
     uncertainty: str = "mutual_information"
+    predict_with: str = "student"
+    teacher_decay: float = 0.99
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,3 +79,5 @@ class CrossPseudoSupervisionOptions(LearnerOptions):
         check_choice("backward", self.backward, BACKWARDS)
         check_choice("prediction", self.prediction, PREDICTIONS)
         check_choice("uncertainty", self.uncertainty, UNCERTAINTIES)
+        check_choice("predict_with", self.predict_with, PREDICTORS)
+        check_range("teacher_decay", self.teacher_decay, low=0.0, high=1.0)

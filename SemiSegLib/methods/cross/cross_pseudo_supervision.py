@@ -11,21 +11,19 @@ the comparisons of paper 000 (https://arxiv.org/abs/2307.00257) with the code of
 Preset "paper" (001): only full labels teach; D is Dice; w is 0 for the first 1.5 % and then 0.5; the prediction is the
 mean of both. Its Dice is not specified; taken is that of all classes with squared sums. "paper_unetr" is the same with
 UNETR. Preset "paper_000": two heads; D is the cross entropy of the subclass head over rows without full labels; w rises
-to 0.1 in 200 stairs over 3/4 of the training. Its released initializations do nothing, so its networks differ by random
-numbers alone, as here. It tests the network that is better on validation cases; a method does not see those, so the
-first is taken ("second" gives the other).
+to 0.1 in 200 stairs over 3/4 of the training. Its released initializations do nothing; its networks differ by random
+numbers alone, as here. It tests the better network of validation cases, which a method does not see: here the first.
 
 Where ours differs: every label teaches what it allows; only rows without full labels learn pseudo-labels, and these
 never contradict a coarse or partial label; D is cross entropy and Dice of the structures that occur (the Dice of an
 absent one has next to no gradient); w comes in smoothly. As options: pseudo-labels weighted by their confidence,
 strongly changed images for both networks with pseudo-labels from the unchanged ones, a second network of another kind,
-and the two networks' difference as uncertainty.
+running means of both that predict, and the two networks' difference as uncertainty.
 
 Because pseudo-labels have no graph, L_1 + L_2 has the gradient of L_1 and L_2 one after the other. "sequential" does so
 and holds one network's activations at a time, for one pass without a graph more; the pass runs in training mode with
 the random numbers of the later one and leaves running statistics alone, so the gradients are exactly those of "joint",
-batch norm and dropout included (with strong views, dropout draws other numbers). "stacked" computes both networks side
-by side (``stacked.py``); its dropout draws other numbers too.
+batch norm and dropout included (with strong views, dropout draws other numbers). "stacked" computes both side by side.
 """
 
 from __future__ import annotations
@@ -50,6 +48,7 @@ from SemiSegLib.methods.parts.learner import Learner, build_learner
 from SemiSegLib.methods.parts.passes import within_labels
 from SemiSegLib.methods.parts.ramps import ramp
 from SemiSegLib.methods.parts.supervision import nothing, segmentation_terms
+from SemiSegLib.methods.parts.teacher import Teachers
 from SemiSegLib.networks.modes import keeping_buffers
 from SemiSegLib.networks.network import Outputs
 
@@ -100,6 +99,8 @@ class CrossPseudoSupervision(Method):
         second_study = replace(study, plan=replace(plan, network=replace(plan.network, backbone=other)))
         self.first = build_learner(study, options)
         self.second = build_learner(second_study, options)
+        is_taught = options.predict_with == "teacher"
+        self.teachers = Teachers(self._learners, decay=options.teacher_decay) if is_taught else None
         self.options = options
         self.leaf_count = len(study.scheme.leaf_names)
         self.is_in_plane = plan.dimensions == 2 or plan.spacing_mm[0] > THICK * min(plan.spacing_mm)
@@ -132,8 +133,12 @@ class CrossPseudoSupervision(Method):
         if self.options.prediction == "ensemble":
             first, second = self._probabilities(image)
             return (first + second) / 2
-        chosen = self._learners[LEARNERS.index(self.options.prediction)]
-        return chosen.probability(chosen(image))
+        return self._probability(LEARNERS.index(self.options.prediction), image)
+
+    def after_step(self, progress: Progress) -> None:
+        """Let the running means follow, if they predict."""
+        if self.teachers is not None:
+            self.teachers.follow(self._learners)
 
     def uncertainty(self, image: Tensor) -> Tensor | None:
         r"""Return (B, *S) how far the two networks are apart, 0 to 1, or None for the entropy of the prediction.
@@ -153,11 +158,17 @@ class CrossPseudoSupervision(Method):
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of leaves and superclasses for each output layer of both networks."""
-        return {**self.first.output_rows("first."), **self.second.output_rows("second.")}
+        rows = {**self.first.output_rows("first."), **self.second.output_rows("second.")}
+        for index, learner in enumerate(self._learners if self.teachers is not None else ()):
+            rows |= learner.output_rows(f"teachers.{index}.network.")
+        return rows
 
     def _probabilities(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = (learner.probability(learner(image)) for learner in self._learners)
-        return first, second
+        return self._probability(0, image), self._probability(1, image)
+
+    def _probability(self, index: int, image: Tensor) -> Tensor:
+        learner = self._learners[index]
+        return learner.probability((learner if self.teachers is None else self.teachers[index])(image))
 
     def _one_by_one(self, lesson: Lesson) -> Iterator[LossTerms]:
         """Yield the terms of each network after a pass of its own: one graph at a time."""

@@ -17,7 +17,8 @@ predicts with M_s and keeps the largest component; the paper is silent.
 
 Ours: labels teach by their label sets; L_mask and L_dis together, with cross entropy; distances of the whole case with
 the surface between voxels and k per voxel (``distance_task``); targets of the agreement are made sure where labels are
-(``respect_labels``); both networks are averaged at prediction and their mean entropy is the uncertainty.
+(``respect_labels``); both networks are averaged at prediction and their mean entropy is the uncertainty. As an option a
+running mean of each predicts.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ from SemiSegLib.methods.method import LossTerms, Method, Progress, Study
 from SemiSegLib.methods.parts.learner import Learner, label_losses
 from SemiSegLib.methods.parts.ramps import RAMPS, ramp
 from SemiSegLib.methods.parts.supervision import nothing
+from SemiSegLib.methods.parts.teacher import Teachers
 
 NETWORKS = ("both", "segmentation", "distance")
+PREDICTORS = ("student", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,9 @@ class DualTaskMutualLearningOptions(DistanceLearnerOptions):
         ramp: how lambda rises: "gaussian" (paper), "linear", "step" or "constant".
         ramp_share: share of the training in which it rises; 1 in the paper (40 x 150 of 6,000 steps).
         ramp_levels: stairs in which it rises, 0 for a smooth rise; released code 40.
+        predict_with: "student", the trained networks, or "teacher", a running mean of each, which teaches nothing and
+            costs a copy of the weights.
+        teacher_decay: share of a running mean that is kept at each step.
     """
 
     networks: str = "both"
@@ -62,6 +68,8 @@ class DualTaskMutualLearningOptions(DistanceLearnerOptions):
     ramp: str = "gaussian"
     ramp_share: float = 1.0
     ramp_levels: int = 0
+    predict_with: str = "student"
+    teacher_decay: float = 0.99
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,6 +78,8 @@ class DualTaskMutualLearningOptions(DistanceLearnerOptions):
         check_choice("ramp", self.ramp, RAMPS)
         check_range("ramp_share", self.ramp_share, low=0.0, high=1.0)
         check_range("ramp_levels", self.ramp_levels, low=0, high=10_000)
+        check_choice("predict_with", self.predict_with, PREDICTORS)
+        check_range("teacher_decay", self.teacher_decay, low=0.0, high=1.0)
 
 
 class DualTaskMutualLearning(Method):
@@ -84,11 +94,17 @@ class DualTaskMutualLearning(Method):
         has = {name: options.networks in ("both", name) for name in ("segmentation", "distance")}
         self.segmentation = Learner(study, options, regimes=options.regimes) if has["segmentation"] else None
         self.distance = DistanceLearner(study, options, self.task) if has["distance"] else None
+        is_taught = options.predict_with == "teacher"
+        self.teachers = Teachers(self._networks.values(), decay=options.teacher_decay) if is_taught else None
+
+    @property
+    def _networks(self) -> dict[str, Learner | DistanceLearner]:
+        networks = {"segmentation": self.segmentation, "distance": self.distance}
+        return {name: network for name, network in networks.items() if network is not None}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each network."""
-        networks = {"segmentation": self.segmentation, "distance": self.distance}
-        return {name: list(network.parameters()) for name, network in networks.items() if network is not None}
+        return {name: list(network.parameters()) for name, network in self._networks.items()}
 
     def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
         """Yield what labels and the other network teach the segmentation, then the same of the distances."""
@@ -114,25 +130,32 @@ class DualTaskMutualLearning(Method):
 
     def predict(self, image: Tensor) -> Tensor:
         """Return (B, L, *S) leaf probabilities for (B, M, *S) images; of the only network if there is one alone."""
-        if self.distance is None or (self.options.prediction == "segmentation" and self.segmentation is not None):
-            assert self.segmentation is not None
-            return self.segmentation.probability(self.segmentation(image))
-        if self.segmentation is None or self.options.prediction == "distance":
-            return self.distance.probability(self.distance(image))
-        return self._mean(self.segmentation, self.distance, image)
+        if len(self._networks) == 1:
+            return self._probability(next(iter(self._networks)), image)
+        chosen = self.options.prediction
+        return self._mean(image) if chosen == "mean" else self._probability(chosen, image)
+
+    def after_step(self, progress: Progress) -> None:
+        """Let the running means follow, if they predict."""
+        if self.teachers is not None:
+            self.teachers.follow(self._networks.values())
 
     def uncertainty(self, image: Tensor) -> Tensor | None:
         """Return the entropy of the mean of both networks over ln L; None where that is the prediction's own."""
         if self.segmentation is None or self.distance is None or self.options.prediction == "mean":
             return None
-        mean = self._mean(self.segmentation, self.distance, image)
+        mean = self._mean(image)
         entropy: Tensor = torch.special.entr(mean).sum(1)
         return (entropy / math.log(mean.shape[1])).clamp(0, 1)
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of leaves and structures for each output layer."""
-        rows = self.segmentation.output_rows("segmentation.") if self.segmentation is not None else {}
-        return rows | (self.distance.output_rows("distance.") if self.distance is not None else {})
+        rows: dict[str, tuple[str, ...]] = {}
+        for index, (name, network) in enumerate(self._networks.items()):
+            rows |= network.output_rows(f"{name}.")
+            if self.teachers is not None:
+                rows |= network.output_rows(f"teachers.{index}.network.")
+        return rows
 
     def _alone(self, batch: Batch, progress: Progress) -> LossTerms:
         """Return what labels teach the only network; only labeled rows are computed."""
@@ -157,6 +180,10 @@ class DualTaskMutualLearning(Method):
         rows = batch.part(*self.options.regimes)
         return torch.cat([self.task.respecting(target[: len(rows)], rows), target[len(rows) :]])
 
-    @staticmethod
-    def _mean(segmentation: Learner, distance: DistanceLearner, image: Tensor) -> Tensor:
-        return (segmentation.probability(segmentation(image)) + distance.probability(distance(image))) / 2
+    def _probability(self, name: str, image: Tensor) -> Tensor:
+        network = self._networks[name]
+        looking = network if self.teachers is None else self.teachers[list(self._networks).index(name)]
+        return network.probability(looking(image))
+
+    def _mean(self, image: Tensor) -> Tensor:
+        return (self._probability("segmentation", image) + self._probability("distance", image)) / 2

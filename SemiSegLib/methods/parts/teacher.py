@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -74,3 +75,21 @@ class Teacher(nn.Module):
     def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
         super()._load_from_state_dict(*arguments, **keywords)
         self._count = None
+
+
+class Teachers(nn.ModuleList):
+    """One teacher for each of several students, in their order.
+
+    Args:
+        students: copied at once.
+        decay: of every teacher.
+    """
+
+    def __init__(self, students: Iterable[nn.Module], *, decay: float) -> None:
+        super().__init__(Teacher(student, decay=decay) for student in students)
+
+    def follow(self, students: Iterable[nn.Module]) -> None:
+        """Let each take one step toward its student."""
+        for teacher, student in zip(self, students, strict=True):
+            assert isinstance(teacher, Teacher)
+            teacher.follow(student)

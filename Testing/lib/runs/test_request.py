@@ -38,5 +38,5 @@ def test_dropout_is_written_and_read_where_it_was_given(dropout):
 
 
 def test_dropout_is_a_probability():
-    with pytest.raises(ConfigError, match="dropout is 1.5"):
+    with pytest.raises(ConfigError, match=r"dropout is 1\.5"):
         a_request(dropout=1.5)
