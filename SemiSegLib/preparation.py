@@ -19,7 +19,8 @@ from SemiSegLib.config import check_choice, from_json, read_json, write_json
 from SemiSegLib.errors import RunError, explain
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.catalogue import Card, batch_shares
+from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.planning.planner import make_plan
@@ -45,7 +46,7 @@ class Prepared:
         card: of the method.
         training: cases to draw batches from.
         validation: labeled validation cases.
-        composition: regime name to its share of a batch, of the regimes the method may use here.
+        composition: regime name to its share of a batch up to a common factor, of the regimes that are used here.
         counts: regime name to the number of training cases.
     """
 
@@ -114,9 +115,12 @@ class Preparation:
             card=card,
             training=training,
             validation=validation,
-            composition={name: share for name, share in card.composition.items() if name in allowed},
+            composition=batch_shares(card, self._balance(card), counts),
             counts={regime.value: counts[regime.value] for regime in Regime if counts[regime.value]},
         )
+
+    def _balance(self, card: Card) -> str:
+        return str(resolve_options(card, self.request.preset, self.request.options).get("balance", "fixed"))
 
     def _split(self, dataset: Dataset) -> Dataset:
         if self.folder.split_path.exists():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+BALANCES = ("fixed", "root", "cases")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class Card:
         paper: where it was published.
         needs: regimes without which it cannot be trained (any one of them suffices).
         uses: regimes it learns from.
-        composition: share of each regime in a batch, used where the regime is present.
+        composition: share of each regime in a batch, used where the regime is present; see ``batch_shares``.
         options: options with ranges.
         presets: preset name to option values; "ours" is the default, "paper" and "code" are what was published.
         training: preset name to the training settings that belong to it (fields of ``TrainingSettings``).
@@ -61,3 +64,20 @@ class Card:
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     maps: tuple[str, ...] = ()
+
+
+def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[str, float]:
+    """Return how often each regime has a row in a batch, up to a common factor.
+
+    Six full scans that fill half of every batch are known by heart long before a hundred coarse ones have been seen,
+    and a structure's outline is learned from both. With w the card's share and n the number of cases:
+
+        "fixed": w,    "root": w sqrt(n),    "cases": w n
+
+    Args:
+        card: of the method.
+        balance: one of ``BALANCES``.
+        counts: regime to number of training cases; regimes without cases get no rows.
+    """
+    power = {"fixed": 0.0, "root": 0.5, "cases": 1.0}[balance]
+    return {name: share * math.pow(counts[name], power) for name, share in card.composition.items() if counts.get(name)}

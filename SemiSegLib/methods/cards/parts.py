@@ -16,6 +16,13 @@ SEGMENTATION_OPTIONS = (
         "but background with squared sums (paper 003).",
         choices=("present", "paper", "foreground"),
     ),
+    Option(
+        name="balance",
+        default="fixed",
+        text="Divide the rows of a batch between fully, coarsely, partly and not labeled cases as the paper does, by "
+        "the square root of their numbers, or by their numbers.",
+        choices=("fixed", "root", "cases"),
+    ),
 )
 TWO_HEAD_OPTIONS = (
     *SEGMENTATION_OPTIONS,

@@ -11,6 +11,7 @@ from SemiSegLib.config import from_json, to_json
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS, card_of
+from SemiSegLib.methods.catalogue import BALANCES, batch_shares
 from SemiSegLib.methods.factory import METHODS, build_method, resolve_options
 from SemiSegLib.methods.method import Method
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
@@ -116,3 +117,12 @@ def test_a_wrong_name_or_value_is_answered_with_the_nearest():
         resolve_options(card, None, {"dice": "presnt"})
     with pytest.raises(ConfigError, match="expected bool"):
         build_method("modified_unet", tiny.study(), {"projection": 1})
+
+
+def test_rows_of_a_batch_are_divided_as_the_option_says():
+    card, counts = card_of("marginal"), {"full": 4, "coarse": 100, "none": 7}
+    shares = {balance: batch_shares(card, balance, counts) for balance in BALANCES}
+    assert set(shares["fixed"]) == {"full", "coarse"}
+    assert shares["fixed"]["coarse"] == shares["fixed"]["full"]
+    assert shares["root"]["coarse"] == pytest.approx(5 * shares["root"]["full"])
+    assert shares["cases"]["coarse"] == pytest.approx(25 * shares["cases"]["full"])
