@@ -191,7 +191,7 @@ def _follow(run: RunFolder) -> None:
 
 def _recommended(dataset: Dataset) -> str:
     advice = recommend(dataset)
-    console.print(f"Method {advice.method}: {advice.reason}", soft_wrap=True)
+    console.print(f"Method {advice.method}: {advice.reason}", soft_wrap=True, markup=False)
     return advice.method
 
 
