@@ -12,7 +12,8 @@ from Testing.lib.methods import tiny
 
 every_method = pytest.mark.parametrize("name", tiny.all_methods())
 in_2d_and_3d = pytest.mark.parametrize("dimensions", [2, 3])
-START = Progress(0, 0.0)
+at_the_start_and_late = pytest.mark.parametrize("progress", [Progress(0, 0.0), Progress(900, 0.9)], ids=["0", "0.9"])
+START, LATE = Progress(0, 0.0), Progress(900, 0.9)
 
 
 def used(name):
@@ -41,8 +42,11 @@ def test_it_learns_one_batch(name, dimensions):
         tiny.step(built, made, optimizer_of, number, 100)
     with torch.no_grad():
         found = built.eval().predict(made.image).argmax(1)
-    full = made.rows[Regime.FULL]
+    full, coarse = made.rows[Regime.FULL], made.rows[Regime.COARSE]
     assert (found[full] == truth[full]).float().mean() > 0.95
+    pi = torch.tensor(tiny.SCHEME.superclass_of_leaf)
+    if Regime.COARSE in used(name):
+        assert (pi[found[coarse]] == pi[truth[coarse]]).float().mean() > 0.95
 
 
 @every_method
@@ -60,41 +64,96 @@ def test_every_term_has_a_weight_and_is_a_finite_scalar_with_a_graph(name, dimen
         terms.total().backward()
 
 
+def moved_by(value, parameters):
+    """Names of the parameters for which a term has a gradient that is not 0."""
+    found = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
+    return {name for name, part in zip(parameters, found, strict=True) if part is not None and part.abs().sum() > 0}
+
+
+def check_that_every_term_teaches_its_own_group_alone(built, made, progress=LATE):
+    """Each term that weighs anything moves networks of its group, no other group and nothing that is not trained."""
+    names = {id(p): n for n, p in built.named_parameters()}
+    groups = {group: {names[id(p)]: p for p in own} for group, own in built.parameter_groups().items()}
+    fixed = {n: p.clone() for n, p in built.named_parameters() if not p.requires_grad}
+    everything = {n: p for n, p in built.named_parameters() if p.requires_grad}
+    for terms in built.losses(made, progress):
+        for term, value in terms.values.items():
+            moved = moved_by(value, everything)
+            assert moved <= set(groups[terms.group]), f"{term} moves what another group trains"
+            assert moved or terms.weights[term] == 0, f"{term} moves nothing"
+        terms.total().backward()
+    after = dict(built.named_parameters())
+    assert all(torch.equal(after[n], value) and after[n].grad is None for n, value in fixed.items())
+
+
 @every_method
-@pytest.mark.parametrize(
-    "missing", [*([regime] for regime in Regime), list(Regime)[1:], list(Regime)[:3], list(Regime)]
-)
-def test_a_batch_may_lack_any_regime(name, missing):
-    rows = {regime: count for regime, count in tiny.ROWS.items() if regime not in missing}
-    built, made = tiny.method(name), tiny.batch_for(name, rows=rows)[0]
-    for terms in built.losses(made, START):
-        total = terms.total()
-        assert total.isfinite()
-        total.backward()
+@in_2d_and_3d
+def test_every_term_moves_the_networks_of_its_group_and_nothing_else(name, dimensions):
+    torch.manual_seed(0)
+    check_that_every_term_teaches_its_own_group_alone(
+        tiny.method(name, dimensions).train(), tiny.batch_for(name, dimensions)[0]
+    )
+
+
+def test_a_term_without_a_gradient_is_noticed():
+    built = tiny.method("mean_teacher", 2)
+    agreement = built.agreement
+
+    def detached(*arguments):
+        return {term: value.detach().requires_grad_() for term, value in agreement(*arguments).items()}
+
+    built.agreement = detached
+    with pytest.raises(AssertionError, match="consistency moves nothing"):
+        check_that_every_term_teaches_its_own_group_alone(built, tiny.batch(2)[0])
+
+
+def test_a_target_with_a_gradient_is_noticed():
+    built = tiny.method("dual_task_mutual_learning", 2)
+    built._target = lambda probability, batch: probability
+    with pytest.raises(AssertionError, match="another group"):
+        check_that_every_term_teaches_its_own_group_alone(built, tiny.batch_for("dual_task_mutual_learning", 2)[0])
+
+
+@every_method
+@at_the_start_and_late
+@pytest.mark.parametrize("missing", [*([regime] for regime in Regime), *(set(Regime) - {one} for one in Regime)])
+def test_a_batch_may_lack_any_regime_and_hold_one_alone(name, missing, progress):
+    rows = {regime: 0 if regime in missing else count for regime, count in tiny.ROWS.items()}
+    built, made = tiny.method(name, 2), tiny.batch_for(name, 2, rows=rows)[0]
+    assert len(made) == sum(rows.values())
+    expected = {term for terms in built.losses(tiny.batch_for(name, 2)[0], progress) for term in terms.values}
+    found = set()
+    for terms in built.losses(made, progress):
+        found |= set(terms.values)
+        assert terms.total().isfinite()
+        terms.total().backward()
+    assert found == expected
+    built.after_step(progress)
     for parameter in built.parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all()
 
 
 @every_method
+@at_the_start_and_late
 @in_2d_and_3d
-def test_a_batch_may_lack_any_leaf(name, dimensions):
+def test_a_batch_may_lack_any_leaf(name, dimensions, progress):
     built = tiny.method(name, dimensions)
     for leaves in ([tiny.BACKGROUND], [tiny.VESSEL], [tiny.BACKGROUND, tiny.HEAD], [tiny.TAIL, tiny.VESSEL]):
-        for found in gradients(built, tiny.batch_for(name, dimensions, leaves=leaves)[0]).values():
-            assert found.isfinite().all()
+        found = gradients(built, tiny.batch_for(name, dimensions, leaves=leaves)[0], progress)
+        assert any(part.abs().sum() > 0 for part in found.values())
+        assert all(part.isfinite().all() for part in found.values())
 
 
 @every_method
 def test_every_regime_it_uses_moves_the_network(name):
     built = tiny.method(name)
     made = tiny.batch_for(name)[0]
-    late = Progress(900, 0.9)
     for regime in used(name):
         fewer = tiny.without_labels(made, regime)
         torch.manual_seed(0)
-        before = gradients(built, made, late)
+        before = gradients(built, made, LATE)
         torch.manual_seed(0)
-        after = gradients(built, fewer, late)
+        after = gradients(built, fewer, LATE)
         assert any(not torch.equal(before[n], after[n]) for n in before if n in after), regime
 
 
@@ -111,7 +170,7 @@ def test_a_regime_it_does_not_use_changes_nothing(name):
 @every_method
 def test_rows_of_one_regime_alone_teach_if_the_card_says_so(name):
     for regime in used(name):
-        found = gradients(tiny.method(name), tiny.batch_for(name, rows={regime: 3})[0], Progress(900, 0.9))
+        found = gradients(tiny.method(name), tiny.batch_for(name, rows={regime: 3})[0], LATE)
         is_taught = any(part.abs().sum() > 0 for part in found.values())
         assert is_taught or regime.value not in card_of(name).needs, regime
 

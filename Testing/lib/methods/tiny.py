@@ -48,7 +48,7 @@ def shape(dimensions):
     }
 
 
-def study(dimensions=3, **network):
+def study(dimensions=3, scheme=SCHEME, **network):
     plan = Plan(
         dimensions=dimensions,
         channels=(ChannelPlan(role="t1"), ChannelPlan(role="t2")),
@@ -58,7 +58,7 @@ def study(dimensions=3, **network):
         batch=sum(ROWS.values()),
         network=NetworkPlan(**{**shape(dimensions), **network}),
     )
-    return Study(scheme=SCHEME, plan=plan)
+    return Study(scheme=scheme, plan=plan)
 
 
 def method(name, dimensions=3, *, seed=0, preset=None, options=None, **network):
@@ -66,8 +66,27 @@ def method(name, dimensions=3, *, seed=0, preset=None, options=None, **network):
     return build_method(name, study(dimensions, **network), resolve_options(card_of(name), preset, options or {}))
 
 
-def batch(dimensions=3, *, rows=None, leaves=range(4), seed=0, maps=()):
+def drawn(scheme):
+    """The table of a scheme's label sets, and what the drawer of each regime writes for each true leaf.
+
+    Partial: the last superclass alone was drawn.
+    """
+    count, pi = len(scheme.leaf_names), scheme.superclass_of_leaf
+    inside = [[other for other in range(count) if pi[other] == pi[leaf]] for leaf in range(count)]
+    last = max(pi)
+    rest = [leaf for leaf in range(count) if pi[leaf] != last]
+    meaning = {
+        Regime.FULL: [[leaf] for leaf in range(count)],
+        Regime.COARSE: inside,
+        Regime.PARTIAL: [inside[leaf] if pi[leaf] == last else rest for leaf in range(count)],
+        Regime.NONE: [range(count)] * count,
+    }
+    return LabelSetTable.of(count, [frozenset(leaves) for said in meaning.values() for leaves in said]), meaning
+
+
+def batch(dimensions=3, *, rows=None, leaves=range(4), seed=0, maps=(), scheme=SCHEME):
     """Rows of the regimes, their true leaves in blocks that the first channel shows; and the true leaves."""
+    table, meaning = (TABLE, MEANING) if scheme is SCHEME else drawn(scheme)
     rows = {regime: (rows or ROWS).get(regime, 0) for regime in Regime}
     draw = torch.Generator().manual_seed(seed)
     count, size = sum(rows.values()), (SIZE,) * dimensions
@@ -81,25 +100,25 @@ def batch(dimensions=3, *, rows=None, leaves=range(4), seed=0, maps=()):
     for regime, number in rows.items():
         slices[regime] = slice(start, start + number)
         start += number
-        lookup = torch.tensor([TABLE.code(frozenset(leaf_set)) for leaf_set in MEANING[regime]])
+        lookup = torch.tensor([table.code(frozenset(leaf_set)) for leaf_set in meaning[regime]])
         codes[slices[regime]] = lookup[truth[slices[regime]]]
     made = Batch(
         image=image,
         codes=codes,
-        label_sets=torch.from_numpy(TABLE.array.copy()),
+        label_sets=torch.from_numpy(table.array.copy()),
         rows=slices,
         case_ids=tuple(f"case_{i}" for i in range(count)),
         maps={},
     )
     if SIGNED_DISTANCE in maps:
-        made = replace(made, maps=distances(truth, codes))
+        made = replace(made, maps=distances(truth, codes, scheme, table))
     return made, truth
 
 
-def distances(truth, codes):
+def distances(truth, codes, scheme=SCHEME, table=TABLE):
     """The signed distances of the true leaves, in voxels of 1 mm, where the codes of a whole row tell the structure."""
-    members = structure_members(SCHEME)
-    told = torch.from_numpy(TABLE.roi_targets(members)[1])
+    members = structure_members(scheme)
+    told = torch.from_numpy(table.roi_targets(members)[1])
     known = torch.zeros(len(truth), len(members), dtype=torch.bool)
     found = torch.zeros(len(truth), len(members), *truth.shape[1:])
     for row, leaves in enumerate(truth):
