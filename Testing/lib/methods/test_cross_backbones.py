@@ -1,0 +1,126 @@
+"""Cross pseudo supervision in 3-D with the networks of paper 001, with and without unlabeled rows."""
+
+import functools
+from dataclasses import replace
+
+import pytest
+import torch
+from monai.networks import nets
+from torch.nn import functional
+
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.networks import transformers
+from Testing.lib.methods import tiny
+from Testing.lib.methods.cross import LATE, NAME, START, double, largest_difference, learn, method, yielded
+
+
+@pytest.fixture(autouse=True)
+def _small_transformer(monkeypatch):
+    """UNETR with its 12 layers, of 16 instead of 768 numbers a token."""
+    small = functools.partial(nets.UNETR, hidden_size=16, mlp_dim=24, num_heads=2)
+    monkeypatch.setattr(transformers, "nets", type("Nets", (), {"UNETR": small, "SwinUNETR": nets.SwinUNETR}))
+    monkeypatch.setattr(transformers, "HIDDEN", 16)
+
+
+def network(backbone):
+    return {"backbone": backbone, "features": (4, 8)}
+
+
+BACKBONES = ["basic_unet", "unetr"]
+PRESETS = {"basic_unet": "paper", "unetr": "paper_unetr"}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_presets_name_the_networks_of_the_paper(backbone):
+    plan = card_of(NAME).plan[PRESETS[backbone]]
+    assert plan["backbone"] == backbone
+    assert plan["dimensions"] == 3
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_both_networks_learn_one_after_the_other_as_together_and_side_by_side(backbone):
+    made = double(tiny.batch(rows={Regime.FULL: 1, Regime.NONE: 1})[0])
+    found = {}
+    for backward in ("joint", "sequential", "stacked"):
+        built = method(preset=PRESETS[backbone], backward=backward, network=network(backbone)).double()
+        found[backward], values = learn(built, made)
+        assert values["first_pseudo_dice"] > 0
+        assert 0 <= values["disagreement"] <= 1
+    assert largest_difference(found["sequential"], found["joint"]) == 0
+    assert largest_difference(found["stacked"], found["joint"]) < 1e-10
+    for name in ("first", "second"):
+        assert any(part.abs().sum() > 0 for key, part in found["joint"].items() if key.startswith(name))
+
+
+def test_a_convolutional_network_and_a_transformer_teach_each_other():
+    made = tiny.batch(rows={Regime.FULL: 1, Regime.NONE: 1})[0]
+    found = []
+    for backward in ("joint", "sequential"):
+        built = method(backward=backward, second_backbone="unetr", network=network("plan_unet"))
+        found.append(learn(built, made)[0])
+    assert largest_difference(*found) < 1e-6
+    image = torch.randn(1, 2, 9, 17, 5)
+    with torch.no_grad():
+        said = built.eval().predict(image)
+    assert torch.allclose(said.sum(1), torch.ones(1, 9, 17, 5), atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_ensemble_and_its_doubt_take_odd_sizes(backbone):
+    built = method(preset=PRESETS[backbone], network=network(backbone)).eval()
+    image = torch.randn(2, 2, 7, 19, 5)
+    with torch.no_grad():
+        said = built.predict(image)
+        own = [network(image)["subclass"].softmax(1) for network in (built.first, built.second)]
+        doubt = built.uncertainty(image)
+    assert torch.allclose(said, (own[0] + own[1]) / 2, atol=1e-6)
+    assert doubt.shape == (2, 7, 19, 5)
+    assert 0 < float(doubt.max()) <= 1
+
+
+def dice(logits, target):
+    p, t = logits.softmax(1), functional.one_hot(target, 4).movedim(-1, 1)
+    axes = (0, *range(2, p.ndim))
+    shares = (2 * (p * t).sum(axes) + 1e-5) / (p.square().sum(axes) + t.sum(axes) + 1e-5)
+    return (1 - shares.mean()).item()
+
+
+def test_with_labeled_rows_alone_the_networks_teach_each_other_on_these():
+    # Paper 001's "CPS, labeled only": no unlabeled row, L_cps is the mean over labeled ones.
+    made, truth = tiny.batch(rows={Regime.FULL: 3})
+    built = method(preset="paper")
+    logits = [built.first(made.image)["subclass"], built.second(made.image)["subclass"]]
+    values, weights = yielded(built, made)
+    for index, name in enumerate(("first", "second")):
+        assert values[f"{name}_dice"].item() == pytest.approx(dice(logits[index], truth), abs=1e-5)
+        expected = dice(logits[index], logits[1 - index].argmax(1))
+        assert values[f"{name}_pseudo_dice"].item() == pytest.approx(expected, abs=1e-5)
+        assert weights[f"{name}_pseudo_dice"] == 0.5
+
+
+def test_the_mean_over_each_kind_of_rows_does_not_depend_on_how_many_there_are():
+    # One Dice over labeled and one over unlabeled rows; a single one over all rows would weigh them by their number.
+    made = tiny.batch(rows={Regime.FULL: 1, Regime.NONE: 3})[0]
+    # Nothing to see: one and the same leaf everywhere.
+    made.image[1:] = 0
+    built = method(preset="paper")
+    logits, hard = built.first(made.image)["subclass"], built.second(made.image)["subclass"].argmax(1)
+    found = yielded(built, made)[0]["first_pseudo_dice"].item()
+    assert found == pytest.approx(dice(logits[:1], hard[:1]) + dice(logits[1:], hard[1:]), abs=1e-5)
+    assert found != pytest.approx(2 * dice(logits, hard), abs=1e-2)
+
+
+def test_while_waiting_a_batch_without_labels_teaches_nothing():
+    built, made = method(preset="paper"), tiny.batch(rows={Regime.NONE: 2})[0]
+    gradients, values = learn(built, made, START)
+    assert all(part.abs().sum() == 0 for part in gradients.values())
+    assert set(values) == set(learn(built, made, LATE)[1])
+
+
+def test_the_same_image_goes_to_both_networks_of_the_paper():
+    built, made, shown = method(preset="paper"), tiny.batch()[0], []
+    for learner in (built.first, built.second):
+        learner.register_forward_pre_hook(lambda module, given: shown.append(given[0]))
+    yielded(built, replace(made, image=made.image))
+    assert all(torch.equal(image, made.image) for image in shown)
