@@ -172,6 +172,7 @@ def _run(bench: Bench, arm: Arm, seed: int, view: Callable[[str], AbstractContex
         first = kept[files[0]]
         return _Run(tuple(kept[file]["scores"] for file in files), first["steps"], first["seconds"])
     run, seconds = _trained(bench, request, name, view)
+    seconds = next((float(data["seconds"]) for data in kept.values()), seconds)
     tested = [case for case in bench.study.side(Side.TEST) if case.annotation is not None]
     if bench.settings.largest_component:
         ways = api.evaluate_both(run.model_path, bench.study, tested)
