@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.losses.label_set import label_set_cross_entropy, label_set_loss
 from SemiSegLib.losses.negative import negative_cross_entropy
-from SemiSegLib.methods.method import Progress
+from SemiSegLib.methods.method import LossTerms, Progress
+from SemiSegLib.methods.subclass.negative_learning import NegativeLearning
 from Testing.lib.methods import tiny
 
 START = Progress(0, 0.0)
@@ -44,6 +46,40 @@ def test_coarse_rows_alone_move_the_network_between_superclasses_only():
     expected = p[:, tiny.HEAD] / p[:, tiny.TAIL]
     assert torch.allclose(ratio[organ[:, 0]], expected[organ[:, 0]], rtol=1e-3)
     assert terms_of(built, made).values["cross_entropy"].item() == 0
+
+
+def check_that_rows_are_told_by_their_labels(built):
+    """Leaves are learned from every full row, and what is excluded from every labeled row, however many there are."""
+    for full, coarse in ((3, 1), (1, 3), (2, 0)):
+        made = tiny.batch(rows={Regime.FULL: full, Regime.COARSE: coarse, Regime.NONE: 1})[0]
+        logits = built.learner(made.image)["subclass"]
+        labeled = slice(0, full + coarse)
+        terms = terms_of(built, made).values
+        negative = negative_cross_entropy(
+            logits[labeled], made.codes[labeled], made.label_sets, built.membership, balanced=True
+        )
+        assert terms["negative"].item() == pytest.approx(negative.item(), rel=1e-4)
+        expected = label_set_cross_entropy(logits[:full], made.codes[:full], made.label_sets)
+        assert terms["cross_entropy"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+class ByPosition(NegativeLearning):
+    """The released trainer's slices: the first two rows are full, the others are coarse, whatever the loader gave."""
+
+    def losses(self, batch, progress):
+        outputs = self.learner(batch.image)["subclass"]
+        fine = label_set_loss(outputs[:2], batch.codes[:2], batch.label_sets)
+        negative = negative_cross_entropy(outputs[2:], batch.codes[2:], batch.label_sets, self.membership)
+        values = {**fine, "negative": negative}
+        yield LossTerms(values, dict.fromkeys(values, 1.0))
+
+
+def test_which_rows_are_full_comes_from_the_batch():
+    built = tiny.method("negative_learning", preset="paper")
+    check_that_rows_are_told_by_their_labels(built)
+    built.__class__ = ByPosition
+    with pytest.raises(AssertionError):
+        check_that_rows_are_told_by_their_labels(built)
 
 
 def test_its_weight_is_an_option():

@@ -1,5 +1,6 @@
 """The transformation-consistent mean teacher: turned back exactly, scaled and back, with a gradient for the student."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.teachers import transformation_consistent as module
 from SemiSegLib.methods.teachers.transformation_consistent import TransformationConsistent, resize
 from SemiSegLib.networks.plan_unet import PlanUNet
@@ -113,6 +115,14 @@ def test_each_row_lies_its_own_way_and_each_step_another():
     rows = torch.cat(seen)
     assert len({tuple(row.flatten().tolist()) for row in rows}) > 6
     assert agreement_of(built, made, seed=5).item() == agreement_of(built, made, seed=5).item()
+
+
+def test_the_weight_of_the_paper_is_1_and_rises_in_the_stairs_of_its_comparison():
+    built, made = tiny.method(NAME, 2, preset="paper"), tiny.batch(2, rows={Regime.FULL: 1, Regime.NONE: 1})[0]
+    assert built.teacher.decay == 0.999
+    for step in (0, 149, 150, 2999, 5999):
+        found = next(built.losses(made, Progress(step, step / 6000))).weights["consistency"]
+        assert found == pytest.approx(math.exp(-5 * (1 - (step // 150) / 40) ** 2))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
