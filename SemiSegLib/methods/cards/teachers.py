@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from SemiSegLib.methods.cards.parts import (
     LEARNER_OPTIONS,
     PAPER_000_PLAN,
@@ -92,11 +89,6 @@ ADAPTED_TRAINING = {**PAPER_000_TRAINING, "schedule": "poly"}
 YU_PASSES = {"passes": 8, "target": "pass"}
 
 
-def _defaults(options: tuple[Option, ...], **values: Any) -> tuple[Option, ...]:
-    """Return the options, some with another default."""
-    return tuple(replace(option, default=values.get(option.name, option.default)) for option in options)
-
-
 LABELED = ("full", "coarse", "partial")
 EVERYTHING = (*LABELED, "none")
 # The labeled half and the unlabeled half of the papers' batches.
@@ -121,14 +113,14 @@ TEACHER_CARDS: tuple[Card, ...] = (
         name="uncertainty_aware_mean_teacher",
         title="Uncertainty-aware mean teacher",
         summary="A mean teacher that is believed only where several random passes of it agree; a planned network has "
-        "no dropout, so its passes differ by noise alone.",
+        "no dropout unless asked for, and its passes then differ by noise alone.",
         family="teacher",
         paper="Yu et al., Uncertainty-aware self-ensembling model, MICCAI 2019; adapted by Tang et al., MICCAI 2023",
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,
         options=(
-            *_defaults(TEACHER_OPTIONS, teacher_mode="dropout"),
+            *with_defaults(TEACHER_OPTIONS, teacher_mode="dropout"),
             PASSES,
             Option(
                 name="threshold_start",
@@ -205,14 +197,15 @@ TEACHER_CARDS: tuple[Card, ...] = (
         name="double_uncertainty",
         title="Double uncertainty (our reconstruction)",
         summary="A mean teacher whose agreement in classes and in features is weighed by its doubt; rebuilt from an "
-        "abstract, not a reproduction; a planned network has no dropout, so its passes differ by noise alone.",
+        "abstract, not a reproduction; a planned network has no dropout unless asked for, and its passes then differ "
+        "by noise alone.",
         family="teacher",
         paper="After Wang et al., Double-uncertainty weighted method, MICCAI 2020 (abstract only)",
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,
         options=(
-            *_defaults(TEACHER_OPTIONS, teacher_mode="dropout", consistency_weight=0.1, rows="all"),
+            *with_defaults(TEACHER_OPTIONS, teacher_mode="dropout", consistency_weight=0.1, rows="all"),
             PASSES,
             Option(name="penalty", default=0.1, text="Weight of the doubt itself.", low=0.0, high=10.0),
             Option(

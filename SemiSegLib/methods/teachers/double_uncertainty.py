@@ -15,7 +15,8 @@ disagree by more than b, and shrinks elsewhere. Features are measured in standar
 change of their scale lowers L_f. All in float32.
 
 Ours, because nothing is known of them: the student as one of the passes, the entropy as a share of the largest, b, the
-unit of the features. A network planned from the data has no dropout: its passes differ by the noise alone.
+unit of the features. A network planned from the data has no dropout unless it is asked for (``PlanSettings.dropout``):
+its passes then differ by the noise alone.
 """
 
 from __future__ import annotations

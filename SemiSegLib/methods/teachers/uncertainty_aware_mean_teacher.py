@@ -10,9 +10,10 @@ released kept ln 2 and the factor 2 of its binary origin for 4 leaves, which dro
 0.07) and doubles the loss (preset "code_000"; ``entropy_base`` "two").
 
 Where ours differs from the paper: P itself is the target, which is steadier than one more pass and saves it; it is
-restricted to the labels before its entropy is taken; and 4 passes. A network planned from the data has no dropout: its
-passes then differ by the noise alone, and the mask is little more than the teacher's own entropy. The networks of the
-papers, which presets other than "ours" choose, have dropout.
+restricted to the labels before its entropy is taken; and 4 passes. A network planned from the data has no dropout
+unless it is asked for (``PlanSettings.dropout``): its passes then differ by the noise alone, the mask is little more
+than the teacher's own entropy, and there is no doubt of several passes to show. The networks of the papers, which
+presets other than "ours" choose, have dropout.
 """
 
 from __future__ import annotations
