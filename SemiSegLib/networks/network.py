@@ -35,8 +35,8 @@ class Outputs:
         """Return the outputs of the first rows; views, so gradients flow on."""
         return self.rows(slice(0, count))
 
-    def rows(self, chosen: slice) -> Outputs:
-        """Return the outputs of neighboring rows; views, so gradients flow on."""
+    def rows(self, chosen: slice | list[int]) -> Outputs:
+        """Return the outputs of some rows, views where they are neighbors; gradients flow on."""
         return Outputs(
             {name: part[chosen] for name, part in self.logits.items()},
             self.features[chosen],

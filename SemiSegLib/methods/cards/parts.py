@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from SemiSegLib.methods.catalogue import Option
+
+
+def with_defaults(options: tuple[Option, ...], **values: Any) -> tuple[Option, ...]:
+    """Return the options, some with another default."""
+    return tuple(replace(option, default=values.get(option.name, option.default)) for option in options)
+
 
 SEGMENTATION_OPTIONS = (
     Option(

@@ -9,16 +9,19 @@ from SemiSegLib.methods.cards.parts import (
     PAPER_LOSS,
     SEGMENTATION_OPTIONS,
     TWO_HEAD_OPTIONS,
+    with_defaults,
 )
 from SemiSegLib.methods.catalogue import Card, Option
 
 HIERARCHY_OPTIONS = (
-    *TWO_HEAD_OPTIONS,
-    Option(name="superclass_head", default=False, text="Give superclasses an output of their own, as the paper does."),
+    *with_defaults(TWO_HEAD_OPTIONS, balance="root"),
+    Option(name="superclass_head", default=True, text="Give superclasses an output of their own, as the paper does."),
     Option(
-        name="marginal",
-        default=True,
-        text="Let every label teach the subclasses by what it allows; else fully labeled cases alone do (paper).",
+        name="subclass_labels",
+        default="drawn",
+        text="Whose labels teach the subclasses: those of fully and partly labeled cases, of all, or of fully labeled "
+        "cases alone (paper).",
+        choices=("drawn", "all", "full"),
     ),
     Option(
         name="separate_normalization",
@@ -36,7 +39,7 @@ HIERARCHY_OPTIONS = (
 MIX_OPTIONS = (
     Option(
         name="mix",
-        default="full",
+        default="none",
         text="What coarsely labeled cases learn beside their labels: from mixed-in structures, pseudo-labels, or both.",
         choices=("full", "mixup", "pseudo", "none"),
     ),
@@ -103,7 +106,7 @@ MIX_OPTIONS = (
         default=True,
         text="Ask which subclass it is given the label, instead of refusing what the label excludes (paper).",
     ),
-    Option(name="use_unlabeled", default=True, text="Let partly and not labeled cases take pseudo-labels too."),
+    Option(name="use_partial", default=True, text="Let partly labeled cases take lessons too, not only coarse ones."),
     Option(
         name="renormalize",
         default=True,
@@ -114,7 +117,8 @@ MIX_OPTIONS = (
 PAPER_000_METHOD = {
     **PAPER_HEADS,
     "superclass_head": True,
-    "marginal": False,
+    "subclass_labels": "full",
+    "balance": "fixed",
     "separate_normalization": True,
     "prior_concatenation": "logits",
     "mix": "full",
@@ -125,7 +129,7 @@ PAPER_000_METHOD = {
     "agreement": "turns",
     "threshold": "linear",
     "condition_on_label": False,
-    "use_unlabeled": False,
+    "use_partial": False,
     "renormalize": False,
 }
 RELEASED_000_METHOD = {
@@ -208,12 +212,13 @@ SUBCLASS_CARDS: tuple[Card, ...] = (
     Card(
         name="efficient_subclass",
         title="Efficient subclass segmentation",
-        summary="Coarsely labeled cases learn subclasses from structures mixed into them and from pseudo-labels.",
+        summary="Superclasses are learned from every label, and the subclasses in them from few; on demand coarsely "
+        "labeled cases also learn subclasses, from structures mixed into them and from pseudo-labels.",
         family="subclass",
         paper="Tang et al., Efficient Subclass Segmentation in Medical Images, MICCAI 2023",
         needs=("full",),
-        uses=("full", "coarse", "partial", "none"),
-        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5, "none": 0.25},
+        uses=("full", "coarse", "partial"),
+        composition={"full": 0.5, "coarse": 0.5, "partial": 0.5},
         options=(
             *HIERARCHY_OPTIONS,
             *MIX_OPTIONS,

@@ -10,6 +10,7 @@ from SemiSegLib.methods.cards.parts import (
     PAPER_003_PLAN,
     PAPER_003_TRAINING,
     PAPER_HEADS,
+    with_defaults,
 )
 from SemiSegLib.methods.catalogue import Card, Option
 

@@ -68,7 +68,7 @@ class EfficientSubclass(Method):
         self.teacher: Teacher | None = None
         if (makes_labels and options.passes != "released") or options.predict_with == "teacher":
             self.teacher = Teacher(self.learner, decay=options.teacher_decay)
-        self._pupils = (Regime.COARSE, Regime.PARTIAL, Regime.NONE) if options.use_unlabeled else (Regime.COARSE,)
+        self._pupils = (Regime.COARSE, Regime.PARTIAL) if options.use_partial else (Regime.COARSE,)
 
     def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
         """Yield what labels teach and what HierarchicalMix teaches."""

@@ -90,7 +90,7 @@ def test_without_its_three_parts_it_is_the_modified_unet():
 
 
 def test_the_teacher_and_the_thresholds_follow_after_a_step():
-    built, made = method(), batch()
+    built, made = method(options={"mix": "full"}), batch()
     optimizers = tiny.optimizers(built)
     tiny.step(built, made, optimizers, 0, 10)
     assert int(built.teacher.updates) == 1
@@ -107,25 +107,51 @@ def test_who_predicts_is_an_option():
             parameter.zero_()
     assert built.predict(image).std() > 0
     assert torch.equal(built.predict(image), built.teacher.network.probability(built.teacher(image)))
-    assert method(options={"mix": "none"}).teacher is None
+    assert method().teacher is None
+    assert method(options={"mix": "pseudo"}).teacher is not None
     assert method(preset="paper").teacher is None
 
 
-def test_every_label_teaches_the_leaves_if_asked():
-    made = batch(rows={Regime.COARSE: 2})
-    for preset, wanted in (("ours", {}), ("paper", {"marginal": True}), ("paper", {})):
-        built = method(preset=preset, options={"mix": "none", **wanted})
+@pytest.mark.parametrize(
+    ("labels", "regime", "expected"),
+    [
+        ("all", Regime.COARSE, True),
+        ("all", Regime.PARTIAL, True),
+        ("drawn", Regime.COARSE, False),
+        ("drawn", Regime.PARTIAL, True),
+        ("full", Regime.COARSE, False),
+        ("full", Regime.PARTIAL, False),
+        ("full", Regime.FULL, True),
+    ],
+)
+def test_the_leaf_output_learns_from_the_labels_that_were_asked_for(labels, regime, expected):
+    made = batch(rows={regime: 2})
+    for preset in ("ours", "paper"):
+        built = method(preset=preset, options={"mix": "none", "subclass_labels": labels, "prior_concatenation": "none"})
         seeded(0, terms_of, built, made)
         head = dict(built.learner.network.heads.named_parameters())
         leaves = [p for n, p in head.items() if "subclass.convolution.weight" in n or "leaves.convolution.weight" in n]
         taught = any(p.grad is not None and p.grad.abs().sum() > 0 for p in leaves)
-        assert taught == (preset == "ours" or bool(wanted))
+        assert taught == expected
+
+
+def test_partly_labeled_rows_teach_leaves_beside_coarse_ones():
+    """Rows between them that teach no leaves neither shift nor weaken what the others teach."""
+    chosen = {"subclass_labels": "drawn"}
+    made = batch(rows={Regime.FULL: 2, Regime.COARSE: 1, Regime.PARTIAL: 2})
+    built = method(options=chosen)
+    values, _ = terms_of(built, made)
+    alone, _ = terms_of(built, made.part(Regime.FULL, Regime.PARTIAL))
+    assert values["subclass_cross_entropy"] == pytest.approx(float(alone["subclass_cross_entropy"]), rel=1e-5)
+    assert values["subclass_dice"] == pytest.approx(float(alone["subclass_dice"]), rel=1e-5)
+    everything, _ = terms_of(method(options={"subclass_labels": "all"}), made)
+    assert everything["subclass_dice"] != values["subclass_dice"]
 
 
 @pytest.mark.parametrize("separate", [False, True])
-@pytest.mark.parametrize("marginal", [False, True])
-def test_lower_resolutions_learn_with_the_joint_head(separate, marginal):
-    wanted = {"separate_normalization": separate, "marginal": marginal, "superclass_head": True}
+@pytest.mark.parametrize("labels", ["full", "drawn", "all"])
+def test_lower_resolutions_learn_with_the_joint_head(separate, labels):
+    wanted = {"separate_normalization": separate, "subclass_labels": labels}
     built = method(options=wanted, stem_stride=(2, 2), deep_supervision=1)
     terms_of(built, batch())
     deep = built.learner.network.deep_heads[0].convolution.weight.grad
@@ -135,7 +161,7 @@ def test_lower_resolutions_learn_with_the_joint_head(separate, marginal):
 def test_parts_that_need_a_superclass_output_say_so():
     for wanted in ({"separate_normalization": True}, {"prior_concatenation": "logits"}):
         with pytest.raises(ConfigError, match="need a superclass output"):
-            method(options=wanted)
+            method(options={"superclass_head": False, **wanted})
     with pytest.raises(ConfigError, match="cannot leave its last block without a norm"):
         method(preset="paper", backbone="vnet")
     assert isinstance(
