@@ -94,8 +94,8 @@ RULES = (
         lambda facts: facts.coarse > 0,
         "efficient_subclass",
         ("modified_unet", "marginal"),
-        "Efficient subclass segmentation learns the fine structures where they were drawn and carries them over to the "
-        "other cases, within the coarse structures there",
+        "Efficient subclass segmentation learns the coarse structures from every label, and the fine ones inside them "
+        "where they were drawn",
     ),
     Rule(
         lambda facts: facts.partial >= facts.unlabeled,

@@ -52,7 +52,7 @@ def test_full_labels_alone_call_for_supervised_training():
     assert found.reason.startswith("30 cases have every structure drawn. ")
 
 
-def test_full_and_coarse_labels_call_for_a_method_that_carries_fine_structures_over():
+def test_full_and_coarse_labels_call_for_a_method_that_knows_fine_inside_coarse():
     found = recommend(study(FULL, COARSE, COARSE))
     assert found.method == "efficient_subclass"
     assert found.alternatives == ("modified_unet", "marginal")
@@ -65,7 +65,7 @@ def test_every_kind_of_case_is_counted_in_the_reason():
     assert found.reason.startswith(
         "3 cases have every structure drawn, 16 only the coarse ones, 4 only some and 2 none. "
     )
-    assert "not used" not in found.reason
+    assert found.reason.endswith("; the 2 cases without labels are not used.")
 
 
 def test_a_mixture_without_a_complete_case_is_told_what_to_draw():
