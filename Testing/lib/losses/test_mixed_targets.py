@@ -120,6 +120,19 @@ def test_soft_dice_is_worked_by_hand():
     assert soft_dice(q, q, known).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_soft_dice_is_best_where_a_soft_target_is_met():
+    # With plain sums a target of 0.7 would be met best by a probability of 1.
+    target = torch.tensor([[[0.7, 0.3], [0.3, 0.7]]])
+    known = torch.ones(1, 2, dtype=torch.bool)
+    probability = target.clone().requires_grad_()
+    loss = soft_dice(probability, target, known)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert probability.grad.abs().max() < 1e-4
+    for sure in (torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.full((1, 2, 2), 0.5)):
+        assert soft_dice(sure, target, known).item() > 0.02
+
+
 def test_soft_dice_leaves_out_what_is_absent_if_asked():
     p = torch.tensor([[[0.5, 0.5], [0.25, 0.25], [0.25, 0.25]]])
     q = torch.tensor([[[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]])

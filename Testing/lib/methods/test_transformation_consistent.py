@@ -117,6 +117,18 @@ def test_each_row_lies_its_own_way_and_each_step_another():
     assert agreement_of(built, made, seed=5).item() == agreement_of(built, made, seed=5).item()
 
 
+def test_the_teacher_sees_weak_noise():
+    built, made, seen = apart(NAME, options={"scale": 0.0}), unlabeled(), []
+    teach = built.teach
+    built.teach = lambda image: (seen.append(image.clone()), teach(image))[1]
+    for seed in (1, 1, 2):
+        agreement_of(built, made, seed=seed)
+    noises = [image - made.image for image in seen]
+    assert all(0.15 < noise.abs().max() <= 0.2 + 1e-6 for noise in noises)
+    assert torch.equal(noises[0], noises[1])
+    assert not torch.equal(noises[0], noises[2])
+
+
 def test_the_weight_of_the_paper_is_1_and_rises_in_the_stairs_of_its_comparison():
     built, made = tiny.method(NAME, 2, preset="paper"), tiny.batch(2, rows={Regime.FULL: 1, Regime.NONE: 1})[0]
     assert built.teacher.decay == 0.999

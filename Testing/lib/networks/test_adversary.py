@@ -60,6 +60,18 @@ def test_every_level_of_the_confidence_network_reaches_its_result():
     assert reach.max() > 36
 
 
+def test_every_skip_of_the_confidence_network_reaches_its_result():
+    # With nothing coming up from below, each level still passes on what its skip brings.
+    for level in range(3):
+        built = ConfidenceNetwork(2, 2, width=4, norm="instance").eval()
+        with torch.no_grad():
+            for parameter in built.up[level].parameters():
+                parameter.zero_()
+        judged = torch.randn(1, 2, 16, 16, requires_grad=True)
+        built(judged).sum().backward()
+        assert judged.grad.abs().sum() > 0, level
+
+
 @pytest.mark.parametrize("broken", [False, True], ids=["frozen", "not frozen"])
 def test_a_pass_through_a_frozen_judge_teaches_what_is_judged_and_not_the_judge(broken):
     judge = Discriminator(1, 1, 3, width=2).eval()

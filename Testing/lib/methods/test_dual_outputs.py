@@ -1,0 +1,46 @@
+"""Networks of distances: what their lower resolutions weigh, and which head predicts."""
+
+import pytest
+import torch
+
+from SemiSegLib.batches.distance import SIGNED_DISTANCE
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.losses.distance import distance_error, squash_distance
+from SemiSegLib.methods.method import Progress
+from Testing.lib.methods import tiny
+
+CONSISTENCY, MUTUAL = "dual_task_consistency", "dual_task_mutual_learning"
+END = Progress(1000, 1.0)
+THREE_STAGES = {"features": (6, 8, 8), "strides": ((2, 2),) * 2, "kernels": ((3, 3),) * 3, "deep_supervision": 1}
+
+
+def test_a_lower_resolution_of_distances_weighs_half():
+    built = tiny.method(MUTUAL, 2, options={"distance_loss": "distance"}, **THREE_STAGES)
+    made = tiny.batch_for(MUTUAL, 2, rows={Regime.FULL: 2})[0]
+    outputs = built.distance(made.image)
+    fine, coarse = outputs["distance"], torch.tanh(outputs.deep[0])
+    radius = built.options.radius_voxels * built.task.voxel_mm
+    target = squash_distance(made.maps[SIGNED_DISTANCE], radius)
+    everywhere = torch.ones_like(target, dtype=torch.bool)
+    own = distance_error(fine, target, everywhere)
+    lower = distance_error(coarse, target[..., ::2, ::2], everywhere[..., ::2, ::2])
+    assert coarse.shape[2:] == (4, 4)
+    found = list(built.losses(made, END))[1].values["distance"]
+    assert found.item() == pytest.approx(((own + 0.5 * lower) / 1.5).item(), rel=1e-5)
+    assert own.item() != pytest.approx(lower.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["segmentation", "distance", "mean"])
+def test_one_network_predicts_with_either_head_or_with_both(prediction):
+    built = tiny.method(CONSISTENCY, 2, options={"prediction": prediction}).eval()
+    image = torch.randn(1, 2, 9, 7)
+    with torch.no_grad():
+        outputs = built.learner(image)
+        segmented = outputs["subclass"].softmax(1)
+        # k = 2 per voxel of a distance in radii of 15 voxels.
+        foreground = (-30.0 * outputs["distance"][:, :3]).exp()
+        measured = torch.cat([torch.ones_like(foreground[:, :1]), foreground], 1)
+        measured = measured / measured.sum(1, keepdim=True)
+        expected = {"segmentation": segmented, "distance": measured, "mean": (segmented + measured) / 2}[prediction]
+        assert torch.allclose(built.predict(image), expected, atol=1e-5)
+    assert not torch.allclose(segmented, measured, atol=0.01)
