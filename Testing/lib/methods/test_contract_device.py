@@ -60,10 +60,8 @@ def waits_of(built, made, progress):
 
 # Two heads read which leaf lies where; other random numbers and other passes.
 VARIANTS = [(name, {}) for name in tiny.all_methods()] + [
-    (
-        "efficient_subclass",
-        {"passes": "two", "pseudo_labels": "student", "agreement": "turns", "superclass_head": True},
-    ),
+    ("efficient_subclass", {"mix": "full"}),
+    ("efficient_subclass", {"mix": "full", "passes": "two", "pseudo_labels": "student", "agreement": "turns"}),
     ("cross_pseudo_supervision", {"supervision": "two_heads", "confidence_weighted": True, "predict_with": "teacher"}),
     ("mean_teacher", {"supervision": "two_heads", "rows": "all", "teacher_mode": "training"}),
     ("modified_unet", {"dice": "paper"}),

@@ -33,6 +33,8 @@ def gaussian(share, wait=0.0, weight=1.0):
     return at
 
 
+# What is off by default and has a ramp.
+SWITCHED_ON = {"efficient_subclass": {"mix": "full"}}
 # How the weights of each method's preset "ours" change over a training, by a part of the terms' names. All that is
 # not named here must stay as it is, so a method with another ramp has to be written down.
 RISING = {
@@ -62,7 +64,7 @@ def weights_of(built, made, fraction):
 
 @every_method
 def test_the_weight_of_every_term_follows_its_ramp_in_closed_form(name):
-    built, made = tiny.method(name, 2), tiny.batch_for(name, 2)[0]
+    built, made = tiny.method(name, 2, options=SWITCHED_ON.get(name)), tiny.batch_for(name, 2)[0]
     constant = weights_of(built, made, 1.0)
     seen = set()
     for fraction in (0.0, 0.01, 0.07, 0.2, 0.6, 1.0):
@@ -109,7 +111,7 @@ def made_for(name, scheme):
 def test_one_superclass_or_three_of_any_number_of_leaves_learn(name, kind):
     scheme = TREES[kind]
     torch.manual_seed(0)
-    built = build_method(name, tiny.study(2, scheme=scheme), {}).train()
+    built = build_method(name, tiny.study(2, scheme=scheme), SWITCHED_ON.get(name, {})).train()
     made = made_for(name, scheme)
     check_that_every_output_learns(built, made)
     with torch.no_grad():
@@ -160,7 +162,7 @@ TOTAL, KILLED_AT = 5, 3
 RESTLESS = {
     "cross_pseudo_supervision": {"views": "strong", "predict_with": "teacher"},
     "dual_task_mutual_learning": {"predict_with": "teacher"},
-    "efficient_subclass": {"agreement": "turns", "predict_with": "teacher"},
+    "efficient_subclass": {"mix": "full", "agreement": "turns", "predict_with": "teacher"},
     "transformation_consistent": {"turns": True},
     "attention_adversarial": {"threshold": "labeled_dice"},
 }
@@ -221,7 +223,7 @@ def test_a_resume_with_other_random_numbers_is_noticed():
 
 def losses_and_gradients(name, precision):
     torch.manual_seed(0)
-    built = tiny.method(name, 2).train()
+    built = tiny.method(name, 2, options=SWITCHED_ON.get(name)).train()
     made = tiny.batch_for(name, 2)[0]
     torch.manual_seed(1)
     values, found = {}, built.losses(made, LATE)

@@ -11,7 +11,7 @@ LATE = Progress(900, 0.9)
 
 
 def method(**options):
-    return tiny.method("efficient_subclass", 2, options=options)
+    return tiny.method("efficient_subclass", 2, options={"mix": "full", **options})
 
 
 def rows_that_the_mix_moves(built, made):
@@ -35,10 +35,11 @@ def rows_that_the_mix_moves(built, made):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, [[2, 3, 4, 5]]),
-        ({"use_unlabeled": False}, [[2, 3]]),
-        ({"mix": "pseudo"}, [[2, 3, 4, 5]]),
-        ({"passes": "two", "use_unlabeled": False}, [[], [0, 1]]),
+        ({}, [[2, 3, 4]]),
+        ({"superclass_head": False}, [[2, 3, 4]]),
+        ({"use_partial": False}, [[2, 3]]),
+        ({"mix": "pseudo"}, [[2, 3, 4]]),
+        ({"passes": "two", "use_partial": False}, [[], [0, 1]]),
     ],
 )
 def test_the_mix_teaches_the_rows_without_leaf_labels_and_no_others(options, expected):
