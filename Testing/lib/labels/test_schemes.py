@@ -222,8 +222,8 @@ def test_a_copy_of_the_package_finds_its_resources_inside_first(tmp_path):
 def test_the_wheel_holds_every_room_and_the_resources():
     tomllib = pytest.importorskip("tomllib")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    rooms = {f"SemiSegLib.{p.parent.name}" for p in (ROOT / "SemiSegLib").glob("*/__init__.py")}
-    assert set(settings["packages"]) == {"SemiSegLib", "SemiSegLib.Resources"} | rooms
+    rooms = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "SemiSegLib").rglob("__init__.py")}
+    assert set(settings["packages"]) == {"SemiSegLib.Resources"} | rooms
     assert settings["package-dir"] == {"SemiSegLib.Resources": "Resources"}
     patterns = settings["package-data"]["SemiSegLib.Resources"]
     data = [p for p in (ROOT / "Resources").rglob("*.json") if "Documentation" not in p.parts]
