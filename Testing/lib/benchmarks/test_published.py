@@ -209,10 +209,19 @@ def test_the_published_size_of_the_atrium_fits_the_resolution_at_hand(atria, tmp
                 assert has(request.plan, {"patch": patch, "batch": 4, "backbone": "vnet", "spacing_mm": None})
         assert found["dtml_ours_2"].plan == PlanSettings(dimensions=3)
         assert found["dtml_ours_2"].training == TrainingSettings(steps=6_000)
-    reduced = requests(left_atrium.benchmark(folder, "reduced"), tmp_path)["dtml_2"]
-    assert reduced.plan.patch == (32, 48, 48)
-    assert reduced.plan.spacing_mm == pytest.approx((1.25, 1.25, 1.25))
-    assert reduced.training.seconds == 240.0
+
+
+def test_the_reduced_size_of_the_atrium_has_one_grid_whatever_the_resolution_at_hand(atria, tmp_path):
+    folder = put_atria(tmp_path / "whole", (81, 113, 115), (0.625, 0.625, 0.625))
+    for data in (atria, folder):
+        found = requests(left_atrium.benchmark(data, "reduced"), tmp_path)
+        for name, request in found.items():
+            assert (request.training.steps, request.training.seconds) == (None, 240.0)
+            if name != "dtml_ours_2":
+                assert has(request.training, PAPER_003), name
+                assert has(request.plan, {"patch": (16, 32, 32), "batch": 4, "backbone": "vnet"})
+                assert request.plan.spacing_mm == pytest.approx((2.5, 2.5, 2.5))
+        assert found["dtml_ours_2"].plan == PlanSettings(dimensions=3)
 
 
 def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, tmp_path):
@@ -229,7 +238,6 @@ def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, t
         "upper_all": ("supervised", None),
     }
     assert found["lower_2"].options == {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "foreground"}
-    assert all(has(r.plan, {"patch": (32, 48, 48)}) for name, r in found.items() if name != "dtml_ours_2")
 
 
 def test_only_some_lines_are_asked_and_what_is_typed_wins(heart, tmp_path):
