@@ -28,7 +28,6 @@ from SemiSegLib.preparation import Preparation, Prepared
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Pulse, Reporter
-from SemiSegLib.training.allocation import keep_freed_memory
 from SemiSegLib.training.checkpoints import load_best, load_latest, save_checkpoint
 from SemiSegLib.training.distributed import Ranks
 from SemiSegLib.training.events import (
@@ -91,8 +90,6 @@ class Session:
             StoppedEarlyError: a stop was asked for before the training began.
         """
         manifest = self.folder.environment_path
-        if self.device.type == "cpu":
-            keep_freed_memory()
         with determinism(self.settings.deterministic), ThreadPoolExecutor(1) as pool:
             # The trial takes seconds in a process of its own; cases are prepared meanwhile.
             pending = pool.submit(find_bf16_support, self.settings, self.device, read_manifest(manifest).get("bf16"))

@@ -25,6 +25,7 @@ from SemiSegLib.runs.job import Words, read_command_line, work_or_fail
 from SemiSegLib.runs.manifest import add_to_manifest, describe_machine
 from SemiSegLib.runs.reporter import Reporter
 from SemiSegLib.session import Session
+from SemiSegLib.training.allocation import keep_freed_memory
 from SemiSegLib.training.distributed import Ranks, join_ranks
 
 WORDS = Words(noun="run", again="resume the run", log="log.txt, which names no patient's files")
@@ -64,7 +65,7 @@ def run(folder: RunFolder) -> None:
 def _lead(folder: RunFolder, ranks: Ranks, *, detached: bool) -> int:
     with _gentle_signals(folder), Reporter(folder, version=__version__, owns_group=detached) as reporter:
         redact = _Redacting.of(folder).redact
-        return work_or_fail(lambda: _work(folder, reporter, ranks), reporter, WORDS, logger=logger, redact=redact)
+        return work_or_fail(lambda: _work_alone(folder, reporter, ranks), reporter, WORDS, logger=logger, redact=redact)
 
 
 @contextlib.contextmanager
@@ -83,11 +84,24 @@ def _follow(folder: RunFolder, ranks: Ranks) -> int:
     """Work as one of the other processes of torchrun: rank 0 writes and tells."""
     try:
         with contextlib.suppress(StoppedEarlyError):
-            Session(folder, None, ranks, _device(folder, ranks)).run()
+            device = _device(folder, ranks)
+            _own_process(device)
+            Session(folder, None, ranks, device).run()
     except SemiSegError as error:
         logger.error("rank %d: %s", ranks.rank, error)
         return 1
     return 0
+
+
+def _own_process(device: torch.device) -> None:
+    """Set up a process that does nothing but this run, as a host program of ``run`` must not be."""
+    if device.type == "cpu":
+        keep_freed_memory()
+
+
+def _work_alone(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
+    _own_process(_device(folder, ranks))
+    _work(folder, reporter, ranks)
 
 
 def _work(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:

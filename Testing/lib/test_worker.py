@@ -40,6 +40,14 @@ def farm():
     farm.close()
 
 
+@pytest.fixture(autouse=True)
+def kept(monkeypatch):
+    """Calls that would change how this process gets its memory."""
+    calls = []
+    monkeypatch.setattr(worker, "keep_freed_memory", lambda: calls.append("kept"))
+    return calls
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
@@ -257,6 +265,13 @@ def test_an_unexpected_error_is_one_sentence_and_the_log_has_the_rest(tmp_path, 
     assert status.message == "an unexpected error ended the run: ZeroDivisionError: inside something"
     assert "log.txt" in status.where
     assert "break_down" in run.log_path.read_text()
+
+
+def test_only_a_process_of_its_own_keeps_the_memory_it_frees(tmp_path, data, kept):
+    worker.run(a_run(tmp_path, data, training={"steps": 1}))
+    assert kept == []
+    assert worker.main([str(a_run(tmp_path, data, training={"steps": 1}).path)]) == 0
+    assert kept == ["kept"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
