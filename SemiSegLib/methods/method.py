@@ -79,8 +79,8 @@ class Study:
     plan: Plan
 
 
-class Method(nn.Module, ABC):
-    """Networks, what they learn from one step, how they predict. All state lives in ``state_dict()``."""
+class Trainable(nn.Module, ABC):
+    """Networks and what they learn from one step: all that the trainer asks for. State lives in ``state_dict()``."""
 
     @abstractmethod
     def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
@@ -90,16 +90,8 @@ class Method(nn.Module, ABC):
         nothing in the batch teaches it.
         """
 
-    @abstractmethod
-    def predict(self, image: Tensor) -> Tensor:
-        """Return (B, L, *S) leaf probabilities, summing to 1 over L, for (B, M, *S) images."""
-
     def after_step(self, progress: Progress) -> None:
         """Update what follows the trained networks, after the optimizer step; nothing by default."""
-
-    def uncertainty(self, image: Tensor) -> Tensor | None:
-        """Return (B, *S) uncertainty in [0, 1], or None to use the entropy of ``predict``."""
-        return None
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return optimizer group name to its parameters; one group "main" of all trainable ones by default."""
@@ -108,6 +100,18 @@ class Method(nn.Module, ABC):
     def group_settings(self) -> dict[str, GroupSettings]:
         """Return optimizer group name to what it does otherwise than the training settings; nothing by default."""
         return {}
+
+
+class Method(Trainable):
+    """What can be trained and then segments."""
+
+    @abstractmethod
+    def predict(self, image: Tensor) -> Tensor:
+        """Return (B, L, *S) leaf probabilities, summing to 1 over L, for (B, M, *S) images."""
+
+    def uncertainty(self, image: Tensor) -> Tensor | None:
+        """Return (B, *S) uncertainty in [0, 1], or None to use the entropy of ``predict``."""
+        return None
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return state-dict name of each output layer to the class name of each output row (need N27)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from SemiSegLib.errors import CheckpointError, ConfigError, explain
-from SemiSegLib.methods.method import GroupSettings, Method, Progress
+from SemiSegLib.methods.method import GroupSettings, Progress, Trainable
 from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.schedules import learning_rate
 
@@ -26,7 +26,7 @@ class Optimizers:
         ConfigError: a parameter stands in two groups, or the method has settings for a group that it does not have.
     """
 
-    def __init__(self, method: Method, settings: TrainingSettings) -> None:
+    def __init__(self, method: Trainable, settings: TrainingSettings) -> None:
         self.groups: dict[str, list[nn.Parameter]] = method.parameter_groups()
         listed = [id(parameter) for group in self.groups.values() for parameter in group]
         if len(listed) != len(set(listed)):
@@ -55,7 +55,7 @@ class Optimizers:
         Raises:
             ConfigError: the method yields terms of a group that it does not have.
         """
-        self._refuse_unknown((group,), where="Method.losses")
+        self._refuse_unknown((group,), where="Trainable.losses")
         only_group = len(self.groups) == 1 and self._covers_everything
         torch.autograd.backward(total, inputs=None if only_group else self.groups[group])
 
@@ -123,7 +123,7 @@ class Optimizers:
                     explain(
                         f"there is no optimizer group '{name}', the groups are {', '.join(self.groups)}",
                         where=where,
-                        remedy="name a group of Method.parameter_groups",
+                        remedy="name a group of Trainable.parameter_groups",
                     )
                 )
 

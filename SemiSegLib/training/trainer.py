@@ -17,7 +17,7 @@ from torch import Tensor
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import to_json
 from SemiSegLib.errors import CheckpointError, explain
-from SemiSegLib.methods.method import Method, Progress
+from SemiSegLib.methods.method import Progress, Trainable
 from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.clock import Clock
 from SemiSegLib.training.distributed import Ranks
@@ -46,7 +46,7 @@ class Tally:
 
 
 class Trainer:
-    """Trains a method on batches.
+    """Trains a method, or whatever else learns from batches.
 
     Random numbers of the steps (dropout) continue the global generators as they are at construction; those are
     left untouched, so a host program and other threads are not disturbed.
@@ -63,12 +63,12 @@ class Trainer:
 
     def __init__(  # noqa: PLR0913 - the contract of the loop with everything around it
         self,
-        method: Method,
+        method: Trainable,
         batches: Callable[[int], Iterator[Batch]],
         settings: TrainingSettings,
         *,
         device: torch.device | str,
-        validate: Callable[[Method], Scores] | None = None,
+        validate: Callable[[Any], Scores] | None = None,
         state: State | None = None,
         ranks: Ranks | None = None,
     ) -> None:

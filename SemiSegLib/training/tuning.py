@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from SemiSegLib.batches.batch import Batch
-from SemiSegLib.methods.method import Method, Progress
+from SemiSegLib.methods.method import Progress, Trainable
 from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.precision import Compute, fp32_where_tiny, set_threads
 
@@ -56,7 +56,7 @@ class Tuning:
     trials: tuple[Trial, ...]
 
 
-def tune(method: Method, batch: Batch, settings: TrainingSettings, start: Compute) -> Tuning:
+def tune(method: Trainable, batch: Batch, settings: TrainingSettings, start: Compute) -> Tuning:
     """Return the fastest setting whose numbers agree with fp32.
 
     Trials: first the plain setting; then bf16 and channels last, together and each alone; then the best of these on
@@ -100,7 +100,7 @@ def _variants(settings: TrainingSettings, start: Compute) -> list[tuple[str, boo
     return [variant for variant in dict.fromkeys(wanted) if variant != plain]
 
 
-def _try(method: Method, batch: Batch, compute: Compute, end: float) -> Trial:
+def _try(method: Trainable, batch: Batch, compute: Compute, end: float) -> Trial:
     compute.place_method(method)
     placed = compute.place(batch)
     # Every trial draws the same random numbers, else dropout alone would make their losses differ.
@@ -117,7 +117,7 @@ def _try(method: Method, batch: Batch, compute: Compute, end: float) -> Trial:
     return Trial(compute, min(seconds or [first]), loss, gradient)
 
 
-def _step(method: Method, batch: Batch, compute: Compute) -> tuple[float, float]:
+def _step(method: Trainable, batch: Batch, compute: Compute) -> tuple[float, float]:
     """Return loss and gradient norm of one forward and backward pass (reading them waits for the device)."""
     loss = 0.0
     terms = method.losses(batch, Progress(step=0, fraction=0.0))
