@@ -49,6 +49,8 @@ class Card:
         training: preset name to the training settings that belong to it (fields of ``TrainingSettings``).
         plan: preset name to the plan settings that belong to it (fields of ``PlanSettings``).
         maps: extra maps it asks of a batch.
+        stages: what must be trained first and goes into its ``Study``: "presence" (a network that tells which
+            structures an image holds).
     """
 
     name: str
@@ -64,6 +66,7 @@ class Card:
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     maps: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
 
 
 def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[str, float]:

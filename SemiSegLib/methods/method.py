@@ -73,10 +73,15 @@ class Study:
     Attributes:
         scheme: label scheme.
         plan: data and network plan.
+        presence: of (B, M, *S) images the (B, K) float32 calibrated probability that each ROI of the scheme, in the
+            order of ``RoiTable``, is in them; None without one. A method that needs it keeps a copy as its own state.
+        embeddings: (K, E) float, one row per ROI, for instance of a text; None without them.
     """
 
     scheme: LabelScheme
     plan: Plan
+    presence: nn.Module | None = None
+    embeddings: Tensor | None = None
 
 
 class Trainable(nn.Module, ABC):
