@@ -22,6 +22,13 @@ SCHEME = LabelScheme(
     ),
 )
 BACKGROUND_LEAF, HEAD, TAIL, VESSEL = range(4)
+# The same with a fourth structure: a node beside the organ, on the side where there is no vessel.
+NODE = 4
+SCHEME_WITH_NODE = LabelScheme(
+    name="phantom with a node",
+    description=f"{SCHEME.description} And a node.",
+    structures=(*SCHEME.structures[1:], Structure(name="node", color=(0.545, 0.765, 0.29))),
+)
 
 # The scan for which the anatomy below is written: 58 x 48 x 44 mm.
 REFERENCE_MM = np.array([58.0, 48.0, 44.0])
@@ -41,7 +48,7 @@ class Phantom:
 
     Attributes:
         image: int16, as a scanner stores it.
-        leaves: (D, H, W) uint8, leaf index of each voxel: 0 background, 1 head, 2 tail, 3 vessel.
+        leaves: (D, H, W) uint8, leaf index of each voxel: 0 background, 1 head, 2 tail, 3 vessel, 4 node.
     """
 
     image: Volume
@@ -53,7 +60,7 @@ class Phantom:
         return self.image.geometry
 
 
-def phantom(seed: int, index: int, size: tuple[int, int, int] = (24, 44, 40)) -> Phantom:
+def phantom(seed: int, index: int, size: tuple[int, int, int] = (24, 44, 40), *, node: bool = False) -> Phantom:
     """Return a phantom scan; the same (seed, index, size) always gives the same.
 
     A curved organ runs from front to back in tissue of two kinds. Its front part, the head, and its back part,
@@ -65,6 +72,7 @@ def phantom(seed: int, index: int, size: tuple[int, int, int] = (24, 44, 40)) ->
         seed: of the cohort.
         index: of the case.
         size: voxels along the canonical axes (superior, posterior, left); a case differs by up to 2 in each.
+        node: add the fourth structure; without it the scan is the same.
     """
     random = np.random.default_rng([seed, index])
     shape = tuple(int(n) for n in np.maximum(np.array(size) + random.integers(-2, 3, 3), 4))
@@ -72,6 +80,9 @@ def phantom(seed: int, index: int, size: tuple[int, int, int] = (24, 44, 40)) ->
     geometry = _geometry(random, shape, spacing_mm)
     place = _anatomical_coordinates(random, shape, spacing_mm)
     leaves = _anatomy(random, place, spacing_mm)
+    if node:
+        # A generator of its own, so that everything else is as it is without a node.
+        _add_node(np.random.default_rng([seed, index, NODE]), leaves, place)
     image = _appearance(random, leaves, place, spacing_mm)
     stored = STORED[int(random.integers(len(STORED)))]
     return Phantom(Volume(stored.apply(image), stored.apply_geometry(geometry)), stored.apply(leaves))
@@ -127,6 +138,16 @@ def _anatomy(
     return leaves
 
 
+def _add_node(
+    random: np.random.Generator, leaves: np.ndarray, place: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    """Write an ellipsoid of about 4.5 to 6.5 mm radius into background, beside the organ."""
+    center = np.array([0.0, 2.0, 13.0]) + random.uniform(-4.0, 4.0, 3)
+    radius = random.uniform(4.5, 6.5) * random.uniform(0.85, 1.15, 3)
+    squared = sum(((axis - c) / r) ** 2 for axis, c, r in zip(place, center, radius, strict=True))
+    leaves[(squared < 1.0) & (leaves == BACKGROUND_LEAF)] = NODE
+
+
 def _appearance(
     random: np.random.Generator,
     leaves: np.ndarray,
@@ -148,6 +169,8 @@ def _appearance(
     image = np.where(leaves == HEAD, organ + texture * fine, image)
     image = np.where(leaves == TAIL, organ + texture * broad, image)
     image = np.where(leaves == VESSEL, 1.05, image)
+    # Darker than any tissue, with the grain of the head.
+    image = np.where(leaves == NODE, 0.18 + texture * fine, image)
     # Partial volume at the borders, then what coil, receiver and scanner add.
     image = gaussian_filter(image, 0.35 / spacing_mm * np.array([2.0, 1.0, 1.0]))
     slope = sum(random.uniform(-0.2, 0.2) * axis / 25.0 for axis in place)
