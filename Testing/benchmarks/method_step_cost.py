@@ -14,7 +14,7 @@ with the usual memory format, and in bf16 with channels last.
 
 Released seconds were measured on 2 CPU cores with AMX, fp32, torch 2.13, without data loading: compare only on such a
 machine. Takes about an hour there; ``--quick`` takes small sizes and few steps, whose numbers say nothing about others.
-Writes OUTPUT.md and OUTPUT.json.
+Writes OUTPUT.md and OUTPUT.json after each row; the same command on the same machine and commit goes on where it ended.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ import torch
 from method_steps import COMPUTES, SIZES, Row, Size, in_process, usable
 from reporting import ROOT, Cell, in_words, table
 
-from SemiSegLib.config import write_atomically, write_json
+from SemiSegLib.config import read_json, to_json, write_atomically, write_json
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.methods.catalogue import Card
 from SemiSegLib.runs.manifest import describe_machine
@@ -126,6 +126,18 @@ def page(measured: list[tuple[Row, dict[str, Any]]], machine: Mapping[str, Any],
     return "\n\n".join(parts) + "\n"
 
 
+def kept(path: Path, machine: Mapping[str, Any]) -> dict[Row, dict[str, Any]]:
+    """Return the rows that an earlier call measured on this machine and commit; those that failed are tried again."""
+    if not path.exists():
+        return {}
+    data: Any = read_json(path)
+    if data["machine"] != to_json(machine):
+        return {}
+    names = [field.name for field in fields(Row)]
+    found = [line for line in data["rows"] if "failed" not in line]
+    return {Row(**{name: line[name] for name in names}): line for line in found}
+
+
 def describe(device: str) -> dict[str, Any]:
     """Return versions and hardware, without names of people, computers or folders."""
     command = ["git", "describe", "--always", "--dirty"]
@@ -158,8 +170,9 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     stem = options.output.name
     measured: list[tuple[Row, dict[str, Any]]] = []
+    earlier = kept(options.output.with_name(f"{stem}.json"), machine)
     for row in rows_of(options):
-        measured.append((row, in_process(row)))
+        measured.append((row, earlier.get(row) or in_process(row)))
         # After every row, so that an hour's work is there when the next one ends it.
         data = {"command": command, "machine": machine, "rows": [asdict(done) | found for done, found in measured]}
         write_json(options.output.with_name(f"{stem}.json"), data)

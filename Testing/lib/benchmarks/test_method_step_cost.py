@@ -1,12 +1,15 @@
 """What the table of steps measures, and what it makes of the numbers."""
 
+from dataclasses import asdict
+
 import method_step_cost
 import method_steps
 import pytest
 import torch
-from method_step_cost import cells, page, presets_of
+from method_step_cost import cells, kept, page, presets_of
 from method_steps import SIZES, Row, batch_of, measure, study_of
 
+from SemiSegLib.config import write_json
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS, card_of
 from SemiSegLib.training.instructions import Bf16Support
@@ -69,6 +72,16 @@ def test_rows_that_are_not_fully_labeled_tell_no_leaf(name):
     full = batch_of(size, scheme, maps=(), is_full=True)
     assert (full.label_sets.sum(1)[full.codes] == 1).all()
     assert torch.equal(full.image, made.image)
+
+
+def test_rows_of_an_earlier_call_are_kept_on_the_same_machine_unless_they_failed(tmp_path):
+    found, path = {"seconds": [1.0], "plain": [1.0], "gib": 0.1}, tmp_path / "cost.json"
+    assert kept(path, MACHINE) == {}
+    lines = [asdict(row()) | found, asdict(row(compute="bf16")) | {"failed": "no memory"}]
+    write_json(path, {"command": "command", "machine": MACHINE, "rows": lines})
+    assert list(kept(path, MACHINE)) == [row()]
+    assert cells(row(), kept(path, MACHINE)[row()]) == cells(row(), found)
+    assert kept(path, {**MACHINE, "commit": "d"}) == {}
 
 
 def test_steps_and_plain_steps_take_turns():
