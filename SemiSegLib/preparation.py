@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from SemiSegLib.batches.distance import SIGNED_DISTANCE, DistanceMaps
 from SemiSegLib.batches.store import PreparedStore
@@ -14,9 +17,11 @@ from SemiSegLib.cases.checks import check_dataset, require_usable
 from SemiSegLib.cases.coarsen import keep_fine
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cases.recast import recast, undrawn_as_background
 from SemiSegLib.cases.split import apply_split, make_split, write_split
 from SemiSegLib.config import check_choice, from_json, read_json, write_json
-from SemiSegLib.errors import RunError, explain
+from SemiSegLib.embeddings.structures import OUTSIDE, structure_vectors
+from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.catalogue import Card, batch_shares
@@ -25,7 +30,7 @@ from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.manifest import add_to_manifest
+from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Reporter
 
 logger = logging.getLogger("SemiSegLib.worker")
@@ -48,6 +53,8 @@ class Prepared:
         validation: labeled validation cases.
         composition: regime name to its share of a batch up to a common factor, of the regimes that are used here.
         counts: regime name to the number of training cases.
+        options: every option of the method.
+        embeddings: (K, E) float32 vectors of the scheme's ROIs, or None if the method asks for none from outside.
     """
 
     dataset: Dataset
@@ -58,6 +65,8 @@ class Prepared:
     validation: tuple[Case, ...]
     composition: Mapping[str, float]
     counts: Mapping[str, int]
+    options: Mapping[str, Any]
+    embeddings: np.ndarray | None = None
 
     def with_plan(self, plan: Plan) -> Prepared:
         """Return the same with another patch or batch."""
@@ -95,6 +104,12 @@ class Preparation:
         dataset = self._split(dataset)
         if self.request.fine_cases is not None:
             dataset = keep_fine(dataset, self.request.fine_cases, others=self.request.other_labels)
+        if self.request.drawn is not None:
+            dataset = recast(dataset, self.request.drawn)
+        if self.request.undrawn == "background":
+            dataset = undrawn_as_background(dataset)
+        options = resolve_options(card, self.request.preset, self.request.options)
+        options, embeddings = self._embeddings(card, options, dataset)
         plan = self._plan(dataset)
         allowed = allowed_regimes(card, self.request.use_regimes)
         training = tuple(c for c in dataset.side(Side.TRAIN) if may_be_used(c, dataset, allowed))
@@ -115,12 +130,50 @@ class Preparation:
             card=card,
             training=training,
             validation=validation,
-            composition=batch_shares(card, self._balance(card), counts),
+            composition=batch_shares(card, str(options.get("balance", "fixed")), counts),
             counts={regime.value: counts[regime.value] for regime in Regime if counts[regime.value]},
+            options=options,
+            embeddings=embeddings,
         )
 
-    def _balance(self, card: Card) -> str:
-        return str(resolve_options(card, self.request.preset, self.request.options).get("balance", "fixed"))
+    def _embeddings(
+        self, card: Card, options: dict[str, Any], dataset: Dataset
+    ) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Return the options and the vectors that they ask for; another embedding where those cannot be had."""
+        path, otherwise = self.folder.environment_path, self.request.embeddings.otherwise
+        taken = read_manifest(path).get("embedding_instead")
+        if options.get("embedding") not in OUTSIDE or taken is not None:
+            return options if taken is None else {**options, "embedding": taken}, None
+
+        def tell(done: int, total: int) -> None:
+            if self.folder.stop_requested():
+                raise StoppedEarlyError
+            if self.reporter is not None:
+                self.reporter.update(message=f"fetching the text encoder: {done} of {total} MB")
+
+        self._tell("embedding the structures")
+        try:
+            vectors = structure_vectors(
+                str(options["embedding"]),
+                dataset.scheme,
+                dataset.modality.values(),
+                self.request.embeddings,
+                kept=self.folder.embeddings_path,
+                on_progress=tell,
+            )
+        except (ConfigError, DependencyError, RunError) as error:
+            if otherwise is None:
+                raise
+            if otherwise in OUTSIDE:
+                remedy = "name one that needs nothing from outside, such as learned"
+                what = f"instead of the embedding '{options['embedding']}' there would be '{otherwise}'"
+                raise ConfigError(explain(what, where="embeddings.otherwise", remedy=remedy)) from error
+            options = resolve_options(card, self.request.preset, {**self.request.options, "embedding": otherwise})
+            logger.warning("the embedding is '%s', because: %s", otherwise, str(error).splitlines()[0])
+            if self.reporter is not None:
+                add_to_manifest(path, embedding_instead=otherwise)
+            return options, None
+        return options, vectors
 
     def _split(self, dataset: Dataset) -> Dataset:
         if self.folder.split_path.exists():

@@ -19,7 +19,7 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.source import BatchSource, prefetch
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import TrainingError, explain
-from SemiSegLib.methods.factory import build_method, resolve_options
+from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
 from SemiSegLib.planning.planner import shrink
@@ -171,12 +171,16 @@ class Session:
             self._save_model(prepared, method, trainer)
         return reason
 
+    def _study(self, prepared: Prepared) -> Study:
+        vectors = prepared.embeddings
+        embeddings = None if vectors is None else torch.from_numpy(vectors)
+        return Study(scheme=prepared.dataset.scheme, plan=prepared.plan, embeddings=embeddings)
+
     def _build(self, prepared: Prepared, *, is_new: bool) -> Method:
-        study = Study(scheme=prepared.dataset.scheme, plan=prepared.plan)
-        options = resolve_options(prepared.card, self.request.preset, self.request.options)
+        study = self._study(prepared)
         with torch.random.fork_rng():
             torch.manual_seed(self.request.seed)
-            method = build_method(self.request.method, study, options)
+            method = build_method(self.request.method, study, prepared.options)
         if is_new and self.request.warm_start is not None:
             donor = load_model(self.folder.warm_start)
             table = warm_start(method, study.scheme, donor)
@@ -273,9 +277,8 @@ class Session:
             "flipped_axes": [axis for axis, is_flipped in enumerate(flips) if is_flipped],
             "trained_on": sorted({_mark(c.patient) for c in prepared.training}),
         }
-        study = Study(scheme=prepared.dataset.scheme, plan=prepared.plan)
-        options = to_json(resolve_options(prepared.card, self.request.preset, self.request.options))
-        save_model(self.folder.model_path, Model(method, study, self.request.method, options, provenance))
+        model = Model(method, self._study(prepared), self.request.method, to_json(prepared.options), provenance)
+        save_model(self.folder.model_path, model)
 
     def _recorded_precision(self) -> str:
         compute = read_manifest(self.folder.environment_path).get("compute", {})

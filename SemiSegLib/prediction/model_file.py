@@ -29,6 +29,8 @@ LARGEST_HEADER = 16 << 20
 # A Unix, Windows, network or home path at the start of a text or of a word in it.
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s\"'=(:,;])(?:/[^\s/]+/|[A-Za-z]:[\\/]|\\\\[^\s\\]+\\|~[^\s/]*/)")
 PATH_LEFT_OUT = "(path left out)"
+# The study's vectors of structures, among the weights: a method is built from them before its own weights are there.
+EMBEDDINGS = "study.embeddings"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def save_model(path: Path, model: Model) -> None:
         CheckpointError: a weight is not finite.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.method.state_dict().items()}
+    if model.study.embeddings is not None:
+        tensors[EMBEDDINGS] = model.study.embeddings.detach().cpu().float().contiguous()
     _require_finite(tensors, Path(path))
     description = _Description(
         method=model.name,
@@ -95,12 +99,13 @@ def load_model(path: Path, *, device: str = "cpu") -> Model:
     path = Path(path)
     target = pick_device(device)
     description = _read_description(path)
-    study = Study(scheme=description.scheme, plan=description.plan)
+    tensors = _read_tensors(path)
+    study = Study(scheme=description.scheme, plan=description.plan, embeddings=tensors.pop(EMBEDDINGS, None))
     try:
         method = build_method(description.method, study, description.options)
     except (ConfigError, LabelError) as error:
         raise _error(path, f"it describes a method that cannot be built: {error}") from error
-    _load_weights(method, path)
+    _load_weights(method, tensors, path)
     return Model(
         method=method.to(target).eval(),
         study=study,
@@ -166,11 +171,14 @@ def _read_metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
-def _load_weights(method: Method, path: Path) -> None:
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        tensors = load_file(path, device="cpu")
+        return dict(load_file(path, device="cpu"))
     except SafetensorError as error:
         raise _error(path, f"its weights are damaged: {error}") from error
+
+
+def _load_weights(method: Method, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     expected = method.state_dict()
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]
@@ -185,7 +193,7 @@ def _load_weights(method: Method, path: Path) -> None:
                 f"expected {tuple(expected[name].shape)} {expected[name].dtype}",
             )
     _require_finite(tensors, path)
-    method.load_state_dict(tensors)
+    method.load_state_dict(dict(tensors))
 
 
 def _require_finite(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -172,6 +172,11 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def embeddings_path(self) -> Path:
+        """The vectors of structures, if they came from text or a file."""
+        return self.path / "embeddings.safetensors"
+
+    @property
     def environment_path(self) -> Path:
         """Versions, hardware, seed, data hashes and the setting that the timed trials chose."""
         return self.path / "environment.json"
@@ -233,9 +238,11 @@ def _with_absolute_paths(request: RunRequest) -> RunRequest:
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(Path(path).absolute())
 
+    vectors = request.embeddings
     return replace(
         request,
         dataset=str(Path(request.dataset).absolute()),
+        embeddings=replace(vectors, file=absolute(vectors.file), encoder=absolute(vectors.encoder)),
         warm_start=absolute(request.warm_start),
         prepared_folder=absolute(request.prepared_folder),
     )

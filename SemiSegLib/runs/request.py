@@ -113,6 +113,25 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingSettings:
+    """Where the vectors of structures come from, for methods whose option ``embedding`` is "text" or "file".
+
+    Attributes:
+        file: of vectors by name, ``.json`` or ``.safetensors``.
+        prompt: sentence that the text encoder reads, with ``{item}`` for the name; None is the one for CT or for MR.
+        encoder: folder of the text encoder, or None for one of the user's cache.
+        fetch: whether the text encoder may be fetched (784 MB, once) if it is not there.
+        otherwise: the embedding to take where these vectors cannot be had, for example "learned"; None ends the run.
+    """
+
+    file: str | None = None
+    prompt: str | None = None
+    encoder: str | None = None
+    fetch: bool = False
+    otherwise: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """One run: data, method, plan and training. This is ``request.json``.
 
@@ -125,6 +144,11 @@ class RunRequest:
         training: how long and with what.
         fine_cases: keep fine labels of only these cases (for comparisons), or None to take the dataset as it is.
         other_labels: what the other fully labeled training cases keep then: "coarse" or "none".
+        drawn: patient to the one structure that stays drawn in his fully labeled training cases (for comparisons), or
+            None to take the dataset as it is.
+        undrawn: what partial labels say of structures that were not drawn: "unknown", or "background" (naive; for
+            comparisons).
+        embeddings: where vectors of structures come from.
         use_regimes: train on cases of these regimes only, or None for all the method uses.
         seed: of the split (first run only), sampling, augmentation and initialization.
         validation_share: share of the labeled patients kept for validation when the dataset has no split.
@@ -149,6 +173,10 @@ class RunRequest:
     prepared_folder: str | None = None
     title: str = ""
     id: str = ""
+    drawn: Mapping[str, str] | None = field(default=None, metadata={YOUNGER: True})
+    undrawn: str = field(default="unknown", metadata={YOUNGER: True})
+    embeddings: EmbeddingSettings = field(default=EmbeddingSettings(), metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_choice("other_labels", self.other_labels, ("coarse", "none"))
+        check_choice("undrawn", self.undrawn, ("unknown", "background"))

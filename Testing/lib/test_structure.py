@@ -18,6 +18,7 @@ ORDER = [
     "labels",
     "cases",
     "runs",
+    "embeddings",
     "planning",
     "batches",
     "networks",

@@ -1,0 +1,183 @@
+"""BiomedCLIP's text encoder: sentences to vectors of 512 numbers. Its weights are fetched only when that was allowed.
+
+Zhang et al. 2023 (https://arxiv.org/abs/2303.00915), as paper 002 embeds its structures; through open_clip, which is an
+optional package. Two files are kept: the weights, whose length and SHA-256 are those of the revision below, and the
+vocabulary, which is checked against the mark that the hub states for it. All else is written here, so nothing that is
+fetched says what is run, and the weights are read as tensors alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from SemiSegLib.config import write_json
+from SemiSegLib.embeddings.download import RemoteFile, Told, fetch, is_there
+from SemiSegLib.errors import ConfigError, DependencyError, explain
+
+REVISION = "9f341de24bfb00180f1b847274256e9b65a3a32e"
+_HUB = f"https://huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/resolve/{REVISION}"
+WEIGHTS = RemoteFile(
+    name="open_clip_pytorch_model.bin",
+    url=f"{_HUB}/open_clip_pytorch_model.bin",
+    size_bytes=783_705_670,
+    sha256="52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
+)
+VOCABULARY = RemoteFile(name="vocab.txt", url=f"{_HUB}/vocab.txt")
+FILES = (VOCABULARY, WEIGHTS)
+LENGTH = 512
+WORDS = 30_522
+OTHERS = "choose another embedding (learned, one_hot or hierarchy), or give vectors in a file (embedding=file)"
+# The shape of the model: its released open_clip_config.json and that of BiomedBERT.
+_BERT = {
+    "model_type": "bert",
+    "architectures": ["BertModel"],
+    "vocab_size": WORDS,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+_VISION = {
+    "timm_model_name": "vit_base_patch16_224",
+    "timm_model_pretrained": False,
+    "timm_pool": "",
+    "timm_proj": "linear",
+    "image_size": 224,
+}
+_TOKENIZER = {
+    "tokenizer_class": "BertTokenizer",
+    "do_lower_case": True,
+    "model_max_length": 512,
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+
+
+def encoder_folder(chosen: str | None = None) -> Path:
+    """Return where the text encoder is kept: the folder that was chosen, or one of the user's cache."""
+    if chosen is not None:
+        return Path(chosen)
+    caches = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
+    return Path(caches or Path.home() / ".cache") / "semiseg" / "biomed_clip"
+
+
+def encode(
+    sentences: Sequence[str], folder: Path, *, may_fetch: bool = False, on_progress: Told | None = None
+) -> np.ndarray:
+    """Return (K, 512) float32 vectors of length 1, one for each sentence; on the CPU, in about 10 s.
+
+    Args:
+        sentences: K of them, each of 250 words at most.
+        folder: of the encoder's two files.
+        may_fetch: fetch what is missing, 784 MB.
+        on_progress: called with the bytes that are there and their number while the weights are fetched.
+
+    Raises:
+        DependencyError: open_clip or transformers is not installed.
+        ConfigError: files are missing and may not be fetched.
+        RunError: they cannot be fetched, or the files are not those of the encoder.
+    """
+    open_clip = _package("open_clip")
+    _package("transformers")
+    provide(folder, may_fetch=may_fetch, on_progress=on_progress)
+    _describe(folder)
+    try:
+        model = open_clip.create_model(f"local-dir:{folder}", device="cpu", weights_only=True)
+        tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(list(sentences))
+        with torch.inference_mode():
+            found = model.eval().encode_text(tokens, normalize=True)
+    except (RuntimeError, ValueError, KeyError, OSError, TypeError, AttributeError) as error:
+        raise DependencyError(
+            explain(
+                f"open_clip {getattr(open_clip, '__version__', '')} cannot read the text encoder: {error}",
+                where=str(folder),
+                remedy=f"install open-clip-torch 3.3 and transformers, or {OTHERS}",
+            )
+        ) from error
+    vectors: np.ndarray = found.float().numpy().copy()
+    return vectors
+
+
+def provide(folder: Path, *, may_fetch: bool, on_progress: Told | None = None) -> None:
+    """See to it that the encoder's files are in a folder.
+
+    Raises:
+        ConfigError: files are missing and may not be fetched.
+        RunError: they cannot be fetched, or are not those of the encoder.
+    """
+    missing = [file for file in FILES if not is_there(file, folder)]
+    if missing and not may_fetch:
+        raise ConfigError(
+            explain(
+                f"the text encoder BiomedCLIP is not on this computer: {', '.join(f.name for f in missing)}",
+                where=str(folder),
+                remedy="allow it to be fetched once, 784 MB from huggingface.co (setting embeddings.fetch, "
+                f"--fetch-text-encoder); or copy its files into the folder; or {OTHERS}",
+            )
+        )
+    for file in missing:
+        told = on_progress if file is WEIGHTS else None
+        fetch(file, folder, on_progress=told, instead=f"connect to the internet and resume; or {OTHERS}")
+    words = (folder / VOCABULARY.name).read_text(encoding="utf-8").splitlines()
+    if len(words) != WORDS:
+        raise ConfigError(
+            explain(
+                f"the vocabulary has {len(words)} words, expected {WORDS}",
+                where=str(folder / VOCABULARY.name),
+                remedy=f"delete the file so that it is fetched again; or {OTHERS}",
+            )
+        )
+
+
+def _describe(folder: Path) -> None:
+    """Write what the packages need to know of the model, so that they ask no hub."""
+    text = {
+        "hf_model_name": str(folder.absolute()),
+        "hf_tokenizer_name": str(folder.absolute()),
+        "hf_proj_type": "mlp",
+        "hf_pooler_type": "cls_last_hidden_state_pooler",
+        "hf_model_pretrained": False,
+        "context_length": 256,
+    }
+    parts: dict[str, dict[str, Any]] = {
+        "open_clip_config.json": {
+            "model_cfg": {"embed_dim": LENGTH, "vision_cfg": _VISION, "text_cfg": text},
+            "preprocess_cfg": {},
+        },
+        "config.json": _BERT,
+        "tokenizer_config.json": _TOKENIZER,
+    }
+    for name, content in parts.items():
+        write_json(folder / name, content)
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise DependencyError(
+            explain(
+                f"the package '{name.replace('_', '-')}' is needed to embed text: {error}",
+                where="embedding=text",
+                remedy=f'install it with pip install "semiseg[text]"; or {OTHERS}',
+            )
+        ) from error
