@@ -45,6 +45,8 @@ class BatchSource:
             negative inside, and "signed_distance_known" (B, K) bool, whether the row's case tells them; else they are
             0. Computed from the whole case, cut and turned like the image; outside the volume the edge is continued.
         target_share: probability that a row is centered on a class (nnU-Net: 1/3).
+        outside_is_background: voxels of a patch beyond the volume are surely background, not unknown: where what is
+            asked is what a patch shows, and they show nothing.
 
     Raises:
         CaseError: no case has a regime of the composition.
@@ -64,6 +66,7 @@ class BatchSource:
         device: torch.device | str = "cpu",
         maps: tuple[str, ...] = (),
         target_share: float = 1 / 3,
+        outside_is_background: bool = False,
     ) -> None:
         unknown = [name for name in maps if name != SIGNED_DISTANCE]
         if unknown:
@@ -79,7 +82,12 @@ class BatchSource:
         used = regime_shares(composition, present)
         summaries = {i: s for i, s in summaries.items() if s.regime in used}
         self.sampler = Sampler(summaries, used, plan.batch, seed, target_share)
-        self.table = _table(store, [s.table for s in summaries.values()])
+        tables = [s.table for s in summaries.values()]
+        if outside_is_background:
+            tables.append(LabelSetTable.of(tables[0].leaf_count, [frozenset({0})]))
+        self.table = _table(store, tables)
+        # Where it matters, codes are one higher until a patch is complete, so that the 0 around them is none of them.
+        self._outside = self.table.code(frozenset({0})) if outside_is_background else None
         self._distances = DistanceMaps(store) if maps else None
         if self._distances is not None:
             self._distances.prepare(summaries)
@@ -167,6 +175,9 @@ class BatchSource:
             start = np.where(warp.flips, far, start)
         place(image[:channels], target[0], start)
         place(codes, target[1], start)
+        if self._outside is not None:
+            target[1].sub_(1)
+            target[1].masked_fill_(target[1] < 0, self._outside)
         if distances is not None:
             target[2][SIGNED_DISTANCE_KNOWN].copy_(torch.from_numpy(distances.known))
             near = continued(image[channels:], patch, start)
@@ -187,6 +198,8 @@ class BatchSource:
         lookup = self._lookups[case.table]
         if lookup is not None:
             codes = lookup[codes]
+        if self._outside is not None:
+            codes = codes.astype(np.int16) + np.int16(1)
         return torch.from_numpy(image).to(self.device), torch.from_numpy(codes).to(self.device)
 
 
