@@ -147,7 +147,7 @@ def _report(folder: RunFolder, reporter: Reporter) -> None:
 
 
 # Absolute paths are in the request alone.
-_PATH_SETTINGS = ("dataset", "warm_start", "prepared_folder", "embeddings")
+_PATH_SETTINGS = ("dataset", "warm_start", "presence_model", "prepared_folder", "embeddings")
 
 
 def _device(folder: RunFolder, ranks: Ranks) -> torch.device:

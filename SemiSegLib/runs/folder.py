@@ -162,6 +162,16 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def presence_path(self) -> Path:
+        """The network that tells which structures an image holds, where the method needs one."""
+        return self.path / "presence.safetensors"
+
+    @property
+    def presence_checkpoints(self) -> Path:
+        """Folder of the states from which its training goes on."""
+        return self.path / "presence_checkpoints"
+
+    @property
     def plan_path(self) -> Path:
         """The data and network plan."""
         return self.path / "plan.json"
@@ -244,6 +254,7 @@ def _with_absolute_paths(request: RunRequest) -> RunRequest:
         dataset=str(Path(request.dataset).absolute()),
         embeddings=replace(vectors, file=absolute(vectors.file), encoder=absolute(vectors.encoder)),
         warm_start=absolute(request.warm_start),
+        presence_model=absolute(request.presence_model),
         prepared_folder=absolute(request.prepared_folder),
     )
 

@@ -113,6 +113,43 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PresenceSettings:
+    """How the network is trained that tells which structures an image holds: the stage "presence" of a run.
+
+    Attributes:
+        share: of the run's budget. Seconds are taken from the run's; steps come on top of them, as they cost less.
+        width: channels relative to ResNet-18; None is 1 (paper 002) on a GPU and 0.25 on a CPU, where a step of the
+            whole network takes 6 s (4 rows of 40 x 56 x 40 voxels on two cores).
+        stem_stride: of the first convolution; None is 1 (MONAI's) on a GPU and 2 (ResNet's own) on a CPU.
+        norm: "group" (ours: the statistics of the few rows of a batch are too noisy to calibrate) or "batch" (paper).
+        learning_rate: at the start of AdamW with a cosine schedule; 1e-4 in paper 002, which trains 2000 epochs.
+        weight_decay: 1e-5 in paper 002.
+        minimum_voxels: a structure is in a patch from this number of voxels on ...
+        minimum_share: ... and from this share of its usual size on, whichever is more; see Documentation/presence.md.
+        classes: structure of the study to the classes of a given network that tell of it, where names do not.
+    """
+
+    share: float = 0.2
+    width: float | None = None
+    stem_stride: int | None = None
+    norm: str = "group"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    minimum_voxels: int = 50
+    minimum_share: float = 0.001
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_range("share", self.share, low=0.01, high=0.9)
+        check_range("width", 1.0 if self.width is None else self.width, low=0.125, high=4.0)
+        check_range("stem_stride", self.stem_stride or 1, low=1, high=4)
+        check_choice("norm", self.norm, ("group", "batch"))
+        check_range("learning_rate", self.learning_rate, low=0.0, high=10.0)
+        check_range("minimum_voxels", self.minimum_voxels, low=1)
+        check_range("minimum_share", self.minimum_share, low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmbeddingSettings:
     """Where the vectors of structures come from, for methods whose option ``embedding`` is "text" or "file".
 
@@ -153,6 +190,9 @@ class RunRequest:
         seed: of the split (first run only), sampling, augmentation and initialization.
         validation_share: share of the labeled patients kept for validation when the dataset has no split.
         warm_start: model file to start from, or None.
+        presence_model: file of a network that tells which structures an image holds, for methods that need one; None
+            trains it first.
+        presence: how it is trained.
         prepared_folder: where prepared cases are cached; None puts them beside the run folder.
         title: a name for people.
         id: unique mark of the run, given when its folder is made; every result carries it.
@@ -176,6 +216,8 @@ class RunRequest:
     drawn: Mapping[str, str] | None = field(default=None, metadata={YOUNGER: True})
     undrawn: str = field(default="unknown", metadata={YOUNGER: True})
     embeddings: EmbeddingSettings = field(default=EmbeddingSettings(), metadata={YOUNGER: True})
+    presence_model: str | None = field(default=None, metadata={YOUNGER: True})
+    presence: PresenceSettings = field(default=PresenceSettings(), metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_choice("other_labels", self.other_labels, ("coarse", "none"))

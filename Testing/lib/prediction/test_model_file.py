@@ -6,6 +6,7 @@ import pickle
 import struct
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +16,16 @@ from safetensors.torch import load_file, save_file
 from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.config import to_json
 from SemiSegLib.errors import CheckpointError, ConfigError
+from SemiSegLib.labels.presence_classes import classes_of_rois
 from SemiSegLib.labels.scheme import Code, LabelScheme, Structure, Terminology
+from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import METHODS, build_method
 from SemiSegLib.methods.method import Study
+from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
-from SemiSegLib.prediction.model_file import PATH_LEFT_OUT, Model, load_model, save_model, without_paths
+from SemiSegLib.prediction.model_file import Model, load_model, save_model
 from SemiSegLib.prediction.predictor import Predictor
+from SemiSegLib.prediction.weights_file import PATH_LEFT_OUT, without_paths
 
 SCHEME = LabelScheme(
     name="tést",
@@ -47,11 +52,21 @@ PLAN = Plan(
 STUDY = Study(scheme=SCHEME, plan=PLAN)
 
 
+def a_study(name):
+    """The study with what the method needs trained first."""
+    if "presence" not in card_of(name).stages:
+        return STUDY
+    shape = PresenceShape(classes=("organ", "tail"), channels=1, dimensions=3, width=0.125)
+    classes_of = classes_of_rois(SCHEME, shape.classes)
+    return replace(STUDY, presence=PresenceModel(PresenceDescription(shape=shape, classes_of=classes_of)))
+
+
 def a_model(name="marginal", *, provenance=None, seed=0):
     torch.manual_seed(seed)
     options = {} if name == "modified_unet" else {"dice_weight": 0.5}
-    method = build_method(name, STUDY, options).eval()
-    return Model(method, STUDY, name, options, provenance or {})
+    study = a_study(name)
+    method = build_method(name, study, options).eval()
+    return Model(method, study, name, options, provenance or {})
 
 
 def a_scan():
@@ -79,7 +94,9 @@ def test_a_model_file_repeats_the_prediction_bit_for_bit_and_tells_all_about_its
     path = tmp_path / "model.safetensors"
     save_model(path, model)
     loaded = load_model(path)
-    assert loaded.study == STUDY
+    assert replace(loaded.study, presence=None) == STUDY
+    presence = model.study.presence
+    assert (loaded.study.presence and loaded.study.presence.description) == (presence and presence.description)
     assert (loaded.name, loaded.options) == (name, model.options)
     assert loaded.provenance == {"run": "r1", "seed": 3, "dice": {"head": 0.5, "tail": None}}
     assert not any(module.training for module in loaded.method.modules())
