@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from SemiSegLib.errors import ConfigError, explain
-from SemiSegLib.networks import basic_unet, paper_unet, plan_unet, transformers, vnet
+from SemiSegLib.networks import basic_unet, dodnet_unet, paper_unet, plan_unet, transformers, vnet
 from SemiSegLib.networks.backbone import BACKBONES, Backbone, Shape
 from SemiSegLib.planning.plan import NetworkPlan
 
 # Importing a file registers its backbones; this tuple is what the imports are for.
-FILES = (basic_unet, paper_unet, plan_unet, transformers, vnet)
+FILES = (basic_unet, dodnet_unet, paper_unet, plan_unet, transformers, vnet)
 
 
 def build_backbone(

@@ -17,7 +17,7 @@ MOST_FEATURES = {2: 512, 3: 320}
 # Edge of the largest patch considered, as a square or cube of the same volume in millimeters.
 LARGEST_EDGE = {2: 512, 3: 160}
 # Patches of the backbones of fixed shape are best divisible by this.
-FIXED_DIVISORS = {"paper_unet": 16, "vnet": 16, "basic_unet": 16, "unetr": 16, "swin_unetr": 32}
+FIXED_DIVISORS = {"paper_unet": 16, "vnet": 16, "basic_unet": 16, "dodnet_unet": 16, "unetr": 16, "swin_unetr": 32}
 
 
 @dataclass(frozen=True)
