@@ -13,6 +13,10 @@ from SemiSegLib.methods.catalogue import Card
 from SemiSegLib.methods.cross.cross_pseudo_supervision import CrossPseudoSupervision
 from SemiSegLib.methods.dual.dual_task_consistency import DualTaskConsistency
 from SemiSegLib.methods.dual.dual_task_mutual_learning import DualTaskMutualLearning
+from SemiSegLib.methods.latent.dodnet import Dodnet
+from SemiSegLib.methods.latent.dynamic_head import DynamicHeadMethod
+from SemiSegLib.methods.latent.latent_classes import LatentClasses
+from SemiSegLib.methods.latent.roi_mean_teacher import RoiMeanTeacher
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.methods.subclass.efficient_subclass import EfficientSubclass
 from SemiSegLib.methods.subclass.marginal import Marginal
@@ -32,6 +36,10 @@ METHODS.register("marginal")(Marginal)
 METHODS.register("modified_unet")(ModifiedUNet)
 METHODS.register("negative_learning")(NegativeLearning)
 METHODS.register("efficient_subclass")(EfficientSubclass)
+METHODS.register("dynamic_head")(DynamicHeadMethod)
+METHODS.register("dodnet")(Dodnet)
+METHODS.register("roi_mean_teacher")(RoiMeanTeacher)
+METHODS.register("latent_classes")(LatentClasses)
 METHODS.register("mean_teacher")(MeanTeacher)
 METHODS.register("uncertainty_aware_mean_teacher")(UncertaintyAwareMeanTeacher)
 METHODS.register("transformation_consistent")(TransformationConsistent)

@@ -6,11 +6,19 @@ from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.methods.cards.adversarial import ADVERSARIAL_CARDS
 from SemiSegLib.methods.cards.cross import CROSS_CARDS
 from SemiSegLib.methods.cards.dual import DUAL_CARDS
+from SemiSegLib.methods.cards.latent import LATENT_CARDS
 from SemiSegLib.methods.cards.subclass import SUBCLASS_CARDS
 from SemiSegLib.methods.cards.teachers import TEACHER_CARDS
 from SemiSegLib.methods.catalogue import Card
 
-CARDS: tuple[Card, ...] = (*SUBCLASS_CARDS, *TEACHER_CARDS, *CROSS_CARDS, *DUAL_CARDS, *ADVERSARIAL_CARDS)
+CARDS: tuple[Card, ...] = (
+    *SUBCLASS_CARDS,
+    *LATENT_CARDS,
+    *TEACHER_CARDS,
+    *CROSS_CARDS,
+    *DUAL_CARDS,
+    *ADVERSARIAL_CARDS,
+)
 
 
 def card_of(name: str) -> Card:

@@ -39,6 +39,8 @@ SWITCHED_ON = {"efficient_subclass": {"mix": "full"}}
 # not named here must stay as it is, so a method with another ramp has to be written down.
 RISING = {
     "efficient_subclass": {"mix_": gaussian(0.3)},
+    "roi_mean_teacher": {"consistency": gaussian(0.1)},
+    "latent_classes": {"latent": gaussian(0.1), "ambiguous": gaussian(0.1)},
     "mean_teacher": {"consistency": gaussian(0.25)},
     "uncertainty_aware_mean_teacher": {"consistency": gaussian(0.25)},
     "transformation_consistent": {"consistency": gaussian(0.25)},

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.distance import SIGNED_DISTANCE, SIGNED_DISTANCE_KNOWN, signed_distance, structure_members
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
+from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import METHODS, build_method, resolve_options
@@ -48,6 +50,24 @@ def shape(dimensions):
     }
 
 
+class Presence(nn.Module):
+    """Stands in for a trained presence network: every ROI is absent, uncertain or present, in turn over the rows."""
+
+    def __init__(self, scheme=SCHEME, told=(0.05, 0.5, 0.95)):
+        super().__init__()
+        self.count = len(RoiTable.of(scheme))
+        self.told = nn.Parameter(torch.tensor(told))
+
+    def forward(self, image):
+        rows, rois = torch.arange(len(image)), torch.arange(self.count)
+        return self.told[(rows[:, None] + rois) % len(self.told)]
+
+
+def embeddings(scheme=SCHEME):
+    """Rows for the ROIs as a text encoder would give them."""
+    return torch.randn(len(RoiTable.of(scheme)), 24, generator=torch.Generator().manual_seed(3))
+
+
 def study(dimensions=3, scheme=SCHEME, **network):
     plan = Plan(
         dimensions=dimensions,
@@ -58,7 +78,7 @@ def study(dimensions=3, scheme=SCHEME, **network):
         batch=sum(ROWS.values()),
         network=NetworkPlan(**{**shape(dimensions), **network}),
     )
-    return Study(scheme=scheme, plan=plan)
+    return Study(scheme=scheme, plan=plan, presence=Presence(scheme), embeddings=embeddings(scheme))
 
 
 def method(name, dimensions=3, *, seed=0, preset=None, options=None, **network):

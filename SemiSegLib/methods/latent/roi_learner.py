@@ -1,0 +1,184 @@
+"""A network whose head answers each ROI, and how labels teach it: what the methods of paper 002 build on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.labels.rois import RoiTable
+from SemiSegLib.methods.latent.leaves import leaf_probability, roi_logits_of, with_background
+from SemiSegLib.methods.latent.roi_maps import RoiMaps, roi_maps_of
+from SemiSegLib.methods.latent.roi_terms import (
+    RoiLossOptions,
+    binary_entropy,
+    label_terms,
+    with_deep_label_terms,
+)
+from SemiSegLib.methods.method import Study
+from SemiSegLib.methods.parts.supervision import (
+    LABELED,
+    SegmentationOptions,
+    nothing,
+    segmentation_terms,
+    study_backbone,
+    with_deep_terms,
+)
+from SemiSegLib.networks.dynamic import DynamicHead
+from SemiSegLib.networks.embedding import EMBEDDINGS, RoiEmbedding
+from SemiSegLib.networks.heads import LinearHead
+
+OUTPUTS = ("sigmoid", "softmax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoiOptions(RoiLossOptions):
+    """The head of each ROI and what labels teach it.
+
+    Attributes:
+        embedding: what the controller knows of a ROI: "hierarchy" (learned, children start near their parent; ours),
+            "learned", "one_hot", or vectors that the study brings: "text" (paper 002) or "file".
+        equalized: let the controller learn as slowly as the convolutions beside it, see ``EqualizedLinear`` (ours);
+            the papers do not, and paper 002 has a low learning rate. Without it no head was learned at a rate of 0.01.
+        output: "sigmoid" (one answer for each ROI; papers) or "softmax" (one head for each leaf, of which the labels
+            teach the sum that each voxel may be: marginal losses; a ROI is then the sum of its leaves).
+        containment_weight: of mean ReLU(q_child - q_parent), by which a tumor lies in its organ; ours, 0 in papers.
+    """
+
+    embedding: str = "hierarchy"
+    equalized: bool = True
+    output: str = "sigmoid"
+    containment_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("embedding", self.embedding, EMBEDDINGS)
+        check_choice("output", self.output, OUTPUTS)
+        check_range("containment_weight", self.containment_weight, low=0.0, high=100.0)
+
+
+@dataclass(frozen=True)
+class RoiOutputs:
+    """What a network with ROI heads says about an image.
+
+    Attributes:
+        logits: (B, H, *S), of the ROIs, or of the leaves but background with the softmax.
+        deep: the same at lower resolutions, finest first; empty but in training.
+    """
+
+    logits: Tensor
+    deep: tuple[Tensor, ...] = ()
+
+    def rows(self, chosen: slice) -> RoiOutputs:
+        """Return the outputs of some rows, as views."""
+        return RoiOutputs(self.logits[chosen], tuple(part[chosen] for part in self.deep))
+
+
+class RoiLearner(nn.Module):
+    """A backbone with a dynamic head.
+
+    Args:
+        study: scheme, plan and embeddings.
+        options: head and losses.
+    """
+
+    members: Tensor
+
+    def __init__(self, study: Study, options: RoiOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.table = RoiTable.of(study.scheme)
+        dimensions = study.plan.dimensions
+        self.is_softmax = options.output == "softmax"
+        self.backbone = study_backbone(study)
+        chosen = self.table.leaf_rois if self.is_softmax else tuple(range(len(self.table)))
+        self.head = DynamicHead(
+            self.backbone.feature_channels,
+            self.backbone.bottleneck_channels,
+            dimensions,
+            embedding=RoiEmbedding(options.embedding, self.table, given=study.embeddings, chosen=chosen),
+            is_equalized=options.equalized,
+        )
+        self.row_names = tuple(self.table.names[k] for k in chosen)
+        self.deep_heads = nn.ModuleList(LinearHead(n, len(chosen), dimensions) for n in self.backbone.deep_channels)
+        self.pairs = [(k, parent) for k, parent in enumerate(self.table.parents) if parent >= 0]
+        self.register_buffer("members", torch.from_numpy(self.table.members.copy()), persistent=False)
+
+    def forward(self, image: Tensor) -> RoiOutputs:
+        """Return the outputs for (B, M, *S) images; at lower resolutions only while training."""
+        found = self.backbone(image)
+        pairs = zip(self.deep_heads, found.deep, strict=True) if self.training else ()
+        return RoiOutputs(self.head(found.map, found.bottleneck), tuple(head(part) for head, part in pairs))
+
+    @property
+    def has_containment(self) -> bool:
+        """A ROI lies in another, and the softmax does not keep it there by itself."""
+        return bool(self.pairs) and not self.is_softmax and self.options.containment_weight > 0
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each term of ``terms``."""
+        own = {"containment": self.options.containment_weight} if self.has_containment else {}
+        return {**self.options.weights(), **own}
+
+    def maps(self, batch: Batch) -> RoiMaps:
+        """Return what the labels of a batch say of each ROI."""
+        return roi_maps_of(batch, self.members, exclusion=self.options.exclusion)
+
+    def terms(self, outputs: RoiOutputs, batch: Batch, maps: RoiMaps) -> dict[str, Tensor]:
+        """Return what the labels teach, and how far ROIs leave those around them; 0 with a graph where no row does.
+
+        Args:
+            outputs: of the images of the whole batch.
+            batch: whose outputs these are.
+            maps: of the same batch.
+        """
+        rows = batch.part(*LABELED)
+        values = {name: nothing(self) for name in self.weights()}
+        if len(rows) > 0:
+            values |= self._label_terms(outputs.rows(slice(len(rows))), rows, maps.rows(slice(len(rows))))
+        if self.has_containment:
+            values["containment"] = self.containment(outputs)
+        return values
+
+    def _label_terms(self, outputs: RoiOutputs, rows: Batch, maps: RoiMaps) -> dict[str, Tensor]:
+        strides, average = self.backbone.deep_strides, self.options.average
+        deep = outputs.deep
+        if not self.is_softmax:
+            terms = label_terms(outputs.logits, maps, average)
+            return with_deep_label_terms(terms, deep, strides[: len(deep)], maps, average)
+        loss = SegmentationOptions()
+        found = segmentation_terms(with_background(outputs.logits), rows.codes, rows.label_sets, loss)
+        return with_deep_terms(found, [with_background(part) for part in deep], strides[: len(deep)], rows, loss)
+
+    def containment(self, outputs: RoiOutputs) -> Tensor:
+        """Return the mean over voxels and pairs of ReLU(q_child - q_parent)."""
+        probability = outputs.logits.float().sigmoid()
+        children, parents = zip(*self.pairs, strict=True)
+        inner = torch.stack([probability[:, k] for k in children], dim=1)
+        outer = torch.stack([probability[:, k] for k in parents], dim=1)
+        return torch.relu(inner - outer).mean()
+
+    def roi_logits(self, outputs: RoiOutputs) -> Tensor:
+        """Return (B, K, *S) float32 logits of the ROIs."""
+        if self.is_softmax:
+            return roi_logits_of(with_background(outputs.logits), self.members)
+        return outputs.logits.float()
+
+    def probability(self, outputs: RoiOutputs) -> Tensor:
+        """Return (B, L, *S) float32 leaf probabilities."""
+        if self.is_softmax:
+            return with_background(outputs.logits).softmax(1)
+        return leaf_probability(outputs.logits, self.table)
+
+    def doubt(self, outputs: RoiOutputs) -> Tensor:
+        """Return (B, *S): the largest entropy of the ROIs' probabilities, each as a share of ln 2."""
+        return binary_entropy(self.roi_logits(outputs)).amax(1)
+
+    def output_rows(self, prefix: str) -> dict[str, tuple[str, ...]]:
+        """Return the class names of each output layer's rows, for a warm start; ``prefix`` ends with a point."""
+        rows = {f"{prefix}head.{layer}": names for layer, names in self.head.output_rows().items()}
+        deep = [f"{prefix}deep_heads.{i}.convolution" for i in range(len(self.deep_heads))]
+        return rows | {f"{layer}.{part}": self.row_names for layer in deep for part in ("weight", "bias")}
