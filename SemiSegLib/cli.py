@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from SemiSegLib import cli_compare, cli_runs, cli_study
+from SemiSegLib import cli_compare, cli_presence, cli_runs, cli_study
 from SemiSegLib.console import show_error
 from SemiSegLib.errors import SemiSegError
 
@@ -23,6 +23,7 @@ for command in (
     cli_study.check,
     cli_study.plan,
     cli_runs.train,
+    cli_presence.train_presence,
     cli_runs.resume,
     cli_runs.stop,
     cli_runs.status,

@@ -52,6 +52,9 @@ def train(
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="Method option NAME=VALUE; may be repeated.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="Training or plan setting NAME=VALUE, repeatable.")] = None,
+    presence_model: Annotated[
+        Path | None, typer.Option(help="File of `train-presence`, for a method that would else train one first.")
+    ] = None,
     request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
@@ -76,6 +79,7 @@ def train(
             training=training,
             plan=planned,
             seed=seed,
+            presence_model=None if presence_model is None else str(presence_model),
         )
     run = api.start(asked, runs, name=name)
     console.print(f"Run folder: {run.path}", soft_wrap=True)

@@ -7,29 +7,30 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
-from SemiSegLib import __version__
-from SemiSegLib.batches.augment import augmentation, flipped_axes
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.source import BatchSource, prefetch
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import TrainingError, explain
+from SemiSegLib.methods.cards.presence import PRESENCE
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
+from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
 from SemiSegLib.planning.planner import shrink
-from SemiSegLib.prediction.model_file import Model, load_model, save_model
+from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.preparation import Preparation, Prepared
+from SemiSegLib.presence_stage import PresenceStage, settings_after_stage
+from SemiSegLib.run_model import patient_mark, save_run_model
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Pulse, Reporter
-from SemiSegLib.training.checkpoints import load_best, load_latest, save_checkpoint
-from SemiSegLib.training.distributed import Ranks
+from SemiSegLib.training.checkpoints import load_latest, save_checkpoint
+from SemiSegLib.training.distributed import RANK_SEED_STEP, Ranks, ShareOfRank
 from SemiSegLib.training.events import (
     CheckpointDue,
     Event,
@@ -45,26 +46,13 @@ from SemiSegLib.training.trainer import Trainer
 from SemiSegLib.training.validation import Scores, Validation
 from SemiSegLib.training.warm_start import warm_start
 
+T = TypeVar("T")
 logger = logging.getLogger("SemiSegLib.worker")
 
 # Need N10: an unattended run must not shrink for ever.
 MOST_SHRINKS = 3
 # The first validation may take a quarter of what all validations of a time budget may take (a tenth).
 FIRST_VALIDATION_SHARE = 0.1 / 4
-# Far apart, so that the dropout of no two processes starts alike.
-RANK_SEED_STEP = 7919
-
-
-@dataclass(frozen=True)
-class ShareOfRank:
-    """The batches of one process: every ``count``-th of the source's."""
-
-    source: BatchSource
-    ranks: Ranks
-
-    def batch(self, step: int) -> Batch:
-        """Return this process's batch of a step."""
-        return self.source.batch(step * self.ranks.count + self.ranks.rank)
 
 
 class Session:
@@ -81,6 +69,7 @@ class Session:
         self.folder, self.reporter, self.ranks, self.device = folder, reporter, ranks, device
         self.request = folder.request
         self.settings = folder.request.training
+        self.presence: PresenceModel | None = None
 
     def run(self) -> str:
         """Do the work and return why it ended: "done", "time" or "stopped".
@@ -99,14 +88,23 @@ class Session:
                 add_to_manifest(manifest, bf16=support)
             before = read_manifest(manifest).get("compute")
             self.settings = settle(self.settings, self.device, support=support, before=before)
-            return self._train_on(prepared)
+            if PRESENCE.name in prepared.card.stages:
+                prepared, self.presence = self._insist(prepared, self._get_presence)
+                if self.presence is None:
+                    return "done"
+                self.settings = settings_after_stage(self.request, self.settings)
+            return self._insist(prepared, self._train)[1]
 
-    def _train_on(self, prepared: Prepared) -> str:
-        """Train, in fp32 or with a smaller plan where it cannot go on otherwise, until there is a model."""
+    def _get_presence(self, prepared: Prepared) -> PresenceModel | None:
+        stage = PresenceStage(self.folder, self.reporter, self.ranks, self.device, notice=self._notice)
+        return stage.run(prepared, self.settings)
+
+    def _insist(self, prepared: Prepared, work: Callable[[Prepared], T]) -> tuple[Prepared, T]:
+        """Work, in fp32 or with a smaller plan where it cannot go on otherwise; return the plan and the result."""
         shrinks = 0
         while True:
             try:
-                return self._train(prepared)
+                return prepared, work(prepared)
             except NonFiniteError as error:
                 if self.settings.precision == "fp32" or self._recorded_precision() == "fp32":
                     raise
@@ -168,13 +166,14 @@ class Session:
             if isinstance(event, Finished):
                 reason = event.reason
         if self.ranks.is_first:
-            self._save_model(prepared, method, trainer)
+            model = Model(method, self._study(prepared), self.request.method, to_json(prepared.options), {})
+            save_run_model(self.folder, prepared, model, trainer, self.settings)
         return reason
 
     def _study(self, prepared: Prepared) -> Study:
         vectors = prepared.embeddings
         embeddings = None if vectors is None else torch.from_numpy(vectors)
-        return Study(scheme=prepared.dataset.scheme, plan=prepared.plan, embeddings=embeddings)
+        return Study(prepared.dataset.scheme, prepared.plan, presence=self.presence, embeddings=embeddings)
 
     def _build(self, prepared: Prepared, *, is_new: bool) -> Method:
         study = self._study(prepared)
@@ -186,7 +185,7 @@ class Session:
             table = warm_start(method, study.scheme, donor)
             if self.ranks.is_first:
                 add_to_manifest(self.folder.environment_path, warm_start=table)
-                for text in table.notices({_mark(c.patient) for c in prepared.validation}):
+                for text in table.notices({patient_mark(c.patient) for c in prepared.validation}):
                     self._notice(text)
         return method
 
@@ -253,33 +252,6 @@ class Session:
             )
         self.folder.append_event(event_to_line(event, time=time.time()))
 
-    def _save_model(self, prepared: Prepared, method: Method, trainer: Trainer) -> None:
-        """Write the model of the best validation, or of the last step if there was none."""
-        best = load_best(self.folder.checkpoints) if trainer.best_step is not None else None
-        if best is not None:
-            weights = {n.removeprefix("method."): t for n, t in best.tensors.items() if n.startswith("method.")}
-            method.load_state_dict(weights)
-        flips = flipped_axes(augmentation(self.settings.augmentation, mirror=self.settings.mirror), prepared.plan)
-        provenance: dict[str, Any] = {
-            "run": self.request.id,
-            "title": self.request.title,
-            "version": __version__,
-            "torch": torch.__version__,
-            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "seed": self.request.seed,
-            "preset": self.request.preset,
-            "steps": trainer.step,
-            "seconds": trainer.clock.elapsed,
-            "compute": trainer.compute.words,
-            "model_step": trainer.step if best is None else best.step,
-            "validation_dice": trainer.best_dice,
-            "training_cases": prepared.counts,
-            "flipped_axes": [axis for axis, is_flipped in enumerate(flips) if is_flipped],
-            "trained_on": sorted({_mark(c.patient) for c in prepared.training}),
-        }
-        model = Model(method, self._study(prepared), self.request.method, to_json(prepared.options), provenance)
-        save_model(self.folder.model_path, model)
-
     def _recorded_precision(self) -> str:
         compute = read_manifest(self.folder.environment_path).get("compute", {})
         return str(compute.get("precision", ""))
@@ -314,8 +286,3 @@ class Session:
         if self.reporter is not None:
             event = Noticed(step=self.reporter.status.step, text=text)
             self.folder.append_event(event_to_line(event, time=time.time()))
-
-
-def _mark(patient: str) -> str:
-    """Return a mark of a patient that tells nothing about him, to notice him in another study's validation cases."""
-    return sha256(patient.encode()).hexdigest()[:16]

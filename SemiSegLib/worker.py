@@ -17,6 +17,7 @@ import torch
 
 from SemiSegLib import __version__
 from SemiSegLib.errors import DependencyError, RunError, SemiSegError
+from SemiSegLib.methods.cards.presence import PRESENCE
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import StoppedEarlyError
 from SemiSegLib.run_report import write_run_report
@@ -120,11 +121,12 @@ def _work(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
     try:
         reason = session.run()
     except StoppedEarlyError:
+        reporter.listen(None, None)
         reporter.update(state="stopped", eta_seconds=None, message="stopped before the training began; no model yet")
         folder.clear_stop()
         return
     reporter.listen(None, None)
-    if reason != "stopped":
+    if reason != "stopped" and request.method != PRESENCE.name:
         _report(folder, reporter)
     state = "stopped" if reason == "stopped" else "finished"
     text = {"stopped": "stopped as asked; the model is the best so far", "time": "the time is up; the model is saved"}

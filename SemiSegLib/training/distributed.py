@@ -11,8 +11,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from SemiSegLib.batches.batch import Batch
+from SemiSegLib.batches.source import BatchSource
+
 # The other ranks wait while rank 0 prepares cases or validates.
 TIMEOUT = timedelta(hours=6)
+# Far apart, so that the dropout of no two processes starts alike.
+RANK_SEED_STEP = 7919
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,18 @@ class Ranks:
         """Wait until every process has come here."""
         if self.count > 1:
             dist.barrier()
+
+
+@dataclass(frozen=True)
+class ShareOfRank:
+    """The batches of one process: every ``count``-th of the source's."""
+
+    source: BatchSource
+    ranks: Ranks
+
+    def batch(self, step: int) -> Batch:
+        """Return this process's batch of a step."""
+        return self.source.batch(step * self.ranks.count + self.ranks.rank)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor
 from SemiSegLib.errors import CheckpointError, LabelError, explain
 from SemiSegLib.labels.scheme import LabelScheme, name_key
 from SemiSegLib.methods.method import Method
+from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.prediction.model_file import Model
 
 
@@ -56,6 +57,9 @@ def warm_start(method: Method, scheme: LabelScheme, donor: Model) -> WarmStart:
         CheckpointError: nothing fits.
     """
     target, source = method.state_dict(), donor.method.state_dict()
+    # The run's own, trained and calibrated as a whole: another's weights among them would make nonsense of it.
+    presence = [name for name, module in method.named_modules() if isinstance(module, PresenceModel)]
+    target = {key: t for key, t in target.items() if not key.startswith(tuple(f"{name}." for name in presence))}
     target_rows, source_rows = method.warm_start_rows(), donor.method.warm_start_rows()
     copied: list[str] = []
     new: list[str] = []

@@ -1,0 +1,102 @@
+"""The command that trains a network that tells which structures an image holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from SemiSegLib import api
+from SemiSegLib.cli_settings import assignment, read_settings
+from SemiSegLib.cli_study import AsJson, DatasetPath
+from SemiSegLib.config import from_json, to_json, write_atomically
+from SemiSegLib.console import RunView, console, duration, show_json, show_table
+from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.methods.cards.presence import PRESENCE
+from SemiSegLib.prediction.presence_file import ClassFacts, load_presence
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process import start as start_process
+from SemiSegLib.runs.request import PresenceSettings, RunRequest
+
+# Budget where nobody gives one.
+MINUTES = 10.0
+
+
+def train_presence(
+    dataset: DatasetPath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of the trained network, .safetensors.")],
+    minutes: Annotated[float | None, typer.Option(help=f"Time budget, {MINUTES:g} unless told.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of a time budget.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Presence setting NAME=VALUE, such as minimum_voxels=50; repeatable.")
+    ] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Training or plan setting NAME=VALUE, repeatable.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of split, sampling and initialization.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train the network that tells which structures an image holds, from whatever each case has drawn.
+
+    It works in a folder beside the file. When it was stopped or killed, the same command goes on.
+    """
+    if output.suffix != ".safetensors":
+        raise ConfigError(
+            explain(f"'{output.name}' is no file of weights", where="--output", remedy="end its name in .safetensors")
+        )
+    seconds = None if steps is not None else 60 * (MINUTES if minutes is None else minutes)
+    given = read_settings(setting or [], seconds=seconds, steps=steps)
+    request = RunRequest(
+        dataset=str(dataset),
+        method=PRESENCE.name,
+        training=given.training,
+        plan=given.plan,
+        presence=from_json(PresenceSettings, dict(assignment(text) for text in option or []), where="--option"),
+        seed=seed,
+    )
+    run = _run_of(request, output)
+    if not run.presence_path.exists():
+        run.clear_stop()
+        start_process(run)
+        with RunView(output.stem) as view:
+            api.follow(run, on_event=view.show)
+    if not run.presence_path.exists():
+        console.print(f"{run.status().message}; the same command goes on", soft_wrap=True)
+        raise typer.Exit(1)
+    write_atomically(output, run.presence_path.read_bytes())
+    presence = load_presence(output)
+    if as_json:
+        show_json({"file": str(output), "classes": list(presence.facts), "provenance": presence.provenance})
+        return
+    show_table(
+        f"{output.name}: {presence.provenance['steps']} steps in {duration(presence.provenance['seconds'])}",
+        ("structure", "patches with", "without", "temperature", "calibration error", "calibrated"),
+        [_row(fact) for fact in presence.facts],
+    )
+    for fact in presence.facts:
+        if fact.note:
+            console.print(f"{fact.name}: {fact.note}", soft_wrap=True, markup=False)
+
+
+def _run_of(request: RunRequest, output: Path) -> RunFolder:
+    """Return the folder that works on this file: a new one, or the one that was asked the same."""
+    name = f"{output.stem}-training"
+    path = output.absolute().parent / name
+    if not path.exists():
+        return RunFolder.create(path.parent, request, name=name)
+    run = RunFolder(path)
+    asked = dataclasses.replace(request, dataset=str(Path(request.dataset).absolute()), id=run.request.id)
+    if to_json(run.request) != to_json(asked):
+        raise ConfigError(
+            explain(
+                "an earlier training of this file was asked for other data or settings",
+                where=str(path),
+                remedy="repeat its command, remove this folder, or name another file",
+            )
+        )
+    return run
+
+
+def _row(fact: ClassFacts) -> tuple[object, ...]:
+    errors = ("unknown" if error is None else error for error in (fact.error_before, fact.error_after))
+    return (fact.name, fact.present, fact.absent, fact.temperature, *errors)

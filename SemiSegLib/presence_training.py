@@ -1,0 +1,187 @@
+"""What a presence network can learn from a study, and how well its answers are calibrated on validation cases."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from SemiSegLib.batches.sizes import usual_sizes
+from SemiSegLib.batches.source import BatchSource
+from SemiSegLib.cases.dataset import Case
+from SemiSegLib.errors import RunError, explain
+from SemiSegLib.evaluation.calibration import LEAST_ANSWERS, expected_calibration_error, fit_temperature
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.labels.rois import RoiTable
+from SemiSegLib.methods.parts.presence_learner import PresenceLearner
+from SemiSegLib.networks.presence import PresenceShape
+from SemiSegLib.prediction.presence_file import ClassFacts
+from SemiSegLib.preparation import Prepared
+from SemiSegLib.runs.request import PresenceSettings
+from SemiSegLib.training.precision import Compute
+
+# Half of a structure is enough to be there, however small it is.
+LARGEST_SHARE = 0.5
+# Patches of validation cases; the error of a proportion is then at most 0.035.
+CALIBRATION_PATCHES = 200
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a presence network can learn from a study.
+
+    Attributes:
+        shape: of the network.
+        members: (C, L) bool, the leaves of each class.
+        minimum: (C,) voxels from which on a class is in a patch.
+        cases: training cases whose labels tell something.
+    """
+
+    shape: PresenceShape
+    members: np.ndarray
+    minimum: np.ndarray
+    cases: tuple[Case, ...]
+
+    def learner(self) -> PresenceLearner:
+        """Return what learns it, freshly initialized."""
+        return PresenceLearner(self.shape, torch.from_numpy(self.members), torch.from_numpy(self.minimum))
+
+
+def lesson_of(prepared: Prepared, settings: PresenceSettings, device: torch.device) -> Lesson:
+    """Return what there is to learn: a class for every ROI that decides for itself and that some case shows.
+
+    Raises:
+        RunError: no training case shows any structure.
+    """
+    table = RoiTable.of(prepared.dataset.scheme)
+    cases = tuple(c for c in prepared.training if prepared.store.summary(c.id).regime is not Regime.NONE)
+    sizes = usual_sizes(prepared.store, [c.id for c in cases], table.members)
+    taught = [k for k, decider in enumerate(table.deciders) if decider == k and sizes[k] > 0]
+    if not taught:
+        raise RunError(
+            explain(
+                "no training case shows a structure that surely is there",
+                where=f"dataset '{prepared.dataset.name}', training side",
+                remedy="draw each structure in at least one training case, or give a presence network",
+            )
+        )
+    is_gpu = device.type == "cuda"
+    shape = PresenceShape(
+        classes=tuple(table.names[k] for k in taught),
+        channels=len(prepared.plan.channels),
+        dimensions=prepared.plan.dimensions,
+        width=settings.width or (1.0 if is_gpu else 0.25),
+        stem_stride=settings.stem_stride or (1 if is_gpu else 2),
+        norm=settings.norm,
+    )
+    return Lesson(shape, table.members[taught].copy(), minimum_voxels(sizes[taught], settings), cases)
+
+
+def minimum_voxels(sizes: np.ndarray, settings: PresenceSettings) -> np.ndarray:
+    """Return from how many voxels on a structure is in a patch: max(50, 0.1 % of it), at most half of it.
+
+    Args:
+        sizes: (C,) usual voxels of each structure, above 0.
+        settings: the two numbers.
+
+    Returns:
+        (C,) voxels, at least 1.
+    """
+    wanted = np.maximum(settings.minimum_voxels, settings.minimum_share * sizes)
+    return np.maximum(np.minimum(wanted, LARGEST_SHARE * sizes), 1.0)
+
+
+def lesson_batches(
+    prepared: Prepared,
+    cases: Sequence[Case],
+    *,
+    seed: int,
+    augmentation: str,
+    mirror: bool | None,
+    device: torch.device,
+) -> BatchSource:
+    """Return the batches of cases with labels, each as often as any other; beyond a volume there is nothing."""
+    counts = Counter(prepared.store.summary(c.id).regime.value for c in cases)
+    return BatchSource(
+        prepared.store,
+        cases,
+        prepared.plan,
+        composition=counts,
+        seed=seed,
+        augmentation=augmentation,
+        mirror=mirror,
+        device=device,
+        outside_is_background=True,
+    )
+
+
+def calibrate(
+    learner: PresenceLearner, prepared: Prepared, compute: Compute, *, limit_seconds: float | None
+) -> tuple[ClassFacts, ...]:
+    """Return for each class its temperature and how good its answers are, from patches of the validation cases.
+
+    Args:
+        learner: trained, on the device.
+        prepared: the study.
+        compute: how numbers are computed.
+        limit_seconds: patches are looked at for so long, or None for as many as there should be.
+    """
+    answers = _answers(learner, prepared, compute, limit_seconds)
+    names, minimum = learner.network.shape.classes, learner.minimum.tolist()
+    return tuple(
+        _facts(name, minimum[index], *(part[:, index] for part in answers)) for index, name in enumerate(names)
+    )
+
+
+@torch.no_grad()
+def _answers(
+    learner: PresenceLearner, prepared: Prepared, compute: Compute, limit_seconds: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (N, C) logits, targets, and which targets are known."""
+    classes = len(learner.network.shape.classes)
+    found = [(torch.zeros(0, classes), torch.zeros(0, classes).bool(), torch.zeros(0, classes).bool())]
+    cases = [c for c in prepared.validation if prepared.store.summary(c.id).regime is not Regime.NONE]
+    if cases:
+        device = torch.device(compute.device)
+        source = lesson_batches(prepared, cases, seed=0, augmentation="none", mirror=None, device=device)
+        begin = time.monotonic()
+        learner.eval()
+        for step in range(math.ceil(CALIBRATION_PATCHES / prepared.plan.batch)):
+            if limit_seconds is not None and time.monotonic() - begin > limit_seconds:
+                break
+            with compute.autocast():
+                logits, target, known = learner.answers(compute.place(source.batch(step)))
+            found.append((logits.float().cpu(), target.cpu(), known.cpu()))
+    scores, truth, is_known = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    return scores, truth, is_known
+
+
+def _facts(name: str, minimum: float, logits: np.ndarray, target: np.ndarray, known: np.ndarray) -> ClassFacts:
+    scores, truth = logits[known].astype(float), target[known]
+    present, absent = int(truth.sum()), int((~truth).sum())
+    temperature = fit_temperature(scores, truth)
+    note = ""
+    if temperature is None:
+        note = f"not calibrated: {present} validation patches hold it and {absent} do not, {LEAST_ANSWERS} are needed"
+    before = after = None
+    if truth.size:
+        before, after = (expected_calibration_error(_sigmoid(scores / t), truth) for t in (1.0, temperature or 1.0))
+    return ClassFacts(
+        name=name,
+        minimum_voxels=minimum,
+        present=present,
+        absent=absent,
+        temperature=temperature or 1.0,
+        error_before=before,
+        error_after=after,
+        note=note,
+    )
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
