@@ -33,9 +33,11 @@ WEIGHTS = RemoteFile(
 )
 VOCABULARY = RemoteFile(name="vocab.txt", url=f"{_HUB}/vocab.txt")
 FILES = (VOCABULARY, WEIGHTS)
+# How the optional packages are imported, and what pip calls them.
+PACKAGES = {"open_clip": "open-clip-torch", "transformers": "transformers"}
 LENGTH = 512
 WORDS = 30_522
-OTHERS = "choose another embedding (learned, one_hot or hierarchy), or give vectors in a file (embedding=file)"
+OTHERS = "choose another embedding (learned, one_hot or hierarchy), or give vectors in a file (--embedding-file)"
 # The shape of the model: its released open_clip_config.json and that of BiomedBERT.
 _BERT = {
     "model_type": "bert",
@@ -97,6 +99,7 @@ def encode(
         RunError: they cannot be fetched, or the files are not those of the encoder.
     """
     open_clip = _package("open_clip")
+    # open_clip imports it later, and only then says that it is not there.
     _package("transformers")
     provide(folder, may_fetch=may_fetch, on_progress=on_progress)
     _describe(folder)
@@ -176,8 +179,8 @@ def _package(name: str) -> ModuleType:
     except ImportError as error:
         raise DependencyError(
             explain(
-                f"the package '{name.replace('_', '-')}' is needed to embed text: {error}",
-                where="embedding=text",
+                f"the package '{PACKAGES[name]}' is needed to embed text: {error}",
+                where="embedding=given, from text",
                 remedy=f'install it with pip install "semiseg[text]"; or {OTHERS}',
             )
         ) from error

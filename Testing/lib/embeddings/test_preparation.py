@@ -24,7 +24,7 @@ from SemiSegLib.runs.request import EmbeddingSettings, PlanSettings, RunRequest,
 from Testing.lib.prediction.test_predictor import predictor
 
 EMBEDDING = Option(
-    name="embedding", default="file", text="Which.", choices=("one_hot", "learned", "hierarchy", "text", "file")
+    name="embedding", default="given", text="Which.", choices=("hierarchy", "learned", "one_hot", "given")
 )
 
 
@@ -66,7 +66,7 @@ def test_the_vectors_of_a_file_come_to_the_run_and_stay_there(tmp_path, data):
     settings = EmbeddingSettings(file=str(given))
     run, first = prepared(tmp_path, data, embeddings=settings)
     assert first.embeddings.tolist() == [[float(n), 2.0] for n in range(len(names))]
-    assert first.options["embedding"] == "file"
+    assert first.options["embedding"] == "given"
     given.unlink()
     _, again = prepared(tmp_path, data)
     assert np.array_equal(first.embeddings, again.embeddings)
@@ -75,17 +75,19 @@ def test_the_vectors_of_a_file_come_to_the_run_and_stay_there(tmp_path, data):
 
 
 def test_without_its_vectors_a_run_ends_before_cases_are_prepared_or_takes_another_embedding(tmp_path, data):
-    with pytest.raises(ConfigError, match="--embedding-file"):
-        prepared(tmp_path, data)
-    settings = EmbeddingSettings(otherwise="learned")
-    run, found = prepared(tmp_path, data, name="other", embeddings=settings, options={"embedding": "text"})
+    missing = EmbeddingSettings(file=str(tmp_path / "missing.json"))
+    with pytest.raises(ConfigError, match="does not exist"):
+        prepared(tmp_path, data, embeddings=missing)
+    assert not (tmp_path / "prepared").exists()
+    settings = replace(missing, otherwise="learned")
+    run, found = prepared(tmp_path, data, name="other", embeddings=settings)
     assert found.embeddings is None
     assert found.options["embedding"] == "learned"
     assert read_json(run.environment_path)["embedding_instead"] == "learned"
 
 
 def test_a_resumed_run_keeps_the_embedding_that_it_took(tmp_path, data, monkeypatch):
-    settings = EmbeddingSettings(otherwise="one_hot")
+    settings = EmbeddingSettings(file="missing.json", otherwise="one_hot")
     _, first = prepared(tmp_path, data, embeddings=settings)
 
     def never(*_, **__):
@@ -103,7 +105,7 @@ def test_what_is_taken_instead_must_not_come_from_outside_itself(tmp_path, data,
 
     monkeypatch.setattr(preparation, "structure_vectors", none)
     with pytest.raises(ConfigError, match=r"embeddings\.otherwise"):
-        prepared(tmp_path, data, embeddings=EmbeddingSettings(otherwise="file"))
+        prepared(tmp_path, data, embeddings=EmbeddingSettings(otherwise="given"))
     with pytest.raises(ConfigError, match="learned"):
         prepared(tmp_path, data, name="b", embeddings=EmbeddingSettings(otherwise="lerned"))
 
