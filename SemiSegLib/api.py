@@ -22,6 +22,7 @@ from SemiSegLib.cases.volume import read_volume
 from SemiSegLib.errors import CaseError, ConfigError, RunError, explain
 from SemiSegLib.evaluation.judge import CaseJudge, JudgedCase
 from SemiSegLib.evaluation.metrics import CaseScore
+from SemiSegLib.prediction.findings import Findings, findings_path, write_findings
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Prediction, Predictor
 from SemiSegLib.prediction.segmentation_file import write_label_image, write_segmentation
@@ -98,12 +99,14 @@ class PredictionSettings:
         mirror: average over copies mirrored along the axes that the training flipped; refused if it flipped none.
         uncertainty: also write the uncertainty map, values 0 to 1, beside the result.
         largest_component: keep one piece of each structure, the largest.
+        drawn: structures that a person has drawn in the scans already; for the table of structures.
     """
 
     device: str = "auto"
     mirror: bool = False
     uncertainty: bool = False
     largest_component: bool = False
+    drawn: tuple[str, ...] = ()
 
 
 def predict(
@@ -113,8 +116,8 @@ def predict(
     settings: PredictionSettings | None = None,
     *,
     on_done: Callable[[Path], None] | None = None,
-) -> None:
-    """Segment scans and write one result each, on the grid of the scan.
+) -> list[Findings]:
+    """Segment scans and write one result each, on the grid of the scan, and beside it a table of its structures.
 
     Args:
         model: a model file.
@@ -123,8 +126,12 @@ def predict(
         settings: how.
         on_done: called with each result.
 
+    Returns:
+        For each scan what is known of its structures: drawn, found, not there or unsure.
+
     Raises:
         CaseError: the counts differ, or a scan does not fit the model.
+        LabelError: a drawn structure is not one of the model's.
     """
     settings = settings or PredictionSettings()
     if len(images) != len(outputs):
@@ -134,11 +141,17 @@ def predict(
             )
         )
     predictor = _predictor(model, settings)
+    tables = []
     for files, output in zip(images, outputs, strict=True):
-        prediction = predictor.predict([read_volume(Path(f)) for f in files], uncertainty=settings.uncertainty)
+        channels = [read_volume(Path(f)) for f in files]
+        prediction = predictor.predict(channels, uncertainty=settings.uncertainty, drawn=settings.drawn)
+        assert prediction.findings is not None
+        tables.append(prediction.findings)
+        write_findings(prediction.findings, findings_path(Path(output)))
         write_prediction(prediction, predictor.model, Path(output))
         if on_done is not None:
             on_done(Path(output))
+    return tables
 
 
 def write_prediction(prediction: Prediction, model: Model, output: Path) -> None:

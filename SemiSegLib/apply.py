@@ -15,6 +15,7 @@ from pathlib import Path
 from SemiSegLib import __version__
 from SemiSegLib.cases.volume import read_volume, write_volume
 from SemiSegLib.errors import CaseError, RunError, explain
+from SemiSegLib.prediction.findings import read_findings, write_findings, write_findings_csv
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import write_segmentation
@@ -75,6 +76,10 @@ def _work(folder: ApplyFolder, reporter: Reporter) -> None:
         )
         if not folder.result_path(case).exists():
             _segment(folder, case, predictor, reporter)
+    tables = {case.id: folder.findings_path(case) for case in job.cases}
+    # Results of a version before there were such tables have none.
+    known = {name: read_findings(path) for name, path in tables.items() if path.exists()}
+    write_findings_csv(known, folder.structures_path)
     folder.clear_stop()
     text = f"{count} of {count} scans segmented"
     reporter.update(state="finished", step=count, fraction=1.0, eta_seconds=0.0, message=text)
@@ -97,7 +102,9 @@ def _segment(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporte
             left = (now - began) / share * (count - done - share)
             reporter.update(fraction=(done + share) / count, eta_seconds=left)
 
-    prediction = predictor.predict(channels, uncertainty=folder.job.uncertainty, on_progress=tell)
+    prediction = predictor.predict(channels, uncertainty=folder.job.uncertainty, on_progress=tell, drawn=case.drawn)
+    if prediction.findings is not None:
+        write_findings(prediction.findings, folder.findings_path(case))
     if prediction.uncertainty is not None:
         write_volume(prediction.uncertainty, folder.uncertainty_path(case))
     # Written last: a scan that has a segmentation is done.

@@ -22,11 +22,12 @@ from SemiSegLib.evaluation.summary import summarize
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.presets import preset_settings
 from SemiSegLib.methods.recommend import recommend
+from SemiSegLib.prediction.findings import write_findings_csv
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.process import stop as stop_process
-from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.runs.request import EmbeddingSettings, RunRequest
 
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 LargestComponent = Annotated[bool, typer.Option(help="Keep one piece of each structure, the largest.")]
@@ -55,6 +56,18 @@ def train(
     presence_model: Annotated[
         Path | None, typer.Option(help="File of `train-presence`, for a method that would else train one first.")
     ] = None,
+    embedding_file: Annotated[
+        Path | None, typer.Option(help="Vectors of structures by name, .json or .safetensors, for embedding=given.")
+    ] = None,
+    embedding_prompt: Annotated[
+        str | None, typer.Option(help="Sentence for the text encoder, with {item} for the structure's name.")
+    ] = None,
+    embedding_otherwise: Annotated[
+        str | None, typer.Option(help="Embedding to take if those of text or file cannot be had, for example learned.")
+    ] = None,
+    fetch_text_encoder: Annotated[
+        bool, typer.Option(help="Fetch the text encoder BiomedCLIP (784 MB, once) if embedding=given needs it.")
+    ] = False,
     request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
@@ -79,6 +92,12 @@ def train(
             training=training,
             plan=planned,
             seed=seed,
+            embeddings=EmbeddingSettings(
+                file=None if embedding_file is None else str(embedding_file),
+                prompt=embedding_prompt,
+                fetch=fetch_text_encoder,
+                otherwise=embedding_otherwise,
+            ),
             presence_model=None if presence_model is None else str(presence_model),
         )
     run = api.start(asked, runs, name=name)
@@ -133,8 +152,15 @@ def predict(
     ] = False,
     uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
     largest_component: LargestComponent = False,
+    drawn: Annotated[
+        list[str] | None, typer.Option(help="Structure that a person has drawn in these scans already, repeatable.")
+    ] = None,
 ) -> None:
-    """Segment scans with a model; each result has the grid of its scan."""
+    """Segment scans with a model; each result has the grid of its scan.
+
+    For each structure of each scan it is said whether it was drawn already, found, surely not there, or unsure; in a
+    table here, in structures.csv, and in a JSON file beside each result.
+    """
     output.mkdir(parents=True, exist_ok=True)
     images = [scan.split(",") for scan in scans]
     outputs = [output / f"{_stem(files[0])}{ending}" for files in images]
@@ -144,9 +170,30 @@ def predict(
             explain(f"two scans would be written to {sorted(doubled)[0]}", where="scans", remedy="run them one by one")
         )
     settings = api.PredictionSettings(
-        device=device, mirror=mirror, uncertainty=uncertainty, largest_component=largest_component
+        device=device,
+        mirror=mirror,
+        uncertainty=uncertainty,
+        largest_component=largest_component,
+        drawn=tuple(drawn or ()),
     )
-    api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
+    found = api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
+    tables = dict(zip((_stem(files[0]) for files in images), found, strict=True))
+    write_findings_csv(tables, output / "structures.csv")
+    show_table(
+        f"Structures, by {found[0].source}" if found else "Structures",
+        ("scan", "structure", "state", "score", "ml"),
+        [
+            (
+                name,
+                row.structure,
+                row.state,
+                "unknown" if row.score is None else f"{row.score:.2f}",
+                f"{row.volume_ml:.2f}",
+            )
+            for name, table in tables.items()
+            for row in table.structures
+        ],
+    )
 
 
 def evaluate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,12 @@ import numpy as np
 from SemiSegLib.batches.prepare import prepare_image
 from SemiSegLib.cases.volume import Volume
 from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.prediction.components import largest_components
 from SemiSegLib.prediction.device import pick_device
+from SemiSegLib.prediction.evidence import Confidence, presence_evidence, presence_of
+from SemiSegLib.prediction.findings import Findings, find, require_structures
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.restore import Restorer
 from SemiSegLib.prediction.window import WindowSettings, predict_slabs
@@ -26,11 +29,13 @@ class Prediction:
         leaves: uint8 leaf indices on the scan's grid.
         uncertainty: float32, 0 to 1, on the scan's grid, or None if it was not asked for.
         scheme: what the indices mean.
+        findings: what is known of each structure, or None if it was not asked for.
     """
 
     leaves: Volume
     uncertainty: Volume | None
     scheme: LabelScheme
+    findings: Findings | None = None
 
     def superclasses(self) -> Volume:
         """Return uint8 superclass indices: of each voxel the superclass of its leaf, so they can never disagree."""
@@ -38,9 +43,12 @@ class Prediction:
         return Volume(lookup[self.leaves.voxels], self.leaves.geometry)
 
     def largest_components(self) -> Prediction:
-        """Return the same with one piece of each structure, the largest; see ``prediction.components``."""
+        """Return the same with one piece of each structure, the largest; see ``prediction.components``.
+
+        Without findings, which tell of the whole.
+        """
         kept = largest_components(self.leaves.voxels, self.scheme)
-        return replace(self, leaves=Volume(kept, self.leaves.geometry))
+        return replace(self, leaves=Volume(kept, self.leaves.geometry), findings=None)
 
 
 class Predictor:
@@ -84,6 +92,7 @@ class Predictor:
         *,
         uncertainty: bool = False,
         on_progress: Callable[[float], None] | None = None,
+        drawn: Collection[str] | None = None,
     ) -> Prediction:
         """Return the segmentation of a scan.
 
@@ -91,12 +100,15 @@ class Predictor:
             channels: one volume per channel of the model's plan, in its order, on one grid.
             uncertainty: also return how unsure the model is.
             on_progress: called with the finished share, 0 to 1.
+            drawn: also find out about each structure, where a person has drawn these; None asks for nothing.
 
         Raises:
             ShapeError: another number of channels than the model has, or grids that differ.
             CaseError: an intensity or the network's output is not finite.
             RunError: the device has too little memory for one window.
+            LabelError: a drawn structure is not one of the scheme.
         """
+        require_structures(drawn or (), self.model.study.scheme)
         study = self.model.study
         image, grid = prepare_image(channels, study.plan)
         restorer = Restorer(grid, uncertainty=uncertainty)
@@ -106,8 +118,12 @@ class Predictor:
             precision=self.settings.precision,
             uncertainty=uncertainty,
         )
+        presence = presence_of(self.model)
+        confidence = Confidence(RoiTable.of(study.scheme)) if drawn is not None and presence is None else None
         for slab in predict_slabs(self.method, image, study.plan, device=self.device, settings=settings):
             restorer.add(slab)
+            if confidence is not None:
+                confidence.add(slab)
             if on_progress is not None:
                 on_progress((slab.start + slab.probabilities.shape[1]) / image.shape[1])
         leaves, unsure = restorer.finish()
@@ -117,7 +133,16 @@ class Predictor:
             uncertainty=None if unsure is None else Volume(unsure, geometry),
             scheme=study.scheme,
         )
-        return prediction.largest_components() if self.largest_component else prediction
+        if self.largest_component:
+            prediction = prediction.largest_components()
+        if drawn is None:
+            return prediction
+        if presence is not None:
+            evidence = presence_evidence(self.model, presence, image, self.device, settings)
+        else:
+            assert confidence is not None
+            evidence = confidence.evidence()
+        return replace(prediction, findings=find(prediction.leaves, study.scheme, evidence, drawn))
 
 
 def _flips_of_training(model: Model) -> tuple[bool, bool, bool]:

@@ -22,11 +22,14 @@ from SemiSegLib.errors import ShapeError, explain
 from SemiSegLib.labels.color_table import write_color_table
 from SemiSegLib.labels.scheme import Code, LabelScheme, Structure, Terminology, name_key
 from SemiSegLib.labels.terminology import to_slicer_string
+from SemiSegLib.prediction.findings import AMBIGUOUS, Findings
 from SemiSegLib.prediction.predictor import Prediction
 
 STATUSES = ("notstarted", "inprogress", "completed", "flagged")
 # What a provenance says about where a result comes from, and the segment tag that carries it.
 PROVENANCE_TAGS = {"run": "SemiSeg.Run", "job": "SemiSeg.Job"}
+# What is known of the structure in this scan, see ``prediction.findings``, and how likely it is there, 0 to 1.
+STATE_TAG, SCORE_TAG = "SemiSeg.State", "SemiSeg.Score"
 # Level 3 writes labels 3 times faster than level 9 and at most a tenth larger.
 GZIP_LEVEL = 3
 ANATOMY = Code(scheme="SCT", value="123037004", meaning="Anatomical Structure")
@@ -58,7 +61,8 @@ def write_segmentation(
 ) -> None:
     """Write one segment per foreground leaf, on exactly the scan's grid, also for leaves that were not found.
 
-    A reader sees the whole file or none of it. The label value of a segment is its leaf index.
+    A reader sees the whole file or none of it. The label value of a segment is its leaf index. If the prediction has
+    findings, each segment carries its own, and an ambiguous one is flagged for review.
 
     Args:
         prediction: what to write.
@@ -74,6 +78,7 @@ def write_segmentation(
         [
             {
                 "Segmentation.Status": status,
+                **_finding_tags(prediction.findings, leaf.name),
                 **({"SemiSeg.Superclass": prediction.scheme.ancestors(leaf.name)[-1].name} if superclass_tags else {}),
                 **{
                     tag: str((provenance or {})[key])
@@ -165,6 +170,14 @@ def segmentation_header(leaves: Volume, scheme: LabelScheme, tags: Sequence[Mapp
         }
         lines += [f"Segment{number}_{key}:={_escaped(text)}" for key, text in fields.items()]
     return "\n".join(lines) + "\n\n"
+
+
+def _finding_tags(findings: Findings | None, name: str) -> dict[str, str]:
+    found = None if findings is None else findings.of(name)
+    if found is None:
+        return {}
+    score = {} if found.score is None else {SCORE_TAG: f"{found.score:.3f}"}
+    return {STATE_TAG: found.state, **score, **({"Segmentation.Status": "flagged"} if found.state == AMBIGUOUS else {})}
 
 
 def private_terminology(structure: Structure) -> Terminology:

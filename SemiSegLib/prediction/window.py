@@ -115,11 +115,8 @@ def predict_slabs(
         RunError: a single window does not fit into the device's memory.
     """
     settings = settings or WindowSettings()
-    _check(image, plan)
-    patch = (1, *plan.patch) if plan.dimensions == 2 else plan.patch
-    padded, place = pad_to_patch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), patch)
     device = torch.device(device)
-    padded = padded.to(device)
+    padded, place, patch, windows = _laid(image, plan, device, settings)
     forward = Forward(
         method,
         mirror_axes=[axis - (3 - plan.dimensions) for axis in range(3 - plan.dimensions, 3) if settings.mirror[axis]],
@@ -127,10 +124,6 @@ def predict_slabs(
         uncertainty=settings.uncertainty,
         device=device,
     )
-    starts = [
-        window_starts(size, p, settings.overlap_fraction) for size, p in zip(padded.shape[1:], patch, strict=True)
-    ]
-    windows = list(product(*starts))
     size = settings.batch or plan.batch
     blender: _Blender | None = None
     with evaluating(method):
@@ -145,6 +138,30 @@ def predict_slabs(
                 blender.add(window, value)
     if blender is not None:
         yield from blender.finished_before(padded.shape[1], forward.has_uncertainty)
+
+
+def windows_of(
+    image: np.ndarray, plan: Plan, *, device: str | torch.device = "cpu", settings: WindowSettings | None = None
+) -> Iterator[Tensor]:
+    """Yield the windows that ``predict_slabs`` evaluates, (B, M, *patch) in batches, as they are; arguments alike."""
+    settings = settings or WindowSettings()
+    padded, _, patch, windows = _laid(image, plan, torch.device(device), settings)
+    size = settings.batch or plan.batch
+    for first in range(0, len(windows), size):
+        yield _cut(padded, windows[first : first + size], patch, plan.dimensions)
+
+
+def _laid(
+    image: np.ndarray, plan: Plan, device: torch.device, settings: WindowSettings
+) -> tuple[Tensor, tuple[slice, slice, slice], tuple[int, ...], list[tuple[int, ...]]]:
+    """Return the image with zeros where it is smaller than the patch, its place, the patch, and where windows start."""
+    _check(image, plan)
+    patch = (1, *plan.patch) if plan.dimensions == 2 else plan.patch
+    padded, place = pad_to_patch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), patch)
+    starts = [
+        window_starts(size, p, settings.overlap_fraction) for size, p in zip(padded.shape[1:], patch, strict=True)
+    ]
+    return padded.to(device), place, tuple(patch), list(product(*starts))
 
 
 def window_starts(size: int, patch: int, overlap_fraction: float) -> list[int]:

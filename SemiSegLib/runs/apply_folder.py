@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from SemiSegLib.config import check_choice, from_json, read_json, write_json
+from SemiSegLib.config import YOUNGER, check_choice, from_json, read_json, write_json
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.runs.folder import REQUEST, RunFolder
 from SemiSegLib.runs.request import DEVICES
@@ -22,10 +22,12 @@ class ApplyCase:
     Attributes:
         id: unique in the job; in messages and events.
         images: channel role to image file; relative paths are inside the job folder.
+        drawn: structures that a person has drawn in the scan already; for the table of structures.
     """
 
     id: str
     images: Mapping[str, str]
+    drawn: tuple[str, ...] = field(default=(), metadata={YOUNGER: True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,15 @@ class ApplyFolder(RunFolder):
     def result_path(self, case: ApplyCase) -> Path:
         """Return where the segmentation of a scan is written."""
         return self.path / "results" / f"{self._number(case):04d}.seg.nrrd"
+
+    def findings_path(self, case: ApplyCase) -> Path:
+        """Return where is written what is known of each structure of a scan."""
+        return self.path / "results" / f"{self._number(case):04d}_structures.json"
+
+    @property
+    def structures_path(self) -> Path:
+        """The structures of all scans in one table."""
+        return self.path / "results" / "structures.csv"
 
     def uncertainty_path(self, case: ApplyCase) -> Path:
         """Return where the uncertainty map of a scan is written, if one was asked for."""

@@ -1,6 +1,7 @@
 """A job that applies a model: one result per scan, told as it goes, stopped, resumed, and explained when it fails."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 
 from SemiSegLib import apply
 from SemiSegLib.cases.volume import Geometry, Volume, read_volume, write_volume
+from SemiSegLib.config import write_json
 from SemiSegLib.errors import CheckpointError, ConfigError
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Study
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.prediction.findings import read_findings
 from SemiSegLib.prediction.model_file import Model, load_model, save_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import read_segmentation
@@ -71,6 +74,27 @@ def test_every_scan_gets_the_result_that_the_predictor_gives_on_its_own_grid(tmp
     status = job.status()
     assert (status.state, status.step, status.total_steps, status.fraction) == ("finished", 2, 2, 1.0)
     assert status.message == "2 of 2 scans segmented"
+
+
+def test_what_is_known_of_each_structure_is_written_beside_the_results(tmp_path):
+    job = a_job(tmp_path)
+    first = replace(job.job.cases[0], drawn=("head",))
+    write_json(job.request_path, replace(job.job, cases=(first, job.job.cases[1])))
+    job = ApplyFolder(job.path)
+    apply.run(job)
+    states = []
+    for case in job.job.cases:
+        found = read_findings(job.findings_path(case))
+        tags = {name: segment.tags for name, segment in read_segmentation(job.result_path(case)).items()}
+        assert {name: own["SemiSeg.State"] for name, own in tags.items()} == {
+            row.structure: row.state for row in found.structures if row.structure != "organ"
+        }
+        states.append(found.of("head").state)
+    assert states[0] == "annotated"
+    assert states[1] != "annotated"
+    lines = job.structures_path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + 2 * 3
+    assert lines[1].startswith("Müller/0,organ,")
 
 
 def test_an_uncertainty_map_is_written_beside_the_result_if_asked_for(tmp_path):
