@@ -44,7 +44,7 @@ class Standardized(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return (B, filters, *S / stride)."""
         weight = self.layer.weight
-        flat = weight.flatten(1).float()
+        flat = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
         variance, mean = torch.var_mean(flat, dim=1, keepdim=True)
         standard = ((flat - mean) * (variance + SMALLEST_VARIANCE).rsqrt()).view_as(weight)
         return self.convolve(image, standard.to(weight.dtype), stride=self.stride, padding=self.padding)

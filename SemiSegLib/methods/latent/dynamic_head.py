@@ -1,8 +1,8 @@
 """Dynamic heads alone: each structure has a head made from an embedding of it and the image (paper 002, "Baseline").
 
 Paper 002 is Zhao et al., "Exploiting Latent Classes for Medical Image Segmentation from Partially Labeled Datasets";
-the head is that of the CLIP-driven universal model (Liu et al., ICCV 2023, https://arxiv.org/abs/2301.00785). One network
-answers every structure k by itself, and a case teaches those that were drawn in it, C:
+the head is that of the CLIP-driven universal model (Liu et al., ICCV 2023, https://arxiv.org/abs/2301.00785). One
+network answers every structure k by itself, and a case teaches those that were drawn in it, C:
 
     L = sum_{k in C} BCE(z_k, y_k) + Dice(s(z_k), y_k)
 

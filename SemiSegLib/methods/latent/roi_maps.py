@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from SemiSegLib.batches.batch import Batch
+from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.marginal import one_hot_codes
 
 
@@ -18,7 +19,7 @@ class RoiMaps:
     Attributes:
         target: (B, K, *S) bool, the voxel surely lies in the ROI.
         known: (B, K, *S) bool, the voxel surely lies in it or outside, and labels teach that.
-        annotated: (B, K) bool, some voxel of the row shows the ROI, see ``RoiTable.shown``.
+        annotated: (B, K) bool, some voxel of the row shows the ROI, see ``RoiTable.shown``, or its case shows all.
     """
 
     target: Tensor
@@ -61,6 +62,8 @@ def roi_maps_of(batch: Batch, members: Tensor, *, exclusion: bool) -> RoiMaps:
         found = (torch.matmul(table.T, one_hot) > 0.5).view(len(codes), 2, len(members), *codes.shape[1:])
         occurs = one_hot.amax(2)
         annotated = (occurs @ shown.float()) > 0.5
+    # A patch inside one structure shows that one alone; what is known of its case goes further.
+    annotated[batch.rows[Regime.FULL]] = True
     target, known = found[:, 0], found[:, 1]
     if not exclusion:
         known = known & annotated.view(*annotated.shape, *(1,) * (known.ndim - 2))
