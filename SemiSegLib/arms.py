@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from SemiSegLib.config import YOUNGER, check_choice
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import resolve_options
@@ -25,6 +26,8 @@ class Arm:
         fine: number of fine cases, or None for all.
         own: training and plan settings that belong to it.
         key: a short name for its folders; "" makes one of method, preset and options.
+        labels: "" as they are, "drawn" with one structure a patient, or "naive", the same where what was not drawn
+            counts as background.
     """
 
     title: str
@@ -34,15 +37,19 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     own: OwnSettings = field(default_factory=OwnSettings)
     key: str = ""
+    labels: str = field(default="", metadata={YOUNGER: True})
+
+    def __post_init__(self) -> None:
+        check_choice("labels", self.labels, ("", "drawn", "naive"))
 
     @property
     def name(self) -> str:
         """A name for its folders, without the seed."""
         if self.key:
-            return f"{self.key}_{self.fine or 'all'}"
+            return f"{self.key}_{self.labels or self.fine or 'all'}"
         parts = [self.method, *([self.preset] if self.preset else [])]
         parts += [f"{name}-{value}" for name, value in self.options.items()]
-        return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{'-'.join(parts)}_{self.fine or 'all'}")
+        return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{'-'.join(parts)}_{self.labels or self.fine or 'all'}")
 
 
 def read_arm(text: str, *, fine: int | None, with_settings: bool = False) -> Arm:

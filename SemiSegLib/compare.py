@@ -147,6 +147,8 @@ class Bench:
             training=training,
             fine_cases=None if arm.fine is None else self.fine_cases(arm.fine),
             other_labels=settings.other_labels,
+            drawn=settings.drawn if arm.labels else None,
+            undrawn="background" if arm.labels == "naive" else "unknown",
             seed=seed,
             title=f"{arm.title}, seed {seed}",
         )

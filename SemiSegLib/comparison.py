@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from SemiSegLib.arms import Arm
-from SemiSegLib.config import check_range
+from SemiSegLib.config import YOUNGER, check_range
+from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.evaluation.statistics import Interval, paired_bootstrap
 from SemiSegLib.evaluation.table import Column, Row, Table
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
@@ -30,6 +31,7 @@ class ComparisonSettings:
         arms: lines given whole, before those of ``methods``.
         fine_order: cases in the order in which they keep fine labels; empty draws it, by patient, from ``split_seed``.
         other_labels: what the other fully labeled training cases keep: "coarse" or "none".
+        drawn: patient to the one structure that stays drawn, for the arms whose ``labels`` ask for it.
         seeds: number of seeds, from 0.
         validation_share, test_share: shares of the patients when the data set has no split of its own.
         split_seed: of the split and of the choice of fine cases, which are the same for every run.
@@ -56,9 +58,18 @@ class ComparisonSettings:
     preset_settings: bool = False
     given: tuple[str, ...] = ()
     largest_component: bool = False
+    drawn: Mapping[str, str] | None = field(default=None, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_range("seeds", self.seeds, low=1, high=100)
+        if self.drawn is None and any(arm.labels for arm in self.arms):
+            raise ConfigError(
+                explain(
+                    "a line asks for one structure a patient, and nothing says which",
+                    where="comparison",
+                    remedy="give the structure of each patient (drawn)",
+                )
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ def benchmark(data: Path, size: str) -> Benchmark:
     budget = {"steps": STEPS}
     words = "2-D crops of 256 x 256, batches of 24, the paper's U-Net and training"
     if size == "reduced":
-        plan |= {**REDUCED_PLAN, "spacing_mm": _half_resolution(study, order[: max(FINE.values())])}
+        plan |= {**REDUCED_PLAN, "spacing_mm": half_resolution(study, order[: max(FINE.values())])}
         budget = {"seconds": REDUCED_SECONDS}
         words = "2-D crops of 64 x 64 at half resolution, batches of 8, the paper's U-Net and training"
     counts = {side: len(study.side(side)) for side in (Side.TRAIN, Side.TEST)}
@@ -112,7 +112,7 @@ def _lines(plan: dict[str, Any], fine: int) -> tuple[tuple[Line, int | None], ..
     )
 
 
-def _half_resolution(study: Dataset, names: Sequence[str]) -> tuple[float, float, float]:
+def half_resolution(study: Dataset, names: Sequence[str]) -> tuple[float, float, float]:
     """Return twice the spacing within slices, as plans state it: slices, the thickest axis, stay as they are."""
     _, spacing = median_grid(study, [study.case(name) for name in names])
     first, second = np.delete(spacing, np.argmax(spacing)).tolist()

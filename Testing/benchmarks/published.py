@@ -41,6 +41,7 @@ class Line:
         own: settings that belong to it.
         published: Dice of its paper, 0 to 1, or None.
         published_largest: the same where the paper scored the largest piece alone.
+        labels: which of the labels it sees, see ``Arm``.
     """
 
     key: str
@@ -49,11 +50,13 @@ class Line:
     own: OwnSettings = field(default_factory=OwnSettings)
     published: float | None = None
     published_largest: float | None = None
+    labels: str = ""
 
     def arm(self, fine: int | None) -> Arm:
         """Return its line of a comparison on so many fine cases; None for all."""
-        title = f"{self.title}, {'all' if fine is None else fine} fine"
-        return replace(read_arm(self.text, fine=fine), key=self.key, own=self.own, title=title)
+        shown = self.labels or f"{fine or 'all'} fine"
+        title = f"{self.title}, {shown}"
+        return replace(read_arm(self.text, fine=fine), key=self.key, own=self.own, title=title, labels=self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +101,8 @@ class Benchmark:
         arms: dict[str, Arm] = {}
         for part in self.parts:
             for line, fine in part.lines:
-                arm = line.arm(fine)
                 if not only or line.key in only:
+                    arm = line.arm(fine)
                     arms.setdefault(arm.name, arm)
         texts = list(settings)
         if not any(text.startswith(("steps=", "seconds=")) for text in texts):
