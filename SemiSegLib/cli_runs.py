@@ -57,7 +57,7 @@ def train(
         Path | None, typer.Option(help="File of `train-presence`, for a method that would else train one first.")
     ] = None,
     embedding_file: Annotated[
-        Path | None, typer.Option(help="Vectors of structures by name, .json or .safetensors, for embedding=given.")
+        Path | None, typer.Option(help="Vectors of structures by name, .json or .safetensors, for embedding=file.")
     ] = None,
     embedding_prompt: Annotated[
         str | None, typer.Option(help="Sentence for the text encoder, with {item} for the structure's name.")
@@ -66,7 +66,7 @@ def train(
         str | None, typer.Option(help="Embedding to take if those of text or file cannot be had, for example learned.")
     ] = None,
     fetch_text_encoder: Annotated[
-        bool, typer.Option(help="Fetch the text encoder BiomedCLIP (784 MB, once) if embedding=given needs it.")
+        bool, typer.Option(help="Fetch the text encoder BiomedCLIP (784 MB, once) for embedding=text.")
     ] = False,
     request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),

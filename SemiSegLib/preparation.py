@@ -20,7 +20,7 @@ from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.recast import recast, undrawn_as_background
 from SemiSegLib.cases.split import apply_split, make_split, write_split
 from SemiSegLib.config import check_choice, from_json, read_json, write_json
-from SemiSegLib.embeddings.structures import GIVEN, structure_vectors
+from SemiSegLib.embeddings.structures import OUTSIDE, structure_vectors
 from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
@@ -142,7 +142,7 @@ class Preparation:
         """Return the options and the vectors that they ask for; another embedding where those cannot be had."""
         path, otherwise = self.folder.environment_path, self.request.embeddings.otherwise
         taken = read_manifest(path).get("embedding_instead")
-        if options.get("embedding") != GIVEN or taken is not None:
+        if options.get("embedding") not in OUTSIDE or taken is not None:
             return options if taken is None else {**options, "embedding": taken}, None
 
         def tell(done: int, total: int) -> None:
@@ -154,6 +154,7 @@ class Preparation:
         self._tell("embedding the structures")
         try:
             vectors = structure_vectors(
+                str(options["embedding"]),
                 dataset.scheme,
                 dataset.modality.values(),
                 self.request.embeddings,
@@ -163,9 +164,9 @@ class Preparation:
         except (ConfigError, DependencyError, RunError) as error:
             if otherwise is None:
                 raise
-            if otherwise == GIVEN:
+            if otherwise in OUTSIDE:
                 remedy = "name one that needs nothing from outside, such as learned"
-                what = f"instead of the embedding '{GIVEN}' there would be the same"
+                what = f"instead of the embedding '{options['embedding']}' there would be '{otherwise}'"
                 raise ConfigError(explain(what, where="embeddings.otherwise", remedy=remedy)) from error
             options = resolve_options(card, self.request.preset, {**self.request.options, "embedding": otherwise})
             logger.warning("the embedding is '%s', because: %s", otherwise, str(error).splitlines()[0])

@@ -10,15 +10,17 @@ import numpy as np
 from SemiSegLib.embeddings.prompts import prompts, template_for
 from SemiSegLib.embeddings.text_encoder import encode, encoder_folder
 from SemiSegLib.embeddings.vectors import keep_vectors, kept_vectors, read_vectors
+from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.runs.request import EmbeddingSettings
 
-# The value of a method's option "embedding" that needs vectors from outside.
-GIVEN = "given"
+# Values of a method's option "embedding" that need vectors from outside.
+OUTSIDE = ("text", "file")
 
 
 def structure_vectors(
+    kind: str,
     scheme: LabelScheme,
     modalities: Iterable[str],
     settings: EmbeddingSettings,
@@ -29,14 +31,15 @@ def structure_vectors(
     """Return (K, E) float32 vectors of the scheme's ROIs, in their order; those of an earlier session if there are any.
 
     Args:
+        kind: "text" or "file".
         scheme: its ROIs get vectors.
         modalities: "CT" or "MR" of each channel; they choose the prompt.
-        settings: a file of vectors; if none is named, the prompt, where the encoder is, and whether it may be fetched.
+        settings: file, prompt, where the encoder is, and whether it may be fetched.
         kept: file of the run that keeps them.
         on_progress: called with megabytes fetched and their number.
 
     Raises:
-        ConfigError: the file does not suit, or the encoder is not there and may not be fetched.
+        ConfigError: no file is named, or it does not suit; or the encoder is not there and may not be fetched.
         DependencyError: a package for text is not installed.
         RunError: the encoder cannot be fetched.
     """
@@ -44,7 +47,16 @@ def structure_vectors(
     vectors = kept_vectors(kept, names)
     if vectors is not None:
         return vectors
-    if settings.file is not None:
+    if kind == "file":
+        if settings.file is None:
+            raise ConfigError(
+                explain(
+                    "no file of vectors is named",
+                    where="embedding=file",
+                    remedy="name one (setting embeddings.file, --embedding-file), or choose another embedding: "
+                    "learned, one_hot or hierarchy",
+                )
+            )
         vectors = read_vectors(Path(settings.file), names, scheme)
     else:
 

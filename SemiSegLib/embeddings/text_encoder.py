@@ -37,7 +37,7 @@ FILES = (VOCABULARY, WEIGHTS)
 PACKAGES = {"open_clip": "open-clip-torch", "transformers": "transformers"}
 LENGTH = 512
 WORDS = 30_522
-OTHERS = "choose another embedding (learned, one_hot or hierarchy), or give vectors in a file (--embedding-file)"
+OTHERS = "choose another embedding (learned, one_hot or hierarchy), or give vectors in a file (embedding=file)"
 # The shape of the model: its released open_clip_config.json and that of BiomedBERT.
 _BERT = {
     "model_type": "bert",
@@ -180,7 +180,7 @@ def _package(name: str) -> ModuleType:
         raise DependencyError(
             explain(
                 f"the package '{PACKAGES[name]}' is needed to embed text: {error}",
-                where="embedding=given, from text",
+                where="embedding=text",
                 remedy=f'install it with pip install "semiseg[text]"; or {OTHERS}',
             )
         ) from error

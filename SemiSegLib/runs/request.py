@@ -151,10 +151,10 @@ class PresenceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSettings:
-    """Where the vectors of structures come from, for methods whose option ``embedding`` is "given".
+    """Where the vectors of structures come from, for methods whose option ``embedding`` is "text" or "file".
 
     Attributes:
-        file: of vectors by name, ``.json`` or ``.safetensors``; None embeds the names by the text encoder BiomedCLIP.
+        file: of vectors by name, ``.json`` or ``.safetensors``.
         prompt: sentence that the text encoder reads, with ``{item}`` for the name; None is the one for CT or for MR.
         encoder: folder of the text encoder, or None for one of the user's cache.
         fetch: whether the text encoder may be fetched (784 MB, once) if it is not there.

@@ -14,7 +14,7 @@ network (the plan's U-Net), training and budget; a presence network that a metho
 The paper's lines embed structures by their index instead of by text, so that nothing has to be fetched.
 
 Published size: 20,000 steps on the plan that the data ask for. Takes days on a CPU, so ``auto`` takes it on a CUDA
-device only. Reduced: half the resolution, 8 crops of 96 x 96 and 180 s for every line: about 3.5 minutes a run with
+device only. Reduced: half the resolution, 8 crops of 64 x 64 and 180 s for every line: about 3.5 minutes a run with
 scoring on 2 cores, 9 lines and 3 seeds in 95 minutes.
 
 Writes OUTPUT.md and OUTPUT.json after each line and keeps all runs in the folder OUTPUT: the same command goes on where
@@ -39,7 +39,7 @@ from SemiSegLib.methods.presets import OwnSettings
 
 STEPS = 20_000
 REDUCED_SECONDS = 180
-REDUCED_PLAN = {"patch": (96, 96), "batch": 8}
+REDUCED_PLAN = {"patch": (64, 64), "batch": 8}
 STRUCTURES = ("RV", "MYO", "LV")
 FILE = "drawn.json"
 INDEX = "+embedding=one_hot"
@@ -85,7 +85,7 @@ def benchmark(data: Path, size: str, drawn: Assignment | None = None) -> tuple[B
     budget, words = {"steps": STEPS}, "2-D on the plan that the data ask for"
     if size == "reduced":
         plan |= {**REDUCED_PLAN, "spacing_mm": half_resolution(study, order[:6])}
-        budget, words = {"seconds": REDUCED_SECONDS}, "2-D crops of 96 x 96 at half resolution, batches of 8"
+        budget, words = {"seconds": REDUCED_SECONDS}, "2-D crops of 64 x 64 at half resolution, batches of 8"
     tested = study.side(Side.TEST)
     shares = Counter(drawn.patients.values())
     facts = {

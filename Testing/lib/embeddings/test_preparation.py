@@ -24,7 +24,7 @@ from SemiSegLib.runs.request import EmbeddingSettings, PlanSettings, RunRequest,
 from Testing.lib.prediction.test_predictor import predictor
 
 EMBEDDING = Option(
-    name="embedding", default="given", text="Which.", choices=("hierarchy", "learned", "one_hot", "given")
+    name="embedding", default="file", text="Which.", choices=("hierarchy", "learned", "one_hot", "text", "file")
 )
 
 
@@ -66,7 +66,7 @@ def test_the_vectors_of_a_file_come_to_the_run_and_stay_there(tmp_path, data):
     settings = EmbeddingSettings(file=str(given))
     run, first = prepared(tmp_path, data, embeddings=settings)
     assert first.embeddings.tolist() == [[float(n), 2.0] for n in range(len(names))]
-    assert first.options["embedding"] == "given"
+    assert first.options["embedding"] == "file"
     given.unlink()
     _, again = prepared(tmp_path, data)
     assert np.array_equal(first.embeddings, again.embeddings)
@@ -105,7 +105,7 @@ def test_what_is_taken_instead_must_not_come_from_outside_itself(tmp_path, data,
 
     monkeypatch.setattr(preparation, "structure_vectors", none)
     with pytest.raises(ConfigError, match=r"embeddings\.otherwise"):
-        prepared(tmp_path, data, embeddings=EmbeddingSettings(otherwise="given"))
+        prepared(tmp_path, data, embeddings=EmbeddingSettings(otherwise="text"))
     with pytest.raises(ConfigError, match="learned"):
         prepared(tmp_path, data, name="b", embeddings=EmbeddingSettings(otherwise="lerned"))
 

@@ -79,9 +79,9 @@ def offline(monkeypatch):
     return asked
 
 
-def vectors(folder, **settings):
+def vectors(kind, folder, **settings):
     return structures.structure_vectors(
-        scheme(), ["CT"], EmbeddingSettings(**settings), kept=folder / "embeddings.safetensors"
+        kind, scheme(), ["CT"], EmbeddingSettings(**settings), kept=folder / "embeddings.safetensors"
     )
 
 
@@ -97,7 +97,7 @@ def test_the_weights_are_those_of_one_revision_with_their_checksum():
 def test_nothing_is_fetched_unless_it_was_allowed(packages, offline, tmp_path):
     with pytest.raises(ConfigError, match="not on this computer") as caught:
         encode(["a liver"], tmp_path)
-    for word in ("784 MB", "--fetch-text-encoder", "learned", "one_hot", "hierarchy", "--embedding-file"):
+    for word in ("784 MB", "--fetch-text-encoder", "learned", "one_hot", "hierarchy", "embedding=file"):
         assert word in str(caught.value)
     assert offline == []
     assert list(tmp_path.iterdir()) == []
@@ -142,26 +142,28 @@ def test_files_that_are_no_such_model_are_explained(packages, there, monkeypatch
 
 
 def test_a_run_computes_its_vectors_once_and_needs_no_text_model_again(packages, there, tmp_path):
-    found = vectors(tmp_path, encoder=str(there))
+    found = vectors("text", tmp_path, encoder=str(there))
     assert packages["texts"] == [f"A computerized tomography of a {name}" for name in NAMES]
     packages.clear()
     (there / WEIGHTS.name).unlink()
-    assert np.array_equal(vectors(tmp_path, encoder=str(there)), found)
+    assert np.array_equal(vectors("text", tmp_path, encoder=str(there)), found)
     assert packages == {}
 
 
 def test_a_prompt_of_ones_own_is_read(packages, there, tmp_path):
-    vectors(tmp_path, encoder=str(there), prompt="{item} in mice")
+    vectors("text", tmp_path, encoder=str(there), prompt="{item} in mice")
     assert packages["texts"][0] == f"{NAMES[0]} in mice"
 
 
 def test_a_file_of_vectors_is_kept_with_the_run(tmp_path):
     given = tmp_path / "mine.json"
     given.write_text(json.dumps({name: [float(n), 1.0] for n, name in enumerate(NAMES)}))
-    found = vectors(tmp_path, file=str(given))
+    found = vectors("file", tmp_path, file=str(given))
     assert found.tolist() == [[float(n), 1.0] for n in range(len(NAMES))]
     given.unlink()
-    assert np.array_equal(vectors(tmp_path, file=str(given)), found)
+    assert np.array_equal(vectors("file", tmp_path, file=str(given)), found)
+    with pytest.raises(ConfigError, match="--embedding-file"):
+        structures.structure_vectors("file", scheme(), ["MR"], EmbeddingSettings(), kept=tmp_path / "no")
 
 
 def test_the_encoder_is_kept_in_the_users_cache_unless_told_otherwise(monkeypatch, tmp_path):
