@@ -134,7 +134,7 @@ def calibrate(
     answers = _answers(learner, prepared, compute, limit_seconds)
     names, minimum = learner.network.shape.classes, learner.minimum.tolist()
     return tuple(
-        _facts(name, minimum[index], *(part[:, index] for part in answers)) for index, name in enumerate(names)
+        class_facts(name, minimum[index], *(part[:, index] for part in answers)) for index, name in enumerate(names)
     )
 
 
@@ -161,7 +161,16 @@ def _answers(
     return scores, truth, is_known
 
 
-def _facts(name: str, minimum: float, logits: np.ndarray, target: np.ndarray, known: np.ndarray) -> ClassFacts:
+def class_facts(name: str, minimum: float, logits: np.ndarray, target: np.ndarray, known: np.ndarray) -> ClassFacts:
+    """Return what validation patches say of a class.
+
+    Args:
+        name: of the class.
+        minimum: voxels from which on it is in a patch.
+        logits: (N,).
+        target: (N,) bool.
+        known: (N,) bool, patches whose labels tell.
+    """
     scores, truth = logits[known].astype(float), target[known]
     present, absent = int(truth.sum()), int((~truth).sum())
     temperature = fit_temperature(scores, truth)

@@ -7,6 +7,7 @@ from torch import nn
 from SemiSegLib.errors import CheckpointError
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.method import Method
+from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
 from SemiSegLib.training.warm_start import warm_start
 
 BEFORE = LabelScheme(
@@ -86,3 +87,15 @@ def test_a_validation_patient_the_earlier_model_was_trained_on_is_told():
     table = warm_start(Small(BEFORE), BEFORE, a_donor(Small(BEFORE), trained_on=["aa", "bb"]))
     assert "1 of the patients that validate" in table.notices({"bb", "cc"})[1]
     assert len(table.notices({"cc"})) == 1
+
+
+def test_the_presence_network_of_the_run_is_left_as_it_is():
+    shape = PresenceShape(classes=("organ",), channels=1, dimensions=3, width=0.125)
+    old, new = Small(BEFORE, seed=1), Small(BEFORE, seed=2)
+    for method in (old, new):
+        method.presence = PresenceModel(PresenceDescription(shape=shape, classes_of={"organ": ("organ",)}))
+    own = {name: value.clone() for name, value in new.presence.state_dict().items()}
+    table = warm_start(new, BEFORE, a_donor(old))
+    assert torch.equal(new.body.weight, old.body.weight)
+    assert all(torch.equal(own[name], value) for name, value in new.presence.state_dict().items())
+    assert not any(name.startswith("presence.") for name in (*table.copied, *table.new))
