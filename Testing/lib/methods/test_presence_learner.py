@@ -34,8 +34,8 @@ def test_it_learns_from_fully_and_from_partly_drawn_cases_whether_a_structure_is
     learner = a_learner(dimensions)
     # With and without the vessel, which is all that the partly drawn rows show.
     both = [batch(dimensions, rows={regime: 6}, leaves=leaves)[0] for leaves in ((0, 1, 2), (0, 3))]
-    optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
-    for _ in range(30):
+    optimizer = torch.optim.Adam(learner.parameters(), lr=1e-3)
+    for _ in range(40):
         for made in both:
             optimizer.zero_grad()
             loss_of(learner, made).backward()
@@ -45,7 +45,7 @@ def test_it_learns_from_fully_and_from_partly_drawn_cases_whether_a_structure_is
     assert not without[1][:, VESSEL].any()
     assert holding[1][:, VESSEL].any()
     right = [((logits > 0) == target)[known].float().mean() for logits, target, known in (without, holding)]
-    assert min(right) > 0.8
+    assert min(right) > 0.9
     assert without[0][:, VESSEL].max() < holding[0][holding[1][:, VESSEL], VESSEL].min()
 
 
@@ -94,7 +94,7 @@ def test_the_facts_of_a_class_leave_out_what_is_unknown_and_mend_what_says_too_m
 
 
 def test_too_few_answers_leave_the_temperature_at_1_with_a_note():
-    facts = class_facts("organ", 50.0, np.ones(30), np.arange(30) > 2, np.ones(30, dtype=bool))
+    facts = class_facts("organ", 50.0, np.ones(30), np.arange(40) > 2, np.ones(30, dtype=bool))
     assert (facts.temperature, facts.error_before) == (1.0, facts.error_after)
     assert facts.note == "not calibrated: 27 validation patches hold it and 3 do not, 5 are needed"
     nothing = class_facts("organ", 50.0, np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
