@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.distance import distance_structures
 from SemiSegLib.config import from_json
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
+from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Progress, Study
+from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.runs.process import WAITING
 from SemiSegLib.runs.request import TrainingSettings
@@ -115,6 +117,19 @@ def study_of(size: Size) -> Study:
         network=network,
     )
     return Study(scheme=HEART if size.regime is Regime.COARSE else ATRIUM, plan=plan)
+
+
+def presence_of(study: Study, device: str) -> PresenceModel:
+    """Return an untrained presence network of the size that a run's first stage gives it; a step costs the same."""
+    rois, is_gpu = RoiTable.of(study.scheme).names, device.startswith("cuda")
+    shape = PresenceShape(
+        classes=rois,
+        channels=len(study.plan.channels),
+        dimensions=study.plan.dimensions,
+        width=1.0 if is_gpu else 0.25,
+        stem_stride=1 if is_gpu else 2,
+    )
+    return PresenceModel(PresenceDescription(shape=shape, classes_of={name: (name,) for name in rois}))
 
 
 def batch_of(size: Size, scheme: LabelScheme, *, maps: tuple[str, ...], is_full: bool) -> Batch:
@@ -209,6 +224,8 @@ def measure(row: Row) -> dict[str, Any]:
     precision, channels_last = COMPUTES[row.compute]
     compute = Compute(device=row.device, precision=precision, channels_last=channels_last, threads=row.threads)
     card = card_of(row.method)
+    if card.stages:
+        study = replace(study, presence=presence_of(study, row.device))
     is_plain = row.method == "supervised"
     batch = batch_of(size, study.scheme, maps=card.maps, is_full=is_plain)
     before = peak_gib(row.device)

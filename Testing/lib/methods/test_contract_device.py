@@ -67,6 +67,9 @@ VARIANTS = [(name, {}) for name in tiny.all_methods()] + [
     ("modified_unet", {"dice": "paper"}),
     ("attention_adversarial", {"threshold": "labeled_dice", "attention": "sample"}),
     ("uncertainty_aware_mean_teacher", {"target": "pass"}),
+    ("dynamic_head", {"embedding": "text", "average": "sum", "exclusion": False}),
+    ("dodnet", {"tasks": "one", "average": "sum"}),
+    ("latent_classes", {"output": "softmax", "confidence_weighted": True, "negative_target": "teacher"}),
 ]
 
 

@@ -166,6 +166,7 @@ RESTLESS = {
     "dual_task_mutual_learning": {"predict_with": "teacher"},
     "efficient_subclass": {"mix": "full", "agreement": "turns", "predict_with": "teacher"},
     "transformation_consistent": {"turns": True},
+    "dodnet": {"tasks": "one"},
     "attention_adversarial": {"threshold": "labeled_dice"},
 }
 
