@@ -64,7 +64,7 @@ CROSS_OPTIONS = (
         name="second_backbone",
         default="same",
         text="Kind of the second network; a U-Net and a transformer see an image differently.",
-        choices=("same", "basic_unet", "paper_unet", "plan_unet", "unetr", "swin_unetr", "vnet"),
+        choices=("same", "basic_unet", "dodnet_unet", "paper_unet", "plan_unet", "unetr", "swin_unetr", "vnet"),
     ),
     Option(
         name="backward",
