@@ -45,10 +45,12 @@ class SemiSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
+        from SemiSegModule.panel.forms import addSections
         from SemiSegModule.panel.panel import Panel
 
         self.form = slicer.util.loadUI(self.resourcePath("UI/SemiSeg.ui"))
         self.layout.addWidget(self.form)
+        addSections(self.form, self.resourcePath)
         self.ui = slicer.util.childWidgetVariables(self.form)
         self.form.setMRMLScene(slicer.mrmlScene)
         self.logic = SemiSegLogic()

@@ -1,0 +1,22 @@
+"""The forms that the panel is made of, one file a section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+# From top to bottom.
+SECTIONS = ("Cases", "Labels", "Structures", "Training", "Apply")
+
+
+def addSections(form: Any, resourcePath: Callable[[str], str]) -> None:
+    """Put every section's form into the panel's, below the notice about packages.
+
+    Args:
+        form: the panel's form.
+        resourcePath: path inside the module's resources to a whole path.
+    """
+    for place, name in enumerate(SECTIONS, start=1):
+        form.layout().insertWidget(place, slicer.util.loadUI(resourcePath(f"UI/{name}.ui")))
