@@ -13,6 +13,7 @@ from SemiSegLib.config import YOUNGER, check_choice, from_json, read_json, write
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.runs.folder import REQUEST, RunFolder
 from SemiSegLib.runs.request import DEVICES
+from SemiSegLib.runs.review import Review, read_review
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,19 @@ class ApplyFolder(RunFolder):
     def findings_path(self, case: ApplyCase) -> Path:
         """Return where is written what is known of each structure of a scan."""
         return self.path / "results" / f"{self._number(case):04d}_structures.json"
+
+    def review_path(self, case: ApplyCase) -> Path:
+        """Return where is written how unsure the model is of a scan, why, and where most."""
+        return self.path / "results" / f"{self._number(case):04d}_review.json"
+
+    def reviews(self) -> dict[str, Review]:
+        """Return the id of each scan that has a result to its review; results of older versions have none.
+
+        Raises:
+            ConfigError: a file is damaged.
+        """
+        paths = {case.id: self.review_path(case) for case in self.job.cases}
+        return {name: read_review(path) for name, path in paths.items() if path.exists()}
 
     @property
     def structures_path(self) -> Path:

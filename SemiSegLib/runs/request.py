@@ -190,9 +190,14 @@ class RunRequest:
         seed: of the split (first run only), sampling, augmentation and initialization.
         validation_share: share of the labeled patients kept for validation when the dataset has no split.
         warm_start: model file to start from, or None.
+        renamed: with ``warm_start``, structure to its name in the earlier model.
+        merged: with ``warm_start``, structure to those of the earlier model that it is made of.
         presence_model: file of a network that tells which structures an image holds, for methods that need one; None
             trains it first.
         presence: how it is trained.
+        after: folder of the run that must have ended before this one begins, however it ends, or None; see ``runs.turn``.
+        compare_with: folder of the run whose model is compared with this one's when this one is done, or None; the split
+            is then that run's. See ``SemiSegLib.baseline``.
         prepared_folder: where prepared cases are cached; None puts them beside the run folder.
         title: a name for people.
         id: unique mark of the run, given when its folder is made; every result carries it.
@@ -218,7 +223,27 @@ class RunRequest:
     embeddings: EmbeddingSettings = field(default=EmbeddingSettings(), metadata={YOUNGER: True})
     presence_model: str | None = field(default=None, metadata={YOUNGER: True})
     presence: PresenceSettings = field(default=PresenceSettings(), metadata={YOUNGER: True})
+    renamed: Mapping[str, str] = field(default_factory=dict, metadata={YOUNGER: True})
+    merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata={YOUNGER: True})
+    after: str | None = field(default=None, metadata={YOUNGER: True})
+    compare_with: str | None = field(default=None, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_choice("other_labels", self.other_labels, ("coarse", "none"))
         check_choice("undrawn", self.undrawn, ("unknown", "background"))
+        if (self.renamed or self.merged) and self.warm_start is None:
+            raise ConfigError(
+                explain(
+                    "there is no earlier model whose structures could be renamed or merged",
+                    where="request: renamed, merged",
+                    remedy="name the earlier model's file as 'warm_start', or leave both out",
+                )
+            )
+        if both := set(self.renamed) & set(self.merged):
+            raise ConfigError(
+                explain(
+                    f"'{min(both)}' is both renamed and merged",
+                    where="request: renamed, merged",
+                    remedy="name each structure of this study in one of them",
+                )
+            )
