@@ -9,7 +9,7 @@ import uuid
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar
 
 from SemiSegLib.config import from_json, read_json, write_atomically, write_json
@@ -212,6 +212,11 @@ class RunFolder:
         return self.path / "report"
 
     @property
+    def gain_path(self) -> Path:
+        """What this run's model is worth against that of the run it is compared with; see ``runs.gain``."""
+        return self.report / "gain.json"
+
+    @property
     def preview(self) -> Path:
         """Folder of what the unfinished model predicts for a case, to look at while it trains."""
         return self.path / "preview"
@@ -221,6 +226,11 @@ class RunFolder:
         """Folder of the prepared cases, shared by the runs beside this one unless the request names another."""
         chosen = self.request.prepared_folder
         return Path(chosen) if chosen is not None else self.path.parent / "prepared"
+
+    def sibling(self, path: str) -> Path:
+        """Return the folder of another run that a request names; the one of that name beside this run if it moved."""
+        named = Path(path)
+        return named if named.exists() else self.path.parent / PureWindowsPath(path).name
 
     @property
     def warm_start(self) -> Path:
@@ -255,6 +265,8 @@ def _with_absolute_paths(request: RunRequest) -> RunRequest:
         embeddings=replace(vectors, file=absolute(vectors.file), encoder=absolute(vectors.encoder)),
         warm_start=absolute(request.warm_start),
         presence_model=absolute(request.presence_model),
+        after=absolute(request.after),
+        compare_with=absolute(request.compare_with),
         prepared_folder=absolute(request.prepared_folder),
     )
 

@@ -195,9 +195,9 @@ class RunRequest:
         presence_model: file of a network that tells which structures an image holds, for methods that need one; None
             trains it first.
         presence: how it is trained.
-        after: folder of the run that must have ended before this one begins, however it ends, or None; see ``runs.turn``.
-        compare_with: folder of the run whose model is compared with this one's when this one is done, or None; the split
-            is then that run's. See ``SemiSegLib.baseline``.
+        after: folder of the run that must have ended, however it ends, before this one begins, or None.
+        compare_with: folder of the run whose model is compared with this one's when this one is done, or None; the
+            split is then that run's.
         prepared_folder: where prepared cases are cached; None puts them beside the run folder.
         title: a name for people.
         id: unique mark of the run, given when its folder is made; every result carries it.

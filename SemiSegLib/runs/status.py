@@ -11,7 +11,7 @@ from typing import Any
 from SemiSegLib.config import check_choice, from_json, read_json, write_json
 from SemiSegLib.errors import RunError, explain
 
-ACTIVE_STATES = ("preparing", "training", "stopping")
+ACTIVE_STATES = ("queued", "preparing", "training", "stopping")
 STATES = ("created", *ACTIVE_STATES, "finished", "stopped", "failed")
 
 
@@ -20,7 +20,8 @@ class RunStatus:
     """What a run is doing. This is ``status.json``.
 
     Attributes:
-        state: "created", "preparing", "training", "stopping", "finished", "stopped" or "failed".
+        state: "created", "queued" (waiting for the end of another run), "preparing", "training", "stopping",
+            "finished", "stopped" or "failed".
         step: optimizer steps done.
         total_steps: planned steps, or None when a time budget ends the run.
         fraction: share of the training done, 0 to 1.
@@ -62,7 +63,7 @@ class RunStatus:
 
     @property
     def is_active(self) -> bool:
-        """Whether the worker says that it is at work (it may have died since)."""
+        """Whether the worker says that it is at work, or waits for its turn (it may have died since)."""
         return self.state in ACTIVE_STATES
 
 

@@ -98,6 +98,22 @@ class Validated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Previewed(Event):
+    """What the unfinished model predicts for one case can be looked at.
+
+    Attributes:
+        step: optimizer steps done.
+        case: its id.
+        file: segmentation on the grid of the scan, relative to the run folder; the next preview replaces it.
+    """
+
+    kind: ClassVar[str] = "previewed"
+    step: int
+    case: str
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointDue(Event):
     """The listener should save the trainer's state now."""
 
@@ -125,7 +141,7 @@ class Finished(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Started, Tuned, Stepped, Validated, CheckpointDue, Noticed, Finished)
+    cls.kind: cls for cls in (Started, Tuned, Stepped, Validated, Previewed, CheckpointDue, Noticed, Finished)
 }
 
 
