@@ -1,14 +1,14 @@
 """One run from request to model: ``python -m SemiSegLib.worker RUN``. The only file that knows all rooms.
 
 Started by ``runs.process.start``, by hand, or on several processes by ``torchrun -m SemiSegLib.worker RUN``. Started
-again on the same folder, it goes on from the last checkpoint.
+again on the same folder, it goes on from the last checkpoint. By hand it begins at once, also where the request names
+a run to come after: it is ``runs.process.start`` that waits.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import StoppedEarlyError
 from SemiSegLib.run_report import write_run_report
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.job import Words, read_command_line, work_or_fail
+from SemiSegLib.runs.job import Words, gentle_signals, read_command_line, work_or_fail
 from SemiSegLib.runs.manifest import add_to_manifest, describe_machine
 from SemiSegLib.runs.reporter import Reporter
 from SemiSegLib.session import Session
@@ -64,21 +64,9 @@ def run(folder: RunFolder) -> None:
 
 
 def _lead(folder: RunFolder, ranks: Ranks, *, detached: bool) -> int:
-    with _gentle_signals(folder), Reporter(folder, version=__version__, owns_group=detached) as reporter:
+    with gentle_signals(folder), Reporter(folder, version=__version__, owns_group=detached) as reporter:
         redact = _Redacting.of(folder).redact
         return work_or_fail(lambda: _work_alone(folder, reporter, ranks), reporter, WORDS, logger=logger, redact=redact)
-
-
-@contextlib.contextmanager
-def _gentle_signals(folder: RunFolder) -> Iterator[None]:
-    """Let a batch system's time limit and Ctrl-C stop as gently as the panel's button."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda _number, _frame: folder.request_stop()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _follow(folder: RunFolder, ranks: Ranks) -> int:
@@ -149,7 +137,7 @@ def _report(folder: RunFolder, reporter: Reporter) -> None:
 
 
 # Absolute paths are in the request alone.
-_PATH_SETTINGS = ("dataset", "warm_start", "presence_model", "prepared_folder", "embeddings")
+_PATH_SETTINGS = ("dataset", "warm_start", "presence_model", "prepared_folder", "embeddings", "after", "compare_with")
 
 
 def _device(folder: RunFolder, ranks: Ranks) -> torch.device:

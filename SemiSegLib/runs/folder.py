@@ -93,16 +93,21 @@ class RunFolder:
             start = b"\n" if end and file.read(1) != b"\n" else b""
             file.write(start + line.encode() + b"\n")
 
-    def events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    def events(self, offset: int = 0, *, most_bytes: int | None = None) -> tuple[list[dict[str, Any]], int]:
         """Return the events that begin at or after a byte offset, and the offset to go on from.
 
         A line that is still being written is left for the next call; the remains of a killed writer are skipped.
+
+        Args:
+            offset: 0, or what the last call returned.
+            most_bytes: read about this much at most, for who must not be kept for long; None reads all.
         """
         if not self.events_path.exists():
             return [], offset
         with open(self.events_path, "rb") as file:
             file.seek(offset)
-            content = file.read()
+            # To the end of the line in which the portion ends.
+            content = file.read() if most_bytes is None else file.read(most_bytes) + file.readline()
         complete = content[: content.rfind(b"\n") + 1]
         found = [_parse(line) for line in complete.splitlines()]
         return [event for event in found if event is not None], offset + len(complete)
@@ -231,6 +236,16 @@ class RunFolder:
         """Return the folder of another run that a request names; the one of that name beside this run if it moved."""
         named = Path(path)
         return named if named.exists() else self.path.parent / PureWindowsPath(path).name
+
+    @property
+    def after(self) -> Path | None:
+        """The run that must have ended before this one begins; may not exist.
+
+        Raises:
+            ConfigError: the request was damaged.
+        """
+        named = read_json(self.request_path).get("after")
+        return None if named is None else self.sibling(str(named))
 
     @property
     def warm_start(self) -> Path:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from SemiSegLib.errors import SemiSegError, explain
+from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.reporter import Reporter
 
 
@@ -35,6 +38,18 @@ def read_command_line(program: str, description: str, arguments: Sequence[str] |
     parser.add_argument("--detached", action="store_true", help="this process leads a session of its own")
     given = parser.parse_args(arguments)
     return given.folder, given.detached
+
+
+@contextlib.contextmanager
+def gentle_signals(folder: RunFolder) -> Iterator[None]:
+    """Let a batch system's time limit and Ctrl-C stop as gently as the panel's button."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda _number, _frame: folder.request_stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def work_or_fail(

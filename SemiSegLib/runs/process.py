@@ -22,6 +22,8 @@ from SemiSegLib.runs.status import RunStatus
 HEARTBEAT_SECONDS = 60.0
 TERMINATE_SECONDS = 5.0
 POLL_SECONDS = 0.1
+# Waits for the runs before one, and is its worker then; it imports this file.
+WAITING_PROGRAM = "SemiSegLib.runs.turn"
 # OpenMP threads that wait by spinning take the core that the one they wait for needs: with busy neighbors a step on
 # 2 cores took 2 to 5 s instead of 0.4 s. So they sleep after a moment (libgomp; Intel's runtime in milliseconds).
 WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
@@ -33,6 +35,8 @@ BREAKAWAY_FROM_JOB = 0x01000000
 
 def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str, str] | None = None) -> int:
     """Start the worker of a run, or go on with a run that was stopped or killed; return the process number.
+
+    A run that comes ``after`` another waits in its process for the end of that one.
 
     The worker leads a session of its own, has no pipe to this process and writes to the run's log, so it
     outlives this process. Nothing waits for it.
@@ -55,8 +59,11 @@ def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str
         )
     run.clear_stop()
     before = run.status()
-    run.write_status(_starting(before))
-    command = [python or sys.executable, "-m", run.worker_module, str(run.path), "--detached"]
+    run.write_status(_starting(before, is_queued=run.after is not None))
+    program = [run.worker_module, str(run.path), "--detached"]
+    if run.after is not None:
+        program = [WAITING_PROGRAM, *program[1:], "--then", run.worker_module]
+    command = [python or sys.executable, "-m", *program]
     with open(run.log_path, "ab") as log:
         try:
             process = _launch(command, log.fileno(), _environment(environment))
@@ -157,7 +164,8 @@ def kill(run: RunFolder) -> None:
         )
     run.clear_stop()
     if pids:
-        message = "the training was ended at once"
+        is_queued = status.state == "queued"
+        message = "the run was taken out of the queue" if is_queued else "the training was ended at once"
         remedy = "resume the run: it goes on from its last checkpoint"
         status = replace(run.status(), state="stopped", eta_seconds=None, message=message, remedy=remedy)
         run.write_status(status)
@@ -172,11 +180,11 @@ def find_runs(parent: Path | str) -> list[RunFolder]:
     return [RunFolder(path.parent) for path in sorted(requests, key=lambda path: (path.stat().st_mtime, path))]
 
 
-def _starting(before: RunStatus) -> RunStatus:
+def _starting(before: RunStatus, *, is_queued: bool) -> RunStatus:
     return replace(
         before,
-        state="preparing",
-        message="the worker is starting",
+        state="queued" if is_queued else "preparing",
+        message="waiting for its turn" if is_queued else "the worker is starting",
         where="",
         remedy="",
         eta_seconds=None,
