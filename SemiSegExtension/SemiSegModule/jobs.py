@@ -23,7 +23,11 @@ EVENTS_AT_ONCE = 100
 CATCH_UP_MILLISECONDS = 10
 # Looks in a row that may find the files out of reach: a network drive comes back, a virus scanner lets go.
 LOOKS_OUT_OF_REACH = 30
+# As much of a run's events is read at once as is parsed within some 10 ms.
+READ_BYTES = 100_000
 ENDED_STATES = ("finished", "stopped", "failed")
+# The title that a person has given a run later; what was asked of the run is never written again.
+TITLE = "title.txt"
 
 
 def runsFolder(studyFolder: Path | str) -> Path:
@@ -50,7 +54,13 @@ def runAt(path: Path | str, kind: type[Folder] = RunFolder) -> Folder | None:
 
 
 def titleOf(run: RunFolder) -> str:
-    """Return what a person calls a run: its title, else its folder's name."""
+    """Return what a person calls a run: the title given later or at its start, else its folder's name."""
+    try:
+        given = (run.path / TITLE).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        given = ""
+    if given:
+        return given
     try:
         return run.request.title or run.path.name
     except ConfigError:
@@ -58,8 +68,13 @@ def titleOf(run: RunFolder) -> str:
         return run.path.name
 
 
+def rename(run: RunFolder, title: str) -> None:
+    """Give a run another title; an empty one takes back the title it was started with."""
+    run.write_text(TITLE, f"{title.strip()}\n")
+
+
 def isAtWork(run: RunFolder) -> bool:
-    """Return whether a worker is busy with a run, as far as its files can be read."""
+    """Return whether a worker is busy with a run or waits for its turn, as far as its files can be read."""
     try:
         return observe(run).is_active
     except (SemiSegError, OSError):
@@ -109,6 +124,7 @@ class RunWatcher:
         self._listener = listener
         self._offset = 0
         self._untold: list[dict[str, Any]] = []
+        self._isMore = False
         self._outOfReach = 0
         self._timer = makeTimer()
         self._timer.setInterval(WATCH_MILLISECONDS)
@@ -116,7 +132,7 @@ class RunWatcher:
 
     def watch(self, run: RunFolder) -> None:
         """Begin to watch a run from its first event; a run that was watched before is let go."""
-        self.run, self._offset, self._untold, self._outOfReach = run, 0, [], 0
+        self.run, self._offset, self._untold, self._isMore, self._outOfReach = run, 0, [], False, 0
         self._timer.setInterval(WATCH_MILLISECONDS)
         self._timer.start()
         self.look()
@@ -133,7 +149,7 @@ class RunWatcher:
             return
         try:
             status = observe(run)
-            events, self._offset = run.events(self._offset)
+            self._read(run)
         except SemiSegError as error:
             self._giveUp(error)
             return
@@ -143,7 +159,6 @@ class RunWatcher:
                 self._giveUp(_unreachable(run, error))
             return
         self._outOfReach = 0
-        self._untold += events
         portion, self._untold = self._untold[:EVENTS_AT_ONCE], self._untold[EVENTS_AT_ONCE:]
         if portion:
             self._listener.onEvents(portion)
@@ -151,10 +166,20 @@ class RunWatcher:
         # A listener may have begun to watch another run meanwhile.
         if self.run is not run:
             return
-        self._timer.setInterval(CATCH_UP_MILLISECONDS if self._untold else WATCH_MILLISECONDS)
-        if status.state in ENDED_STATES and not self._untold:
+        isBehind = bool(self._untold) or self._isMore
+        self._timer.setInterval(CATCH_UP_MILLISECONDS if isBehind else WATCH_MILLISECONDS)
+        if status.state in ENDED_STATES and not isBehind:
             self.unwatch()
             self._listener.onEnd(status)
+
+    def _read(self, run: RunFolder) -> None:
+        """Read on in the events, unless there are some that were not told yet."""
+        if self._untold:
+            return
+        before = self._offset
+        self._untold, self._offset = run.events(before, most_bytes=READ_BYTES)
+        # Half a line at the end is no reason to look again at once.
+        self._isMore = self._offset > before and run.events_path.stat().st_size > self._offset
 
     def _giveUp(self, error: SemiSegError) -> None:
         self.unwatch()

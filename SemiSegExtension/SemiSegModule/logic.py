@@ -6,29 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from SemiSegLib.cases.dataset import Dataset
-from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.errors import CaseError, ConfigError, did_you_mean, explain
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.labels.schemes import read_scheme, ready_scheme, ready_schemes
-from SemiSegLib.methods.recommend import Recommendation, recommend
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import observe
-from SemiSegLib.runs.request import RunRequest, TrainingSettings
-from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.images import writingTo
-from SemiSegModule.bridge.pairing import findCases, segmentations, sketchStudy
+from SemiSegModule.bridge.pairing import findCases, segmentations
 from SemiSegModule.bridge.results import createJob, loadResults
 from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.study_export import StudyExport, exportStudy
+from SemiSegModule.logic_training import TrainingLogic
 from SemiSegModule.waiting import Waiting
 
 
-class StudyLogic:
+class StudyLogic(TrainingLogic):
     """Everything without widgets; ``SemiSegLogic`` is this class as Slicer's module logic."""
 
     def readySchemes(self) -> tuple[str, ...]:
@@ -101,86 +97,6 @@ class StudyLogic:
         """
         name = name or Path(folder).name
         return exportStudy(Path(folder), cases, scheme, name=name, modality=modality, waiting=waiting)
-
-    def recommend(
-        self, study: str | Path | Dataset | Sequence[SceneCase], scheme: LabelScheme | None = None
-    ) -> Recommendation:
-        """Return the method that fits a study, and why.
-
-        Args:
-            study: a dataset, its folder or file, or cases of the scene (then ``scheme`` is needed).
-            scheme: label scheme of cases of the scene.
-        """
-        if isinstance(study, str | Path):
-            return recommend(load_dataset(Path(study)))
-        if isinstance(study, Dataset):
-            return recommend(study)
-        return recommend(sketchStudy(study, scheme or self.readScheme(), "Scene"))
-
-    def startTraining(
-        self,
-        dataset: str | Path,
-        method: str | None = None,
-        *,
-        minutes: float | None = None,
-        steps: int | None = None,
-        device: str = "auto",
-        **more: Any,
-    ) -> RunFolder:
-        """Start a training in a process of its own and return its run folder at once.
-
-        Args:
-            dataset: folder or file of a dataset; ``exportStudy(...).path`` is the one to pass after an export.
-            method: name of a method; the recommended one if None.
-            minutes: time budget; 30 if neither this nor ``steps`` is given.
-            steps: optimizer steps instead of a time budget.
-            device: "auto", "cpu", "cuda" or "mps".
-            more: further fields of ``SemiSegLib.runs.request.RunRequest``, for example options, plan, seed, title;
-                ``training`` replaces the settings made from minutes, steps and device.
-
-        Raises:
-            RunError: the worker cannot be started.
-            CaseError: the dataset cannot be read, no method fits it, or the run cannot be written.
-        """
-        path = Path(dataset)
-        study = load_dataset(path)
-        if minutes is None and steps is None:
-            minutes = 30.0
-        seconds = None if minutes is None else minutes * 60.0
-        training = more.pop("training", None) or TrainingSettings(steps=steps, seconds=seconds, device=device)
-        request = RunRequest(dataset=str(path), method=method or recommend(study).method, training=training, **more)
-        parent = jobs.runsFolder(path if path.is_dir() else path.parent)
-        with writingTo(parent):
-            run = RunFolder.create(parent, request)
-            jobs.startWorker(run)
-        return run
-
-    def resumeTraining(self, run: RunFolder) -> None:
-        """Go on with a run that was stopped or killed, from its last checkpoint.
-
-        Raises:
-            RunError: it is being worked on, or the worker cannot be started.
-            CaseError: the run's folder cannot be written to.
-        """
-        with writingTo(run.path):
-            jobs.startWorker(run)
-
-    def runStatus(self, run: RunFolder) -> RunStatus:
-        """Return what a run is doing, whoever started it; a worker that died is reported as failed."""
-        return observe(run)
-
-    def stop(self, run: RunFolder) -> None:
-        """Ask a run to finish its step, save a model of its best state and end; returns at once.
-
-        Raises:
-            CaseError: the run's folder cannot be written to.
-        """
-        with writingTo(run.path):
-            run.request_stop()
-
-    def findRuns(self, studyFolder: str | Path) -> list[RunFolder]:
-        """Return the trainings of a study, newest first, also those started before Slicer was."""
-        return jobs.findRuns(studyFolder)
 
     def applyModel(
         self,

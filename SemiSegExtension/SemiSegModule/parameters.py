@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from SemiSegModule.training_parameters import TrainingParameters
+
 # Node reference roles are this word, the row's number and the channel or "segmentation".
 _ROLE = "SemiSeg.case"
 _APPLY_ROLE = "SemiSeg.apply"
-# Choice of label scheme: built from the segments of the scene; else "ready:<name>" or "file:<path>".
+# Choice of label scheme: built from the segments of the scene, or edited in the panel; else a ready scheme's name or a
+# file's path.
 SCHEME_FROM_SCENE = "scene"
+SCHEME_EDITED = "edited"
 
 
 @dataclass
@@ -26,6 +30,10 @@ class CaseRow:
         lookedFor: structures that were looked for, or None to propose them from what was drawn.
         side: "train", "validation" or None to let the run decide.
         isWithoutLabels: whether a person has said that the case has no segmentation.
+        region: where the case was annotated, as ``bridge.region.regionToJson`` writes it; None: everywhere.
+        regionBox: box (vtkMRMLMarkupsROINode) that the region means, or None.
+        overlapRules: [structure, structure, rule] for structures that exclude each other and share voxels; see
+            ``bridge.overlaps``.
     """
 
     volumes: dict[str, Any]
@@ -35,9 +43,12 @@ class CaseRow:
     lookedFor: list[str] | None = None
     side: str | None = None
     isWithoutLabels: bool = False
+    region: dict[str, Any] | None = None
+    regionBox: Any = None
+    overlapRules: list[list[str]] = field(default_factory=list)
 
 
-class StudyParameters:
+class StudyParameters(TrainingParameters):
     """Typed access to a vtkMRMLScriptedModuleNode; every change is one Modified event of the node.
 
     Args:
@@ -70,13 +81,31 @@ class StudyParameters:
         self._set("schemeSource", value)
 
     @property
-    def parents(self) -> dict[str, str]:
-        """Structure name to the name of the whole it is part of, as a person has said it."""
-        return self._get("parents", {})
+    def editedScheme(self) -> dict[str, Any] | None:
+        """The label scheme as edited in the panel, as JSON; None until something is edited."""
+        return self._get("editedScheme", None)
 
-    @parents.setter
-    def parents(self, value: dict[str, str]) -> None:
-        self._set("parents", value)
+    @editedScheme.setter
+    def editedScheme(self, value: dict[str, Any] | None) -> None:
+        self._set("editedScheme", value)
+
+    @property
+    def schemeSteps(self) -> list[dict[str, Any]]:
+        """What became of names while the scheme was edited, oldest first, each a ``labels.edits.Step``."""
+        return self._get("schemeSteps", [])
+
+    @schemeSteps.setter
+    def schemeSteps(self, value: list[dict[str, Any]]) -> None:
+        self._set("schemeSteps", value)
+
+    @property
+    def schemeUndo(self) -> dict[str, Any] | None:
+        """What ``study_scheme.undoEdit`` needs to take back the last edit; None if there is nothing to take back."""
+        return self._get("schemeUndo", None)
+
+    @schemeUndo.setter
+    def schemeUndo(self, value: dict[str, Any] | None) -> None:
+        self._set("schemeUndo", value)
 
     @property
     def channels(self) -> list[str]:
@@ -86,41 +115,6 @@ class StudyParameters:
     @channels.setter
     def channels(self, value: list[str]) -> None:
         self._set("channels", value)
-
-    @property
-    def method(self) -> str:
-        """Name of the chosen method; the recommended one if empty."""
-        return self._get("method", "")
-
-    @method.setter
-    def method(self, value: str) -> None:
-        self._set("method", value)
-
-    @property
-    def minutes(self) -> int:
-        """Time budget of a training."""
-        return self._get("minutes", 30)
-
-    @minutes.setter
-    def minutes(self, value: int) -> None:
-        self._set("minutes", int(value))
-
-    @property
-    def device(self) -> str:
-        return self._get("device", "auto")
-
-    @device.setter
-    def device(self, value: str) -> None:
-        self._set("device", value)
-
-    @property
-    def runFolder(self) -> str:
-        """Path of the run that is shown, empty if none."""
-        return self._get("runFolder", "")
-
-    @runFolder.setter
-    def runFolder(self, value: str) -> None:
-        self._set("runFolder", str(value))
 
     @property
     def modelPath(self) -> str:
@@ -170,6 +164,9 @@ class StudyParameters:
                     lookedFor=data["lookedFor"],
                     side=data["side"],
                     isWithoutLabels=bool(data["isWithoutLabels"]),
+                    region=data.get("region"),
+                    regionBox=self.node.GetNodeReference(_role(number, "region")),
+                    overlapRules=[list(rule) for rule in data.get("overlapRules", [])],
                 )
             )
         return rows
@@ -178,14 +175,16 @@ class StudyParameters:
         """Replace the case table, as one change."""
         wasModifying = self.node.StartModify()
         for number in range(len(self._get("cases", []))):
-            for channel in (*self.channels, "segmentation"):
+            for channel in (*self.channels, "segmentation", "region"):
                 self.node.RemoveNodeReferenceIDs(_role(number, channel))
         for number, row in enumerate(rows):
             for channel, node in row.volumes.items():
                 self.node.SetNodeReferenceID(_role(number, channel), node.GetID())
             if row.segmentation is not None:
                 self.node.SetNodeReferenceID(_role(number, "segmentation"), row.segmentation.GetID())
-        keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels")
+            if row.regionBox is not None:
+                self.node.SetNodeReferenceID(_role(number, "region"), row.regionBox.GetID())
+        keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
         self._set("cases", [{key: getattr(row, key) for key in keys} for row in rows])
         self.node.EndModify(wasModifying)
 

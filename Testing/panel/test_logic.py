@@ -28,7 +28,7 @@ def logic(module):
 
 
 def test_the_module_logic_offers_every_call_of_the_study_logic(logic):
-    calls = [name for name in vars(StudyLogic) if not name.startswith("_")]
+    calls = [name for name in dir(StudyLogic) if not name.startswith("_")]
     assert {"exportStudy", "recommend", "startTraining", "runStatus", "stop", "applyModel", "loadResults"} <= set(calls)
     for name in calls:
         assert getattr(logic, name).__doc__

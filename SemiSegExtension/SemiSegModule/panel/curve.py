@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
+
+from SemiSegModule.history import TrainingHistory
 
 LOSS_COLOR = "#3a8fd9"
 DICE_COLOR = "#e08a2e"
@@ -17,20 +18,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 30, 16, 14
 _LARGEST_COUNT = 400
 
 
-@dataclass
-class CurveData:
-    """Points of the two curves.
-
-    Attributes:
-        losses: (share of the training done, total loss).
-        dice: (share of the training done, mean validation Dice).
-    """
-
-    losses: list[tuple[float, float]] = field(default_factory=list)
-    dice: list[tuple[float, float]] = field(default_factory=list)
-
-
-def drawCurve(data: CurveData, width: int, text: Any, background: Any) -> Any:
+def drawCurve(data: TrainingHistory, width: int, text: Any, background: Any) -> Any:
     """Return a pixmap of the two curves.
 
     Args:

@@ -8,10 +8,10 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import ConfigError
 from SemiSegLib.runs.status import RunStatus
-from SemiSegLib.training.events import Noticed, Stepped, Validated, event_from_data
-from SemiSegModule.panel.curve import CurveData, drawCurve
+from SemiSegLib.training.events import Validated
+from SemiSegModule.history import TrainingHistory
+from SemiSegModule.panel.curve import drawCurve
 from SemiSegModule.panel.tables import fitRows
 
 
@@ -29,10 +29,7 @@ class ProgressView:
 
     def clear(self) -> None:
         """Show nothing: no run is chosen."""
-        self.data = CurveData()
-        self.best: Validated | None = None
-        self.notice = ""
-        self.share = 0.0
+        self.data = TrainingHistory()
         self._drawnWidth = 0
         self.ui.progressBar.value = 0
         self.ui.progressBar.visible = False
@@ -44,18 +41,18 @@ class ProgressView:
         """Show the state of a run in the bar and in words."""
         self.ui.progressBar.visible = True
         self.ui.progressBar.value = round(100 * status.fraction) if status.state != "finished" else 100
-        self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self.notice]))
+        self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self.data.notice]))
         # The panel may have been made wider or narrower since.
         self.draw()
 
     def showEvents(self, events: list[dict[str, Any]]) -> None:
         """Add what happened to curve and table."""
         for data in events:
-            self._take(data)
+            self.data.take(data)
         self._drawnWidth = 0
         self.draw()
-        if self.best is not None:
-            self._showScores(self.best)
+        if self.data.best is not None:
+            self._showScores(self.data.best)
 
     def draw(self) -> None:
         """Draw the curve to the width of the panel, unless that is done already."""
@@ -68,25 +65,6 @@ class ProgressView:
         pixmap = drawCurve(self.data, width, palette.color(qt.QPalette.WindowText), palette.color(qt.QPalette.Base))
         label.setPixmap(pixmap)
         label.visible = True
-
-    def _take(self, data: dict[str, Any]) -> None:
-        try:
-            event = event_from_data(data, where="events.jsonl")
-        except ConfigError:
-            # A newer worker may tell more than this panel knows.
-            return
-        if isinstance(event, Stepped):
-            self.share = event.fraction
-            total = sum(event.weights.get(name, 1.0) * value for name, value in event.losses.items())
-            if math.isfinite(total):
-                self.data.losses.append((event.fraction, total))
-        elif isinstance(event, Validated):
-            if event.mean_dice is not None:
-                self.data.dice.append((self.share, event.mean_dice))
-            if event.is_best or self.best is None:
-                self.best = event
-        elif isinstance(event, Noticed):
-            self.notice = event.text
 
     def _showScores(self, event: Validated) -> None:
         table = self.ui.scoresTable
@@ -129,6 +107,7 @@ def describeStatus(status: RunStatus) -> str:
         return "\n".join(filter(None, [text, _sentence(unusual), status.device]))
     words = {
         "created": _("Starting..."),
+        "queued": _("Waiting for its turn."),
         "preparing": _("Preparing the cases..."),
         "stopping": _("Stopping: the current step is finished and a model is saved..."),
     }[status.state]

@@ -202,7 +202,7 @@ class TrainingSection:
         told = [f"{finding.case}: {finding.what}" for finding in findings if finding.severity != "note"]
         if told:
             more = _("and {count} more").format(count=len(told) - 3) if len(told) > 3 else ""
-            self.progress.notice = "\n".join(filter(None, [*told[:3], more]))
+            self.progress.data.notice = "\n".join(filter(None, [*told[:3], more]))
 
     def _showMethods(self, view: StudyView) -> None:
         combo = self.ui.methodComboBox
