@@ -18,11 +18,11 @@ from pathlib import Path
 
 from SemiSegLib.cases.dataset import Case, Dataset
 from SemiSegLib.cases.split import apply_split, write_split
-from SemiSegLib.cases.volume import read_volume
+from SemiSegLib.cases.volume import read_volume, write_volume
 from SemiSegLib.errors import CaseError, ConfigError, RunError, explain
 from SemiSegLib.evaluation.judge import CaseJudge, JudgedCase
 from SemiSegLib.evaluation.metrics import CaseScore
-from SemiSegLib.prediction.findings import Findings, findings_path, write_findings
+from SemiSegLib.prediction.findings import Findings, beside, findings_path, write_findings
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Prediction, Predictor
 from SemiSegLib.prediction.segmentation_file import write_label_image, write_segmentation
@@ -30,6 +30,7 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import is_running
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.runs.review import write_review
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Event, event_from_data
 
@@ -97,9 +98,10 @@ class PredictionSettings:
     Attributes:
         device: "auto", "cpu", "cuda" or "mps".
         mirror: average over copies mirrored along the axes that the training flipped; refused if it flipped none.
-        uncertainty: also write the uncertainty map, values 0 to 1, beside the result.
+        uncertainty: also write the uncertainty map, values 0 to 1, beside the result: ``..._uncertainty.nrrd``.
         largest_component: keep one piece of each structure, the largest.
         drawn: structures that a person has drawn in the scans already; for the table of structures.
+        review: also tell how much a look at each result is worth, in ``..._review.json`` beside it.
     """
 
     device: str = "auto"
@@ -107,6 +109,7 @@ class PredictionSettings:
     uncertainty: bool = False
     largest_component: bool = False
     drawn: tuple[str, ...] = ()
+    review: bool = False
 
 
 def predict(
@@ -144,7 +147,9 @@ def predict(
     tables = []
     for files, output in zip(images, outputs, strict=True):
         channels = [read_volume(Path(f)) for f in files]
-        prediction = predictor.predict(channels, uncertainty=settings.uncertainty, drawn=settings.drawn)
+        prediction = predictor.predict(
+            channels, uncertainty=settings.uncertainty, drawn=settings.drawn, review=settings.review
+        )
         assert prediction.findings is not None
         tables.append(prediction.findings)
         write_findings(prediction.findings, findings_path(Path(output)))
@@ -155,7 +160,7 @@ def predict(
 
 
 def write_prediction(prediction: Prediction, model: Model, output: Path) -> None:
-    """Write a prediction by the ending of its file name, and its uncertainty map, if any, beside it."""
+    """Write a prediction by the ending of its file name, and beside it its uncertainty map and its review, if any."""
     name = output.name.lower()
     if name.endswith(".seg.nrrd"):
         write_segmentation(prediction, output, provenance=model.provenance)
@@ -169,6 +174,10 @@ def write_prediction(prediction: Prediction, model: Model, output: Path) -> None
                 remedy="end the name in .seg.nrrd (with names and colors), .nii.gz, .nrrd or .mha",
             )
         )
+    if prediction.uncertainty is not None:
+        write_volume(prediction.uncertainty, beside(output, "_uncertainty.nrrd"))
+    if prediction.review is not None:
+        write_review(prediction.review, beside(output, "_review.json"))
 
 
 def evaluate(

@@ -22,6 +22,7 @@ from SemiSegLib.prediction.segmentation_file import write_segmentation
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder
 from SemiSegLib.runs.job import Words, read_command_line, work_or_fail
 from SemiSegLib.runs.reporter import Reporter
+from SemiSegLib.runs.review import write_review
 
 # Between two writes of the status while one scan is being segmented.
 TELL_SECONDS = 0.5
@@ -102,11 +103,15 @@ def _segment(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporte
             left = (now - began) / share * (count - done - share)
             reporter.update(fraction=(done + share) / count, eta_seconds=left)
 
-    prediction = predictor.predict(channels, uncertainty=folder.job.uncertainty, on_progress=tell, drawn=case.drawn)
+    prediction = predictor.predict(
+        channels, uncertainty=folder.job.uncertainty, on_progress=tell, drawn=case.drawn, review=True
+    )
     if prediction.findings is not None:
         write_findings(prediction.findings, folder.findings_path(case))
     if prediction.uncertainty is not None:
         write_volume(prediction.uncertainty, folder.uncertainty_path(case))
+    if prediction.review is not None:
+        write_review(prediction.review, folder.review_path(case))
     # Written last: a scan that has a segmentation is done.
     write_segmentation(prediction, path, provenance={**model.provenance, "job": folder.job.id})
 

@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from SemiSegLib import cli_compare, cli_presence, cli_runs, cli_study
+from SemiSegLib import cli_compare, cli_models, cli_presence, cli_runs, cli_study
 from SemiSegLib.console import show_error
 from SemiSegLib.errors import SemiSegError
 
@@ -27,7 +27,7 @@ for command in (
     cli_runs.resume,
     cli_runs.stop,
     cli_runs.status,
-    cli_runs.predict,
+    cli_models.predict,
     cli_runs.evaluate,
     cli_study.doctor,
     cli_study.version,

@@ -15,14 +15,12 @@ from SemiSegLib.cli_study import AsJson, DatasetPath
 from SemiSegLib.config import from_json, read_json
 from SemiSegLib.console import RunView, console, duration, show_json, show_table
 from SemiSegLib.demo import run_demo
-from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.evaluation.case_csv import write_case_csv
 from SemiSegLib.evaluation.statistics import Interval
 from SemiSegLib.evaluation.summary import summarize
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.presets import preset_settings
 from SemiSegLib.methods.recommend import recommend
-from SemiSegLib.prediction.findings import write_findings_csv
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.process import start as start_process
@@ -141,61 +139,6 @@ def status(run: RunPath, as_json: AsJson = False) -> None:
     )
 
 
-def predict(
-    model: Annotated[Path, typer.Argument(help="Model file (model.safetensors of a run).")],
-    scans: Annotated[list[str], typer.Argument(help="Scans; channels of one scan joined by commas.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    ending: Annotated[str, typer.Option(help=".seg.nrrd, .nii.gz, .nrrd or .mha")] = ".seg.nrrd",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
-    mirror: Annotated[
-        bool, typer.Option(help="Average over mirrored copies; for a model trained with mirror=true.")
-    ] = False,
-    uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
-    largest_component: LargestComponent = False,
-    drawn: Annotated[
-        list[str] | None, typer.Option(help="Structure that a person has drawn in these scans already, repeatable.")
-    ] = None,
-) -> None:
-    """Segment scans with a model; each result has the grid of its scan.
-
-    For each structure of each scan it is said whether it was drawn already, found, surely not there, or unsure; in a
-    table here, in structures.csv, and in a JSON file beside each result.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    images = [scan.split(",") for scan in scans]
-    outputs = [output / f"{_stem(files[0])}{ending}" for files in images]
-    doubled = {str(o) for o in outputs if outputs.count(o) > 1}
-    if doubled:
-        raise ConfigError(
-            explain(f"two scans would be written to {sorted(doubled)[0]}", where="scans", remedy="run them one by one")
-        )
-    settings = api.PredictionSettings(
-        device=device,
-        mirror=mirror,
-        uncertainty=uncertainty,
-        largest_component=largest_component,
-        drawn=tuple(drawn or ()),
-    )
-    found = api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
-    tables = dict(zip((_stem(files[0]) for files in images), found, strict=True))
-    write_findings_csv(tables, output / "structures.csv")
-    show_table(
-        f"Structures, by {found[0].source}" if found else "Structures",
-        ("scan", "structure", "state", "score", "ml"),
-        [
-            (
-                name,
-                row.structure,
-                row.state,
-                "unknown" if row.score is None else f"{row.score:.2f}",
-                f"{row.volume_ml:.2f}",
-            )
-            for name, table in tables.items()
-            for row in table.structures
-        ],
-    )
-
-
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model file.")],
     dataset: DatasetPath,
@@ -250,11 +193,3 @@ def _interval(value: Interval) -> str:
     if value.mean is None:
         return "not measured"
     return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
-
-
-def _stem(path: str) -> str:
-    name = Path(path).name
-    for known in (".nii.gz", ".seg.nrrd"):
-        if name.lower().endswith(known):
-            return name[: -len(known)]
-    return Path(name).stem

@@ -172,11 +172,16 @@ def write_findings_csv(scans: Mapping[str, Findings], path: Path) -> None:
 
 def findings_path(result: Path) -> Path:
     """Return where the table of a result is written: beside it."""
+    return beside(result, "_structures.json")
+
+
+def beside(result: Path, ending: str) -> Path:
+    """Return the file that belongs to a result: its name without its own ending, and another."""
     name = Path(result).name
-    for ending in (".seg.nrrd", ".nii.gz"):
-        if name.lower().endswith(ending):
-            return Path(result).with_name(f"{name[: -len(ending)]}_structures.json")
-    return Path(result).with_name(f"{Path(name).stem}_structures.json")
+    for own in (".seg.nrrd", ".nii.gz"):
+        if name.lower().endswith(own):
+            return Path(result).with_name(f"{name[: -len(own)]}{ending}")
+    return Path(result).with_name(f"{Path(name).stem}{ending}")
 
 
 def require_structures(names: Iterable[str], scheme: LabelScheme) -> None:

@@ -18,7 +18,9 @@ from SemiSegLib.prediction.evidence import Confidence, presence_evidence, presen
 from SemiSegLib.prediction.findings import Findings, find, require_structures
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.restore import Restorer
+from SemiSegLib.prediction.review import review as review_of
 from SemiSegLib.prediction.window import WindowSettings, predict_slabs
+from SemiSegLib.runs.review import Review
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Prediction:
         uncertainty: float32, 0 to 1, on the scan's grid, or None if it was not asked for.
         scheme: what the indices mean.
         findings: what is known of each structure, or None if it was not asked for.
+        review: how much a look at the result is worth, or None if it was not asked for.
     """
 
     leaves: Volume
     uncertainty: Volume | None
     scheme: LabelScheme
     findings: Findings | None = None
+    review: Review | None = None
 
     def superclasses(self) -> Volume:
         """Return uint8 superclass indices: of each voxel the superclass of its leaf, so they can never disagree."""
@@ -45,10 +49,10 @@ class Prediction:
     def largest_components(self) -> Prediction:
         """Return the same with one piece of each structure, the largest; see ``prediction.components``.
 
-        Without findings, which tell of the whole.
+        Without findings and review, which tell of the whole.
         """
         kept = largest_components(self.leaves.voxels, self.scheme)
-        return replace(self, leaves=Volume(kept, self.leaves.geometry), findings=None)
+        return replace(self, leaves=Volume(kept, self.leaves.geometry), findings=None, review=None)
 
 
 class Predictor:
@@ -93,6 +97,7 @@ class Predictor:
         uncertainty: bool = False,
         on_progress: Callable[[float], None] | None = None,
         drawn: Collection[str] | None = None,
+        review: bool = False,
     ) -> Prediction:
         """Return the segmentation of a scan.
 
@@ -101,6 +106,7 @@ class Predictor:
             uncertainty: also return how unsure the model is.
             on_progress: called with the finished share, 0 to 1.
             drawn: also find out about each structure, where a person has drawn these; None asks for nothing.
+            review: also tell how much a look at the result is worth.
 
         Raises:
             ShapeError: another number of channels than the model has, or grids that differ.
@@ -111,7 +117,7 @@ class Predictor:
         require_structures(drawn or (), self.model.study.scheme)
         study = self.model.study
         image, grid = prepare_image(channels, study.plan)
-        restorer = Restorer(grid, uncertainty=uncertainty)
+        restorer = Restorer(grid, uncertainty=uncertainty, doubt=review)
         settings = WindowSettings(
             overlap_fraction=self.settings.overlap_fraction,
             mirror=self.settings.mirror,
@@ -135,14 +141,17 @@ class Predictor:
         )
         if self.largest_component:
             prediction = prediction.largest_components()
-        if drawn is None:
+        if drawn is not None:
+            if presence is not None:
+                evidence = presence_evidence(self.model, presence, image, self.device, settings)
+            else:
+                assert confidence is not None
+                evidence = confidence.evidence()
+            prediction = replace(prediction, findings=find(prediction.leaves, study.scheme, evidence, drawn))
+        if not review:
             return prediction
-        if presence is not None:
-            evidence = presence_evidence(self.model, presence, image, self.device, settings)
-        else:
-            assert confidence is not None
-            evidence = confidence.evidence()
-        return replace(prediction, findings=find(prediction.leaves, study.scheme, evidence, drawn))
+        doubt = restorer.finished_doubt()
+        return replace(prediction, review=review_of(prediction.leaves, doubt, prediction.scheme, prediction.findings))
 
 
 def _flips_of_training(model: Model) -> tuple[bool, bool, bool]:

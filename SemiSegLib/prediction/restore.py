@@ -23,12 +23,14 @@ class Restorer:
     Args:
         grid: of the scan.
         uncertainty: also keep the uncertainty: the method's own, else the entropy over its largest value, ln L.
+        doubt: also keep the entropy in bits, at most 1, in one byte a voxel (255 is one bit); for a review.
     """
 
-    def __init__(self, grid: PlanGrid, *, uncertainty: bool) -> None:
+    def __init__(self, grid: PlanGrid, *, uncertainty: bool, doubt: bool = False) -> None:
         self.grid = grid
         self.leaves = np.zeros(grid.native_shape, dtype=np.uint8)
         self.uncertainty = np.zeros(grid.native_shape, dtype=np.float32) if uncertainty else None
+        self.doubt = np.zeros(grid.native_shape, dtype=np.uint8) if doubt else None
         self.is_resampled = grid.shape != grid.native_shape
         rows, native = grid.shape[0], grid.native_shape[0]
         if self.is_resampled:
@@ -59,14 +61,26 @@ class Restorer:
         assert self.done == self.grid.native_shape[0], "a slab is missing"
         return self._turn_back(self.leaves), None if self.uncertainty is None else self._turn_back(self.uncertainty)
 
+    def finished_doubt(self) -> np.ndarray:
+        """Return the doubt (D, H, W) uint8 on the scan's grid."""
+        assert self.doubt is not None, "no doubt was asked for"
+        return self._turn_back(self.doubt)
+
     def _keep_exact(self, slab: Slab) -> None:
         rows = slice(slab.start, slab.start + slab.probabilities.shape[1])
         self.leaves[rows] = slab.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
+        entropy = None
+        if self.doubt is not None or (self.uncertainty is not None and slab.uncertainty is None):
+            entropy = torch.special.entr(slab.probabilities).sum(0)
         if self.uncertainty is not None:
             own = slab.uncertainty
             if own is None:
-                own = torch.special.entr(slab.probabilities).sum(0) / math.log(len(slab.probabilities))
+                assert entropy is not None, "asked for above"
+                own = entropy / math.log(len(slab.probabilities))
             self.uncertainty[rows] = own.clamp(0, 1).cpu().numpy()
+        if self.doubt is not None:
+            assert entropy is not None, "asked for above"
+            self.doubt[rows] = in_bits(entropy.cpu().numpy())
         self.done = rows.stop
 
     def _restore_rows(self, known: int, *, has_own: bool) -> None:
@@ -87,17 +101,20 @@ class Restorer:
     def _compare(self, block: np.ndarray, weights: np.ndarray, rows: slice, *, has_own: bool) -> None:
         count = len(block) - has_own
         best = np.full((len(weights), *self.grid.native_shape[1:]), -1.0, dtype=np.float32)
-        entropy = np.zeros_like(best) if self.uncertainty is not None and not has_own else None
+        has_entropy = self.doubt is not None or (self.uncertainty is not None and not has_own)
+        entropy = np.zeros_like(best)
         for leaf in range(count):
             probability = self._restored(block[leaf], weights)
             wins = probability > best
             best[wins] = probability[wins]
             self.leaves[rows][wins] = leaf
-            if entropy is not None:
+            if has_entropy:
                 entropy -= probability * np.log(np.maximum(probability, 1e-12))
         if self.uncertainty is not None:
-            own = self._restored(block[-1], weights) if entropy is None else entropy / np.float32(math.log(count))
+            own = self._restored(block[-1], weights) if has_own else entropy / np.float32(math.log(count))
             self.uncertainty[rows] = np.clip(own, 0, 1)
+        if self.doubt is not None:
+            self.doubt[rows] = in_bits(entropy)
 
     def _restored(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         in_plane = resample(
@@ -108,3 +125,9 @@ class Restorer:
 
     def _turn_back(self, array: np.ndarray) -> np.ndarray:
         return self.grid.orientation.undo(array.transpose(np.argsort(self.grid.axis_order)))
+
+
+def in_bits(entropy: np.ndarray) -> np.ndarray:
+    """Return an entropy in nats as uint8, 255 for one bit or more."""
+    scaled: np.ndarray = np.clip(np.round(entropy * np.float32(255 / math.log(2))), 0, 255).astype(np.uint8)
+    return scaled

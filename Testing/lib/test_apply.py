@@ -105,6 +105,18 @@ def test_an_uncertainty_map_is_written_beside_the_result_if_asked_for(tmp_path):
     assert 0.0 <= unsure.voxels.min() <= unsure.voxels.max() <= 1.0
 
 
+def test_how_much_a_look_is_worth_is_written_beside_each_result(tmp_path):
+    job = a_job(tmp_path)
+    assert job.reviews() == {}
+    apply.run(job)
+    predictor = Predictor(load_model(tmp_path / "model.safetensors"), device="cpu")
+    expected = predictor.predict([read_volume(tmp_path / "0.nrrd")], drawn=(), review=True).review
+    assert list(job.reviews()) == ["Müller/0", "Müller/1"]
+    assert job.reviews()["Müller/0"] == expected
+    assert (job.path / "results" / "0000_review.json").is_file()
+    assert not job.uncertainty_path(job.job.cases[0]).exists()
+
+
 def test_a_stop_ends_the_job_between_two_scans_and_it_goes_on_where_it_was(tmp_path):
     job = a_job(tmp_path)
     job.request_stop()

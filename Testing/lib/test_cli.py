@@ -87,6 +87,20 @@ def test_a_model_segments_a_scan_on_the_grid_of_the_scan(run, cohort, tmp_path):
     assert result.geometry.displacement_mm(read_volume(scan).geometry) < 1e-3
 
 
+def test_results_are_ranked_by_doubt_with_reasons_and_maps_beside_them(run, cohort, tmp_path):
+    scans = sorted((cohort / "images").iterdir())[:2]
+    output = call("predict", run / "model.safetensors", *scans, "-o", tmp_path, "--rank", "--uncertainty")
+    assert "Worth a look" in output
+    reviews = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*_review.json")}
+    assert len(reviews) == 2
+    assert all(0 <= found["score"] <= 1 and found["reason"] for found in reviews.values())
+    for scan in scans:
+        stem = scan.name.split(".")[0]
+        assert f"{stem}_review.json" in reviews
+        unsure = read_volume(tmp_path / f"{stem}_uncertainty.nrrd")
+        assert unsure.geometry.displacement_mm(read_volume(scan).geometry) < 1e-3
+
+
 def test_scores_come_with_intervals_and_one_row_per_case_in_a_file(run, cohort, tmp_path):
     csv = tmp_path / "scores.csv"
     found = json.loads(call("evaluate", run / "model.safetensors", cohort, "--side", "test", "--csv", csv, "--json"))

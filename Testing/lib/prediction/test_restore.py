@@ -108,3 +108,23 @@ def test_a_thin_structure_is_decided_after_interpolation_and_not_before():
     first = np.array([0.9, 0.9, 0.4, 0.4], dtype=np.float32).reshape(grid.shape)
     leaves, _none = restored(grid, np.stack([first, 1 - first]), 1, uncertainty=False)
     assert sorted(leaves.ravel().tolist()) == [0] * 7 + [1] * 5
+
+
+@pytest.mark.parametrize("with_own", [False, True])
+@pytest.mark.parametrize(("shape", "spacing", "wanted"), CASES)
+def test_doubt_is_the_entropy_in_bits_whatever_the_method_says_of_itself(shape, spacing, wanted, with_own):
+    grid = grid_of(shape, spacing, wanted)
+    values = probabilities_on(grid)
+    own = np.random.default_rng(1).random(grid.shape).astype(np.float32) if with_own else None
+    restorer = Restorer(grid, uncertainty=with_own, doubt=True)
+    for start in range(0, values.shape[1], 5):
+        part = torch.from_numpy(values[:, start : start + 5].copy())
+        restorer.add(Slab(start, part, None if own is None else torch.from_numpy(own[start : start + 5].copy())))
+    _leaves, uncertainty = restorer.finish()
+    expected = grid.restore(values)
+    bits = (-expected * np.log2(np.maximum(expected, 1e-12))).sum(0).clip(0, 1)
+    doubt = restorer.finished_doubt()
+    assert (doubt.shape, doubt.dtype) == (shape, np.uint8)
+    np.testing.assert_allclose(doubt / 255, bits, atol=0.003)
+    if own is not None:
+        np.testing.assert_allclose(uncertainty, grid.restore(own[None])[0], atol=1e-5)

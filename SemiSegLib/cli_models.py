@@ -1,0 +1,99 @@
+"""Commands that use a trained model: what it segments, and segmentations of scans with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from SemiSegLib import api
+from SemiSegLib.cli_runs import LargestComponent
+from SemiSegLib.console import console, show_table
+from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.prediction.findings import Findings, beside, write_findings_csv
+from SemiSegLib.runs.review import by_rank, read_review
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model file (model.safetensors of a run).")],
+    scans: Annotated[list[str], typer.Argument(help="Scans; channels of one scan joined by commas.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    ending: Annotated[str, typer.Option(help=".seg.nrrd, .nii.gz, .nrrd or .mha")] = ".seg.nrrd",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    mirror: Annotated[
+        bool, typer.Option(help="Average over mirrored copies; for a model trained with mirror=true.")
+    ] = False,
+    uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
+    largest_component: LargestComponent = False,
+    drawn: Annotated[
+        list[str] | None, typer.Option(help="Structure that a person has drawn in these scans already, repeatable.")
+    ] = None,
+    rank: Annotated[
+        bool, typer.Option(help="Also tell which results are worth a look first, and why; in a JSON file beside each.")
+    ] = False,
+) -> None:
+    """Segment scans with a model; each result has the grid of its scan.
+
+    For each structure of each scan it is said whether it was drawn already, found, surely not there, or unsure; in a
+    table here, in structures.csv, and in a JSON file beside each result.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    images = [scan.split(",") for scan in scans]
+    outputs = [output / f"{_stem(files[0])}{ending}" for files in images]
+    doubled = {str(o) for o in outputs if outputs.count(o) > 1}
+    if doubled:
+        raise ConfigError(
+            explain(f"two scans would be written to {sorted(doubled)[0]}", where="scans", remedy="run them one by one")
+        )
+    settings = api.PredictionSettings(
+        device=device,
+        mirror=mirror,
+        uncertainty=uncertainty,
+        largest_component=largest_component,
+        drawn=tuple(drawn or ()),
+        review=rank,
+    )
+    found = api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
+    tables = dict(zip((_stem(files[0]) for files in images), found, strict=True))
+    write_findings_csv(tables, output / "structures.csv")
+    _show_structures(tables)
+    if rank:
+        _show_ranks({_stem(files[0]): output for files, output in zip(images, outputs, strict=True)})
+
+
+def _show_structures(tables: Mapping[str, Findings]) -> None:
+    source = next((f", by {table.source}" for table in tables.values()), "")
+    show_table(
+        f"Structures{source}",
+        ("scan", "structure", "state", "score", "ml"),
+        [
+            (
+                name,
+                row.structure,
+                row.state,
+                "unknown" if row.score is None else f"{row.score:.2f}",
+                f"{row.volume_ml:.2f}",
+            )
+            for name, table in tables.items()
+            for row in table.structures
+        ],
+    )
+
+
+def _show_ranks(outputs: Mapping[str, Path]) -> None:
+    reviews = {name: read_review(beside(output, "_review.json")) for name, output in outputs.items()}
+    show_table(
+        "Worth a look, first to last",
+        ("scan", "score", "unsure ml", "why"),
+        [(name, f"{r.score:.2f}", f"{r.uncertain_ml:.2f}", r.reason) for name, r in by_rank(reviews)],
+    )
+
+
+def _stem(path: str) -> str:
+    name = Path(path).name
+    for known in (".nii.gz", ".seg.nrrd"):
+        if name.lower().endswith(known):
+            return name[: -len(known)]
+    return Path(name).stem
