@@ -23,14 +23,14 @@ class GainRow:
 
     Attributes:
         structure: its name; "" for the mean.
-        kind: "leaf", "superclass" or "mean".
+        kind: "leaf", "group", "superclass" or "mean".
         cases: number of validation cases.
         patients: number of their patients; two scans of one patient are not two witnesses.
         dice: mean Dice of the run with all its labels, 0 to 1, or None if it was never scored.
         baseline_dice: that of the baseline, trained on the fully labeled cases only.
         difference: the first minus the second.
-        low, high: ends of its 95 % interval (paired bootstrap over patients), or None with fewer than two patients.
-        verdict: "helped", "no measurable gain", "harmed" or "too few cases".
+        low, high: ends of its 95 % interval (paired bootstrap over patients), or None for fewer than two patients.
+        verdict: "helped", "no measurable gain", "harmed" or "too few cases" (fewer than six patients).
     """
 
     structure: str
@@ -61,7 +61,8 @@ class Gain:
         method: name of the method of the first.
         extra_cases: what the first used and the baseline did not: regime name to the number of training cases.
         confidence: of the intervals.
-        least_difference: a smaller difference in Dice counts as none, as a repeated training differs as much.
+        least_difference: what trainings that differ in their seed alone may differ by; help or harm is a difference
+            larger than this and the interval together.
         notes: what to know before one believes it, one sentence each.
     """
 
