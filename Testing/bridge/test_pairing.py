@@ -7,7 +7,7 @@ import slicer
 
 from SemiSegLib.labels.label_set import Regime
 from SemiSegModule.bridge.pairing import findCases, sketchStudy
-from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from SemiSegModule.bridge.scene_case import schemeFromSegments, suggestLookedFor
 from SemiSegModule.bridge.study_export import exportStudy
 from Testing.bridge import scenes

@@ -9,7 +9,7 @@ import slicer
 from SemiSegLib.cases.volume import read_volume
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
-from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, tick_cell, type_text
 from Testing.panel.studies import a_run, a_small_study, alive, watch_writing

@@ -7,7 +7,7 @@ import pytest
 import slicer
 
 from SemiSegLib.labels.schemes import write_scheme
-from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, process_events, tick_cell, type_text
 from Testing.panel.studies import a_drawn_scan, a_small_study, column

@@ -13,7 +13,7 @@ import pytest
 import SampleData
 import slicer
 
-from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, set_slider, tick_cell, type_text
 from Testing.host.rendering.window import slice_picture, window_picture

@@ -7,6 +7,7 @@ it is the identity, except where the axes of a volume are not at right angles in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +162,11 @@ def toGeometry(grid: Grid) -> Geometry:
 def fromGeometry(geometry: Geometry) -> Grid:
     """Return the grid of a file: index (i, j, k) to RAS mm."""
     return Grid(_RAS_TO_LPS @ geometry.affine @ _REVERSE_AXES, geometry.shape)
+
+
+def fromLps(place: Sequence[float]) -> np.ndarray:
+    """Return a place in LPS mm, as files hold it, as (x, y, z, 1) in RAS mm."""
+    return _RAS_TO_LPS @ np.append(np.asarray(place, dtype=float), 1.0)
 
 
 def displacementVoxels(first: Grid, second: Grid) -> float:

@@ -11,7 +11,7 @@ import slicer
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
-from SemiSegModule.bridge.results import RESULT_ATTRIBUTE
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from SemiSegModule.bridge.scene_case import (
     ANNOTATED_REGION,
     LEFT_OUT,
@@ -22,9 +22,13 @@ from SemiSegModule.bridge.scene_case import (
 
 
 def scalarVolumes() -> list[Any]:
-    """Return the scene's scalar volumes with voxels, in the scene's order; label maps and color images are none."""
+    """Return the scene's scalar volumes with voxels, in the scene's order.
+
+    Label maps and color images are none, nor are maps of uncertainty that a model made.
+    """
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    return [n for n in nodes if n.GetClassName() == "vtkMRMLScalarVolumeNode" and not n.GetHideFromEditors()]
+    scalar = [n for n in nodes if n.GetClassName() == "vtkMRMLScalarVolumeNode" and not n.GetHideFromEditors()]
+    return [n for n in scalar if not n.GetAttribute(RESULT_ATTRIBUTE)]
 
 
 def segmentations(*, withResults: bool = True) -> list[Any]:

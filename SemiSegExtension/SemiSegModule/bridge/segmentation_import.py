@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer
-import vtk
+from vtk.util.numpy_support import numpy_to_vtk
 
-from SemiSegLib.cases.segments import read_segmentation_image
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixFromVtk, matrixToVtk, volumeGrid
+from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixToVtk, volumeGrid
+from SemiSegModule.bridge.segmentation_file import FileSegment, SegmentationFile, readSegmentationFile
 from SemiSegModule.bridge.segments import BINARY
+from SemiSegModule.waiting import Waiting
 
 # Corner displacement in mm below which a grid is taken for the volume's own, rounded by the file's decimals.
 _ROUNDING_MM = 1e-3
 
 
-def loadSegmentation(path: Path, volumeNode: Any, *, writtenGrid: Grid | None = None, name: str | None = None) -> Any:
+def loadSegmentation(
+    path: Path,
+    volumeNode: Any,
+    *,
+    writtenGrid: Grid | None = None,
+    name: str | None = None,
+    arrange: Callable[[tuple[FileSegment, ...]], tuple[FileSegment, ...]] = tuple,
+    waiting: Waiting | None = None,
+) -> Any:
     """Return a new segmentation node with what a file holds, placed on the voxels of a volume.
 
     The node gets the volume as reference geometry and source, the volume's parent transform, and a place beside
@@ -32,33 +43,34 @@ def loadSegmentation(path: Path, volumeNode: Any, *, writtenGrid: Grid | None = 
             then placed by voxel, wherever the volume has been moved since. None: the file is in the volume's own
             coordinates, as Slicer saves it.
         name: name of the node; the file's name if None.
+        arrange: chooses, orders and colors the segments.
+        waiting: has the file read apart from the scene; None: nobody waits.
 
     Raises:
-        CaseError: the file cannot be read, or does not belong to the volume's voxels.
+        CaseError: the file cannot be read, does not belong to the volume's voxels, or the volume was removed from the
+            scene meanwhile.
     """
     path = Path(path)
-    grid = volumeGrid(volumeNode)
-    if writtenGrid is not None and writtenGrid.shape != grid.shape:
-        raise CaseError(
-            explain(
-                f"the volume has {_sizes(grid)} voxels now, the result was made for {_sizes(writtenGrid)}",
-                where=f"volume '{volumeNode.GetName()}'",
-                remedy="apply the model again to the changed volume",
-            )
-        )
+    file = (waiting or Waiting()).apart(partial(readSegmentationFile, path))
+    _requireInScene(volumeNode)
+    _requireSize(volumeNode, writtenGrid)
+    placed = placedOn(volumeNode, file.grid, writtenGrid, path)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or path.name.removesuffix(".seg.nrrd"))
     with ExitStack() as undo:
         undo.callback(_remove, node)
-        _read(path, node)
-        toVolume = grid.matrix @ np.linalg.inv((writtenGrid or grid).matrix)
-        _place(node, toVolume, grid, path, strict=writtenGrid is not None)
-        node.CreateDefaultDisplayNodes()
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        placeBeside(node, volumeNode)
+        _addSegments(node, file, arrange(file.segments), placed)
+        standBeside(node, volumeNode)
         # It is whole now and stays; until here an error takes back what was made, and that alone.
         undo.pop_all()
     return node
+
+
+def standBeside(node: Any, volumeNode: Any) -> None:
+    """Give a new segmentation node display, reference geometry, parent transform and place of a volume."""
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    placeBeside(node, volumeNode)
 
 
 def placeBeside(node: Any, volumeNode: Any) -> None:
@@ -73,66 +85,103 @@ def placeBeside(node: Any, volumeNode: Any) -> None:
         hierarchy.CreateItem(parent, node)
 
 
+def _requireInScene(node: Any) -> None:
+    """Refuse a node that was removed while something was waited for.
+
+    Raises:
+        CaseError: it has left the scene.
+    """
+    if node.GetScene() is None:
+        raise CaseError(
+            explain(
+                f"the volume '{node.GetName()}' is no longer in the scene",
+                where="Slicer scene",
+                remedy="load it again and apply the model again",
+            )
+        )
+
+
+def _requireSize(volumeNode: Any, writtenGrid: Grid | None) -> None:
+    """Refuse a volume whose number of voxels has changed since it was written.
+
+    Raises:
+        CaseError: it has.
+    """
+    grid = volumeGrid(volumeNode)
+    if writtenGrid is not None and writtenGrid.shape != grid.shape:
+        raise CaseError(
+            explain(
+                f"the volume has {_sizes(grid)} voxels now, the result was made for {_sizes(writtenGrid)}",
+                where=f"volume '{volumeNode.GetName()}'",
+                remedy="apply the model again to the changed volume",
+            )
+        )
+
+
+def toOwn(volumeNode: Any, writtenGrid: Grid | None) -> np.ndarray:
+    """Return the (4, 4) matrix from the RAS mm in which a volume was written to the volume's own RAS mm."""
+    own = volumeGrid(volumeNode)
+    return own.matrix @ np.linalg.inv((writtenGrid or own).matrix)
+
+
 def _remove(node: Any) -> None:
     for made in (node.GetDisplayNode(), node):
         if made is not None:
             slicer.mrmlScene.RemoveNode(made)
 
 
-def _read(path: Path, node: Any) -> None:
-    # A damaged file ends Slicer itself in VTK's reader (an exception of ITK that nobody catches); this reading of the
-    # same bytes says what is wrong instead.
-    read_segmentation_image(path)
-    # A storage node of its own: were it kept, saving the scene would write into the run folder.
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(path))
-    if not storage.ReadData(node) or node.GetSegmentation().GetNumberOfSegments() == 0:
+def placedOn(volumeNode: Any, fileGrid: Grid, writtenGrid: Grid | None, path: Path) -> np.ndarray:
+    """Return the matrix from a file's voxels to the own RAS mm of the volume that the file belongs to.
+
+    Raises:
+        CaseError: the file was written for the volume, and its voxels are not those of the volume.
+    """
+    grid = volumeGrid(volumeNode)
+    placed = toOwn(volumeNode, writtenGrid) @ fileGrid.matrix
+    indices = np.linalg.solve(grid.matrix, placed)
+    if writtenGrid is not None and not _fits(indices, fileGrid, grid):
         raise CaseError(
             explain(
-                "it is not a segmentation that Slicer can read, or it holds no segment",
+                "its voxels are not those of the volume",
                 where=str(path),
-                remedy="run the prediction again; if this goes on, send the file and the log",
+                remedy="apply the model again; the volume or the file has changed since",
             )
         )
+    whole = np.rint(indices)
+    error = np.abs((indices - whole) @ np.append(grid.shape[::-1], 1.0)).max()
+    isRounding = error * np.linalg.norm(grid.matrix[:3, :3], axis=0).max() < _ROUNDING_MM
+    return grid.matrix @ whole if isRounding else placed
 
 
-def _place(node: Any, toVolume: np.ndarray, grid: Grid, path: Path, *, strict: bool) -> None:
-    """Move the label images from the file's coordinates to the volume's own."""
-    segmentation = node.GetSegmentation()
-    done: list[Any] = []
-    for index in range(segmentation.GetNumberOfSegments()):
-        image = segmentation.GetNthSegment(index).GetRepresentation(BINARY)
-        if image is None or any(image is other for other in done):
-            continue
-        done.append(image)
-        matrix = vtk.vtkMatrix4x4()
-        image.GetImageToWorldMatrix(matrix)
-        placed = toVolume @ matrixFromVtk(matrix)
-        indices = np.linalg.solve(grid.matrix, placed)
-        if strict and not _fits(indices, image.GetExtent(), grid):
-            raise CaseError(
-                explain(
-                    "its voxels are not those of the volume",
-                    where=str(path),
-                    remedy="apply the model again; the volume or the file has changed since",
-                )
-            )
-        whole = np.rint(indices)
-        error = np.abs((indices - whole) @ np.append(grid.shape[::-1], 1.0)).max()
-        if error * np.linalg.norm(grid.matrix[:3, :3], axis=0).max() < _ROUNDING_MM:
-            placed = grid.matrix @ whole
-        image.SetImageToWorldMatrix(matrixToVtk(placed))
-    segmentation.Modified()
-
-
-def _fits(indices: np.ndarray, extent: tuple[int, ...], grid: Grid) -> bool:
-    """Return whether index (i, j, k) of an image within an extent falls on voxels of a grid."""
-    corners = np.array([[extent[i], extent[2 + j], extent[4 + k], 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    if extent[1] < extent[0]:
-        return True
+def _fits(indices: np.ndarray, own: Grid, grid: Grid) -> bool:
+    """Return whether the voxels (i, j, k) of one grid fall on voxels of another."""
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+    corners[:, :3] *= np.array(own.shape[::-1]) - 1
     moved = (corners @ indices.T)[:, :3]
     onVoxels = np.abs(moved - np.rint(moved)).max() <= SAME_GRID_VOXELS
     return bool(onVoxels and (np.rint(moved) >= 0).all() and (np.rint(moved) < grid.shape[::-1]).all())
+
+
+def _addSegments(node: Any, file: SegmentationFile, segments: tuple[FileSegment, ...], placed: np.ndarray) -> None:
+    images = [_image(voxels, placed) for voxels in file.layers]
+    for described in segments:
+        segment = slicer.vtkSegment()
+        segment.SetName(described.name)
+        segment.SetColor(*described.color)
+        for tag, text in described.tags.items():
+            segment.SetTag(tag, text)
+        # Segments that share one image are told apart by their label value.
+        segment.AddRepresentation(BINARY, images[described.layer])
+        segment.SetLabelValue(described.value)
+        node.GetSegmentation().AddSegment(segment, described.id)
+
+
+def _image(voxels: np.ndarray, matrix: np.ndarray) -> Any:
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(*voxels.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True))
+    image.SetImageToWorldMatrix(matrixToVtk(matrix))
+    return image
 
 
 def _sizes(grid: Grid) -> str:

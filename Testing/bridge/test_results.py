@@ -1,0 +1,293 @@
+"""What a model found, in the scene: order, colors and states of structures, uncertainty, scores and places of doubt."""
+
+import colorsys
+import json
+
+import numpy as np
+import pytest
+import slicer
+
+from SemiSegLib.cases.volume import Volume, write_volume
+from SemiSegLib.runs.apply_folder import ApplyFolder
+from SemiSegLib.runs.review import Review, write_review
+from SemiSegModule.bridge.geometry import Grid, toGeometry, volumeGrid, worldGrid
+from SemiSegModule.bridge.pairing import scalarVolumes
+from SemiSegModule.bridge.result import Result, nextToReview, ranked, resultBefore, resultsInScene
+from SemiSegModule.bridge.result_segments import arranged, schemeColors
+from SemiSegModule.bridge.results import absentVolumes, createJob, loadResults
+from SemiSegModule.bridge.segmentation_file import FileSegment
+from SemiSegModule.bridge.uncertainty import overlaid, overlay
+from Testing.bridge import scenes
+
+PLAIN = (0.5, 0.5, 0.5)
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def a_segment(name, whole="", *, color=PLAIN, state=""):
+    tags = {**({"SemiSeg.Superclass": whole} if whole else {}), **({"SemiSeg.State": state} if state else {})}
+    return FileSegment(id=name, name=name, layer=0, value=1, color=color, tags=tags)
+
+
+def hue(color):
+    return colorsys.rgb_to_hls(*color)[0]
+
+
+def a_scan(name="scan", seed=0):
+    generator = np.random.default_rng(seed)
+    volume = scenes.a_volume(generator, scenes.matrix(generator, order=(2, 0, 1), flips=(1, -1, 1)), name=name)
+    scenes.moved(volume, values=scenes.a_motion(generator))
+    return volume
+
+
+def a_job(folder, volumes):
+    return createJob(folder, folder / "model.safetensors", [{"image": volume} for volume in volumes])
+
+
+def write_results(job, *, places=None, scores=None, peak=0.9, states=None):
+    """What a worker writes for each scan of a job: a segmentation, an uncertainty map and a review."""
+    scene = json.loads((job.path / "scene.json").read_text())
+    for number, case in enumerate(job.job.cases):
+        matrix, shape = np.array(scene[case.id]["matrix"]), tuple(scene[case.id]["shape"])
+        geometry = toGeometry(Grid(matrix, shape))
+        labels = np.zeros(shape, np.uint8)
+        labels[2:4, 3:5, 2:5] = 1
+        labels[2:4, 3:5, 6:8] = 2
+        job.result_path(case).parent.mkdir(exist_ok=True)
+        scenes.write_segmentation_file(job.result_path(case), labels, geometry, {1: "head", 2: "tail", 3: "vessel"})
+        doubt = np.zeros(shape, np.float32)
+        doubt[1, 2, 3] = peak
+        write_volume(Volume(doubt, geometry), job.uncertainty_path(case))
+        index = (places or {}).get(number, (3, 2, 1))
+        place = tuple(float(part) for part in (LPS @ matrix @ np.append(index, 1.0))[:3])
+        score = (scores or {}).get(number, 0.5)
+        review = Review(score=score, reason=f"reason {number}: a; b, c", place_lps_mm=place, uncertain_ml=0.1)
+        write_review(review, job.review_path(case))
+
+
+def test_parts_of_one_whole_stand_together_in_shades_of_its_hue():
+    segments = (a_segment("head", "organ"), a_segment("vessel"), a_segment("tail", "organ"))
+    shown = arranged(segments, {"organ": (0.1, 0.3, 0.9)})
+    assert [segment.name for segment in shown] == ["head", "tail", "vessel"]
+    head, tail, vessel = (segment.color for segment in shown)
+    assert hue(head) == pytest.approx(hue((0.1, 0.3, 0.9)))
+    assert hue(tail) == pytest.approx(hue(head))
+    assert head != tail
+    assert abs(hue(vessel) - hue(head)) > 0.1
+
+
+def test_colors_that_a_scheme_gives_are_kept():
+    segments = (a_segment("head", "organ", color=(0.9, 0.1, 0.1)), a_segment("tail", "organ"))
+    shown = arranged(segments)
+    assert shown[0].color == (0.9, 0.1, 0.1)
+    assert hue(shown[1].color) == pytest.approx(hue((0.9, 0.1, 0.1)))
+
+
+def test_wholes_without_any_color_differ_in_hue():
+    hues = sorted(hue(segment.color) for segment in arranged([a_segment(name) for name in "abcdef"]))
+    assert min(np.diff(hues)) > 0.05
+
+
+def test_what_is_absent_is_left_out():
+    segments = (a_segment("head", "organ", state="absent"), a_segment("tail", "organ", state="latent"))
+    assert [segment.name for segment in arranged(segments)] == ["tail"]
+
+
+def test_colors_of_a_model_are_those_of_its_results():
+    colors = schemeColors([("organ", "organ", (0.1, 0.3, 0.9)), ("head", "organ", PLAIN), ("tail", "organ", PLAIN)])
+    assert hue(colors["head"]) == pytest.approx(hue(colors["organ"]))
+
+
+def test_a_result_knows_its_score_its_reason_and_where_to_look(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job, places={0: (4, 5, 2)}, scores={0: 0.25})
+    (node,), problems = loadResults(job, label="by model 7")
+    result = Result(node)
+    assert problems == []
+    assert (result.name, result.model, result.reason) == ("scan", "by model 7", "reason 0: a; b, c")
+    assert result.score == pytest.approx(0.25)
+    # The scan is moved after the job: the place goes with it.
+    volume.GetParentTransformNode().SetMatrixTransformToParent(scenes.to_vtk(scenes.a_motion(np.random.default_rng(9))))
+    expected = worldGrid(volume).matrix @ (4, 5, 2, 1)
+    assert result.placeInWorld() == pytest.approx(expected[:3], abs=0.01)
+
+
+def test_the_place_is_right_for_a_scan_that_was_straightened_to_be_written(scene, tmp_path):
+    generator = np.random.default_rng(3)
+    volume = scenes.a_volume(generator, scenes.matrix(generator))
+    motion = scenes.a_motion(generator)
+    motion[:3, :3] = motion[:3, :3] @ (np.eye(3) + 0.2 * np.eye(3, k=1))
+    scenes.moved(volume, values=motion)
+    job = a_job(tmp_path, [volume])
+    write_results(job, places={0: (4, 5, 2)})
+    (node,), _problems = loadResults(job)
+    assert Result(node).placeInWorld() == pytest.approx((worldGrid(volume).matrix @ (4, 5, 2, 1))[:3], abs=0.01)
+
+
+def test_uncertainty_lies_on_the_scan_and_is_transparent_where_the_model_is_sure(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    (node,), _problems = loadResults(job)
+    uncertainty = Result(node).uncertainty
+    percent = slicer.util.arrayFromVolume(uncertainty)
+    assert (percent[1, 2, 3], percent.sum()) == (90, 90)
+    assert np.allclose(volumeGrid(uncertainty).matrix, volumeGrid(volume).matrix)
+    assert uncertainty.GetTransformNodeID() == volume.GetTransformNodeID()
+    display = uncertainty.GetDisplayNode()
+    assert (display.GetApplyThreshold(), display.GetLowerThreshold(), display.GetUpperThreshold()) == (1, 25, 100)
+    assert display.GetColorNode().GetName() == "SemiSeg uncertainty"
+    # It is no scan to segment.
+    assert scalarVolumes() == [volume]
+
+
+def test_a_map_of_little_doubt_shows_its_highest_places(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job, peak=0.2)
+    (node,), _problems = loadResults(job)
+    assert Result(node).uncertainty.GetDisplayNode().GetLowerThreshold() == 10
+
+
+def test_maps_share_one_color_table_and_are_laid_over_the_views(scene, tmp_path):
+    volumes = [a_scan("one"), a_scan("two", 1)]
+    job = a_job(tmp_path, volumes)
+    write_results(job)
+    nodes, _problems = loadResults(job)
+    maps = [Result(node).uncertainty for node in nodes]
+    assert len(slicer.util.getNodes("SemiSeg uncertainty*", useLists=True)) == 1
+    overlay(maps[1])
+    assert overlaid() is maps[1]
+    overlay(None)
+    assert overlaid() is None
+
+
+def test_another_foreground_is_left_alone_when_a_map_is_taken_away(scene, tmp_path):
+    volume = a_scan()
+    slicer.util.setSliceViewerLayers(foreground=volume)
+    overlay(None)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {composite.GetForegroundVolumeID() for composite in composites} == {volume.GetID()}
+
+
+def test_the_case_that_is_worth_most_comes_first_and_the_next_is_one_that_nobody_decided_on(scene, tmp_path):
+    volumes = [a_scan(name, number) for number, name in enumerate(("one", "two", "three"))]
+    job = a_job(tmp_path, volumes)
+    write_results(job, scores={0: 0.2, 1: 0.9, 2: 0.4})
+    loadResults(job)
+    two, three, one = ranked()
+    assert [result.name for result in (two, three, one)] == ["two", "three", "one"]
+    assert nextToReview(None) == two
+    assert nextToReview(two) == three
+    assert nextToReview(one) == two
+    two.decision = "accepted"
+    assert nextToReview(two) == three
+    three.decision, one.decision = "rejected", "accepted"
+    assert nextToReview(two) is None
+
+
+def test_the_list_shows_the_newest_result_of_a_scan_and_knows_the_one_before(scene, tmp_path):
+    volume = a_scan()
+    nodes = []
+    for label in ("first", "second"):
+        job = a_job(tmp_path / label, [volume])
+        write_results(job)
+        nodes += loadResults(job, label=label)[0]
+    assert [result.node for result in ranked()] == [nodes[1]]
+    assert resultBefore(Result(nodes[1])) == Result(nodes[0])
+    assert resultBefore(Result(nodes[0])) is None
+
+
+def test_results_are_there_again_after_the_scene_was_saved_and_loaded(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job, scores={0: 0.75}, places={0: (4, 5, 2)})
+    loadResults(job, label="by model")
+    (result,) = ranked()
+    result.decision = "rejected"
+    place = result.placeInWorld()
+    path = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    scene.Clear()
+    assert scene.ReadFromMRB(str(path))
+    (again,) = ranked()
+    assert (again.score, again.reason, again.model) == (0.75, "reason 0: a; b, c", "by model")
+    assert (again.decision, list(again.states)) == ("rejected", ["head", "tail", "vessel"])
+    assert again.placeInWorld() == pytest.approx(place, abs=0.01)
+    assert slicer.util.arrayFromVolume(again.uncertainty).max() == 90
+    assert again.uncertainty.GetDisplayNode().GetLowerThreshold() == 25
+
+
+def test_a_result_without_review_or_map_is_loaded_and_comes_last(scene, tmp_path):
+    volumes = [a_scan("old", 0), a_scan("new", 1)]
+    job = a_job(tmp_path, volumes)
+    write_results(job, scores={1: 0.0})
+    job.review_path(job.job.cases[0]).unlink()
+    job.uncertainty_path(job.job.cases[0]).unlink()
+    _nodes, problems = loadResults(job)
+    assert problems == []
+    new, old = ranked()
+    assert (new.name, old.name) == ("new", "old")
+    assert (old.score, old.reason, old.uncertainty, old.placeInWorld()) == (None, "", None, None)
+
+
+def test_a_damaged_map_or_review_is_told_and_the_result_stays(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    (case,) = job.job.cases
+    job.uncertainty_path(case).write_text("no image")
+    job.review_path(case).write_text("{}")
+    (node,), problems = loadResults(job)
+    assert node.GetSegmentation().GetNumberOfSegments() == 3
+    assert len(problems) == 2
+
+
+def test_results_are_hidden_until_one_is_chosen_and_nothing_else_is_touched(scene, tmp_path):
+    volume = a_scan()
+    drawn = scenes.a_segmentation(volume, scenes.blobs(np.random.default_rng(0)))
+    before = [scenes.digest(node) for node in (volume, drawn)]
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    (node,), _problems = loadResults(job)
+    assert not node.GetDisplayNode().GetVisibility()
+    assert [scenes.digest(node) for node in (volume, drawn)] == before
+
+
+def test_the_scans_that_a_scene_lacks_are_named(scene, tmp_path):
+    volumes = [a_scan("one"), a_scan("two", 1)]
+    job = a_job(tmp_path, volumes)
+    scene.RemoveNode(volumes[0])
+    assert absentVolumes(ApplyFolder(job.path)) == ["one"]
+    assert resultsInScene() == []
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (1, 1, -1), (-1, 1, 1)])
+def test_results_of_a_scene_that_was_saved_and_loaded_while_the_job_ran_lie_where_they_belong(scene, tmp_path, flips):
+    generator = np.random.default_rng(4)
+    volume = scenes.a_volume(generator, scenes.matrix(generator, flips=flips), name="scan")
+    # Brighter where the results are, to find the place again however its voxels are counted.
+    voxels = slicer.util.arrayFromVolume(volume)
+    voxels[:] = 0
+    voxels[2:4, 3:5, 2:5] = 100
+    voxels[1, 2, 3] = 90
+    slicer.util.arrayFromVolumeModified(volume)
+    scenes.moved(volume, values=scenes.a_motion(generator))
+    job = a_job(tmp_path, [volume])
+    write_results(job, places={0: (3, 2, 1)})
+    path = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    scene.Clear()
+    assert scene.ReadFromMRB(str(path))
+    (node,), problems = loadResults(job)
+    assert problems == []
+    result = Result(node)
+    scan = slicer.util.arrayFromVolume(result.volume)
+    head = slicer.util.arrayFromSegmentBinaryLabelmap(node, "head", result.volume) > 0
+    assert np.array_equal(head, scan == 100)
+    doubt = slicer.util.arrayFromVolume(result.uncertainty)
+    k, j, i = np.argwhere(scan == 90)[0]
+    place = worldGrid(result.volume).matrix @ (i, j, k, 1)
+    assert result.placeInWorld() == pytest.approx(place[:3], abs=0.01)
+    k, j, i = np.argwhere(doubt == 90)[0]
+    assert worldGrid(result.uncertainty).matrix @ (i, j, k, 1) == pytest.approx(place, abs=0.01)
