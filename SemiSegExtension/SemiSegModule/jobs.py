@@ -142,6 +142,11 @@ class RunWatcher:
         self._timer.stop()
         self.run = None
 
+    @property
+    def isBehind(self) -> bool:
+        """Whether there is more to tell at once."""
+        return bool(self._untold) or self._isMore
+
     def look(self) -> None:
         """Read what is new and tell the listener."""
         run = self.run
@@ -166,9 +171,8 @@ class RunWatcher:
         # A listener may have begun to watch another run meanwhile.
         if self.run is not run:
             return
-        isBehind = bool(self._untold) or self._isMore
-        self._timer.setInterval(CATCH_UP_MILLISECONDS if isBehind else WATCH_MILLISECONDS)
-        if status.state in ENDED_STATES and not isBehind:
+        self._timer.setInterval(CATCH_UP_MILLISECONDS if self.isBehind else WATCH_MILLISECONDS)
+        if status.state in ENDED_STATES and not self.isBehind:
             self.unwatch()
             self._listener.onEnd(status)
 

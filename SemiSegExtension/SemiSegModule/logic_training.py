@@ -28,6 +28,7 @@ from SemiSegModule.bridge.preview import loadPreview
 from SemiSegModule.bridge.scene_case import SceneCase
 from SemiSegModule.bridge.training_plot import showPlot, updatePlot
 from SemiSegModule.history import TrainingHistory
+from SemiSegModule.preflight import Remark, preflight
 from SemiSegModule.waiting import Waiting
 
 DEFAULT_MINUTES = 30.0
@@ -94,6 +95,10 @@ class TrainingLogic:
         training = more.pop("training", None) or training
         request = RunRequest(dataset=str(path), method=method, preset=preset, training=training, plan=planned, **more)
         return self._start(jobs.runsFolder(path if path.is_dir() else path.parent), request)
+
+    def preflight(self, cases: Sequence[SceneCase], studyFolder: str | Path) -> list[Remark]:
+        """Return what to know before a training on cases of the scene: packages, disk; warnings first."""
+        return preflight(cases, Path(studyFolder))
 
     def endOfQueue(self, studyFolder: str | Path) -> RunFolder | None:
         """Return the run of a study that a new one must come ``after``; None if none is at work or waits."""

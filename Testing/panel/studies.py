@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import qt
+from PySide6 import QtCore
 
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process_table import process_mark
@@ -15,7 +16,7 @@ from SemiSegLib.runs.request import RunRequest, TrainingSettings
 from SemiSegModule.bridge import images
 from SemiSegModule.jobs import runsFolder
 from Testing.bridge import scenes
-from Testing.host.interaction import process_events
+from Testing.host.interaction import click, click_cell, process_events
 
 
 def a_drawn_scan(generator, name, kinds):
@@ -80,6 +81,24 @@ def column(table, number):
         combo = table.cellWidget(row, number)
         texts.append(combo.currentText if combo is not None else table.item(row, number).text())
     return texts
+
+
+def open_box(box):
+    """Unfold a group box by a click on its mark, unless it is open."""
+    if box.collapsed:
+        click(box, QtCore.QPoint(12, 8))
+
+
+def choose_run(panel, title):
+    """Click a run in the list of runs."""
+    open_box(panel.ui.runsBox)
+    click_cell(panel.ui.runsTable, column(panel.ui.runsTable, 0).index(title))
+
+
+def shown_run(panel):
+    """Title of the run that is marked in the list; "" if none is."""
+    chosen = panel.ui.runsTable.selectedItems()
+    return chosen[0].text() if chosen else ""
 
 
 def a_run(study_folder, name="run", *, method="supervised"):

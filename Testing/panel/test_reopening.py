@@ -10,8 +10,8 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import is_running, observe
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
-from Testing.host.interaction import choose, click, process_events, type_text, wait_until
-from Testing.panel.studies import a_run, a_small_study, alive
+from Testing.host.interaction import click, process_events, type_text, wait_until
+from Testing.panel.studies import a_run, a_small_study, alive, choose_run, column, shown_run
 
 EXTENSION = Path(__file__).resolve().parents[2] / "SemiSegExtension"
 # A new Python process on a busy machine.
@@ -74,8 +74,8 @@ def test_a_training_goes_on_while_slicer_is_closed_and_is_found_and_stopped_afte
     panel = open_slicer(host)
     assert panel.ui.studyFolderEdit.currentPath == str(tmp_path / "new study")
     wait_until(lambda: is_shown_as_training(panel), seconds=PATIENCE_SECONDS)
-    assert panel.ui.runComboBox.currentText == run.request.title
-    assert "going on" in panel.ui.trainButton.toolTip
+    assert shown_run(panel) == run.request.title
+    assert panel.ui.trainButton.text == "Add to queue"
     click(panel.ui.stopButton)
     wait_until(lambda: observe(run).state == "stopped", seconds=PATIENCE_SECONDS)
     wait_until(lambda: not is_running(run), seconds=PATIENCE_SECONDS)
@@ -88,7 +88,7 @@ def test_a_run_of_a_saved_scene_is_watched_again_when_the_scene_is_opened(panel,
     run.write_status(alive(RunStatus(state="training", step=3, total_steps=10, fraction=0.3)))
     other = a_run(tmp_path / "other")
     type_text(panel.ui.studyFolderEdit, str(tmp_path / "study"))
-    choose(panel.ui.runComboBox, "overnight")
+    choose_run(panel, "overnight")
     path = tmp_path / "scene.mrb"
     assert slicer.mrmlScene.WriteToMRB(str(path))
     slicer.mrmlScene.Clear()
@@ -120,13 +120,9 @@ def test_a_run_that_cannot_be_read_is_listed_and_hides_no_other(host, panel, tmp
     damaged.status_path.write_text("[1, 2")
     running.write_status(alive(RunStatus(state="training", step=3, total_steps=10)))
     type_text(panel.ui.studyFolderEdit, str(tmp_path))
-    assert {panel.ui.runComboBox.itemText(i) for i in range(panel.ui.runComboBox.count)} == {
-        "newer",
-        "damaged",
-        "running",
-    }
+    assert set(column(panel.ui.runsTable, 0)) == {"newer", "damaged", "running"}
     assert panel.ui.statusLabel.text.startswith("Training, step 3 of 10")
-    choose(panel.ui.runComboBox, "damaged")
+    choose_run(panel, "damaged")
     assert "not valid JSON" in panel.ui.statusLabel.text
-    choose(panel.ui.runComboBox, "running")
+    choose_run(panel, "running")
     assert panel.ui.statusLabel.text.startswith("Training, step 3 of 10")

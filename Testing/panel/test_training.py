@@ -12,10 +12,10 @@ from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Noticed, Stepped, Validated, event_to_line
-from SemiSegModule import dependencies, jobs
+from SemiSegModule import jobs
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, process_events, set_slider, tick_cell
-from Testing.panel.studies import a_run, alive, column
+from Testing.panel.studies import a_run, alive, choose_run, column, shown_run
 
 
 def look(panel):
@@ -84,18 +84,18 @@ def test_train_writes_the_ticked_cases_and_starts_one_worker(study, started, tmp
     assert [len(cases) for cases in written.by_regime().values()] == [1, 1, 0, 1]
 
 
-def test_while_a_training_runs_it_can_be_stopped_and_no_second_one_started(study, started):
+def test_while_a_training_runs_it_can_be_stopped_and_a_second_one_would_wait(study, started):
     assert study.ui.stopButton.toolTip == "No training is going on."
     click(study.ui.trainButton)
-    assert not study.ui.trainButton.enabled
-    assert "going on" in study.ui.trainButton.toolTip
+    assert study.ui.trainButton.text == "Add to queue"
+    assert "when the trainings before have ended" in study.ui.trainButton.toolTip
     click(study.ui.stopButton)
     assert started[0].stop_requested()
     assert not study.ui.stopButton.enabled
     assert study.ui.stopButton.toolTip == "The training saves a model and ends"
     started[0].write_status(RunStatus(state="stopped", message="", best_dice=0.5))
     look(study)
-    assert study.ui.trainButton.enabled
+    assert study.ui.trainButton.text == "Train"
     assert study.ui.statusLabel.text == "Stopped. Best mean Dice 0.500."
 
 
@@ -148,7 +148,7 @@ def test_a_run_that_failed_long_ago_is_shown_without_a_dialog_and_can_be_resumed
     run = a_run(study.panel.parameters.studyFolder, "old run")
     run.write_status(RunStatus(state="failed", message="out of memory", remedy="resume"))
     study.enter()
-    choose(study.ui.runComboBox, "old run")
+    choose_run(study, "old run")
     assert study.ui.statusLabel.text.startswith("Failed: out of memory")
     assert host.dialogs.shown("error") == []
     click(study.ui.resumeButton)
@@ -163,7 +163,7 @@ def test_a_training_that_outlived_slicer_is_found_again(panel, tmp_path):
     tell(run, stepped(5, 0.5, 1.0))
     panel.panel.training._onFolderChanged(str(tmp_path))
     process_events()
-    assert panel.ui.runComboBox.currentText == "overnight"
+    assert shown_run(panel) == "overnight"
     assert panel.ui.statusLabel.text.startswith("Training, step 5 of 10")
     assert panel.ui.stopButton.enabled
     assert panel.ui.curveLabel.visible
@@ -222,12 +222,14 @@ def test_findings_of_the_export_are_shown_beside_the_progress(study, started):
     assert "Ann: 'head' and 'vessel' share" in study.ui.statusLabel.text
 
 
-def test_without_packages_training_asks_first(host, study, started, monkeypatch):
-    monkeypatch.setattr(dependencies, "missing", lambda: ["monai>=1.5.1"])
-    host.dialogs.answer(False)
+def test_without_packages_nothing_is_started_until_they_are_installed(study, started, monkeypatch):
+    waiting = []
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then=None: bool(waiting.append(then)))
     click(study.ui.trainButton)
-    assert len(host.dialogs.shown("confirm")) == 1
     assert started == []
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then=None: True)
+    waiting[0]()
+    assert len(started) == 1
 
 
 def test_train_says_why_it_cannot(study):

@@ -5,7 +5,7 @@ import slicer
 
 from SemiSegModule.bridge import images
 from Testing.host.interaction import click, type_text
-from Testing.panel.studies import watch_writing
+from Testing.panel.studies import shown_run, watch_writing
 
 
 def test_cases_are_written_while_slicer_answers_and_nothing_else_can_begin(study, started, monkeypatch):
@@ -68,7 +68,7 @@ def test_the_home_folder_can_be_given_as_a_tilde(study, started, tmp_path, monke
     assert started[0].path.parent == tmp_path / "home" / "SemiSeg" / "my study" / "runs"
     assert started[0].request.dataset.startswith(str(tmp_path / "home"))
     assert study.ui.studyFolderEdit.currentPath == "~/SemiSeg/my study"
-    assert study.ui.runComboBox.currentText == started[0].request.title
+    assert shown_run(study) == started[0].request.title
 
 
 @pytest.mark.parametrize("text", ["my study", "./study", "~nobody that this computer knows/study"])

@@ -1,8 +1,8 @@
-"""Method, Train, Stop, Resume and the runs of a study."""
+"""Train, queue, Stop, Resume, and the runs of a study."""
 
 from __future__ import annotations
 
-import time
+import logging
 from typing import Any
 
 import ctk
@@ -10,16 +10,23 @@ import qt
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
-from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
+from SemiSegModule.panel.closing import ClosingGuard
+from SemiSegModule.panel.gain_view import GainView
+from SemiSegModule.panel.log_view import LogView
+from SemiSegModule.panel.preflight_line import PreflightLine
+from SemiSegModule.panel.preview_view import PreviewView
 from SemiSegModule.panel.progress_view import ProgressView
+from SemiSegModule.panel.run_list import RunEntry, RunList
+from SemiSegModule.panel.runs_table import RunsTable, summary
 from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.training_buttons import setButton as setButton
+from SemiSegModule.panel.training_buttons import showButtons
+from SemiSegModule.panel.training_form import TrainingForm
 from SemiSegModule.parameters import StudyParameters
 from SemiSegModule.waiting import Waiting, keepAnswering
-
-DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
 class TrainingSection:
@@ -32,57 +39,57 @@ class TrainingSection:
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self.ui, self.panel = ui, panel
+        self.form = TrainingForm(ui, panel)
         self.progress = ProgressView(ui)
+        self.log, self.gain, self.preview = LogView(ui), GainView(ui, panel), PreviewView(ui, panel)
+        self.preflight = PreflightLine(ui, panel)
+        self.runs = RunList(self._onRunsRead)
+        self.table = RunsTable(ui, self._onRunChosen, self._onRenamed)
         self.watcher = jobs.RunWatcher(self)
+        self.closing = ClosingGuard(self._busyRuns, self._stopQuietly)
         self.status: RunStatus | None = None
         self._isOwnRun = False
-        self._runs: list[RunFolder] = []
-        self._methods: list[str] = []
         ui.studyFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.studyFolderEdit.connect("currentPathChanged(QString)", self._onFolderChanged)
-        ui.methodComboBox.connect("activated(int)", self._onMethodActivated)
-        ui.minutesSpinBox.connect("valueChanged(int)", self._onMinutesChanged)
-        ui.deviceComboBox.connect("activated(int)", self._onDeviceActivated)
-        for text in (_("Automatic"), _("Graphics card (CUDA)"), _("Apple GPU (MPS)"), _("Processor (CPU)")):
-            ui.deviceComboBox.addItem(text)
         ui.trainButton.connect("clicked()", self.train)
         ui.stopButton.connect("clicked()", self.stop)
+        ui.removeRunButton.connect("clicked()", self.removeFromQueue)
         ui.resumeButton.connect("clicked()", self.resume)
         ui.openRunButton.connect("clicked()", self.openRunFolder)
-        ui.runComboBox.connect("activated(int)", self._onRunActivated)
+        ui.showPlotButton.connect("clicked()", self.showPlot)
+
+    @property
+    def entry(self) -> RunEntry | None:
+        """What is known of the run that is shown."""
+        return self.runs.entry(self.panel.parameters.runFolder) if self.panel.parameters else None
 
     @property
     def run(self) -> RunFolder | None:
         """The run that is shown."""
-        path = self.panel.parameters.runFolder if self.panel.parameters else ""
-        found = [run for run in self._runs if str(run.path) == path]
-        return found[0] if found else None
+        return self.entry.run if self.entry is not None else None
 
     def refresh(self, view: StudyView) -> None:
         """Show a study and its runs."""
         parameters = self.panel.parameters
         if self.ui.studyFolderEdit.currentPath != parameters.studyFolder:
             self.ui.studyFolderEdit.currentPath = parameters.studyFolder
-        self.ui.minutesSpinBox.value = parameters.minutes
-        self.ui.deviceComboBox.currentIndex = DEVICES.index(parameters.device)
-        self._showMethods(view)
+        self.runs.show(parameters.studyPath)
+        self.form.refresh(view, self.runs.entries)
+        self.preview.refresh()
         self._showRuns()
         self._showButtons(view)
+        self.preflight.show(view)
 
     def findRunningRun(self) -> None:
         """Take up a training that is still going on from before the scene or Slicer was closed."""
-        parameters = self.panel.parameters
-        self._runs = self._findRuns()
-        if not parameters.runFolder:
-            active = [run for run in self._runs if jobs.isAtWork(run)]
-            if active:
-                parameters.runFolder = str(active[0].path)
+        self.runs.show(self.panel.parameters.studyPath)
+        self._chooseRunning()
         self._watch()
 
     def train(self) -> None:
-        """Write the ticked cases to the study folder and start a training on them."""
+        """Write the ticked cases to the study folder and start a training on them, or queue it behind others."""
         parameters, view = self.panel.parameters, self.panel.view
-        if self.panel.isBusy or self.panel.whyNoTraining(view) or not self.panel.ensurePackages():
+        if self.panel.isBusy or self.panel.whyNoTraining(view) or not self.panel.ensurePackages(self.train):
             return
         try:
             with self.panel.busy():
@@ -94,27 +101,25 @@ class TrainingSection:
         if self.panel.parameters is not parameters:
             # The scene was closed while the last case was written; the training goes on and is found by its folder.
             return
-        self._runs = self._findRuns()
-        parameters.runFolder = str(run.path)
-        self._isOwnRun = True
-        self._watch()
+        self.runs.show(parameters.studyPath)
+        # What is queued is watched when its turn comes; until then the one at work is what matters.
+        if self.status is None or not self.status.is_active:
+            parameters.runFolder = str(run.path)
+            self._isOwnRun = True
+            self._watch()
         self._tellFindings(findings)
 
     def stop(self) -> None:
         """Ask the shown run to stop; it saves a model first."""
-        if self.run is None:
-            return
-        try:
-            self.panel.logic.stop(self.run)
-        except SemiSegError as error:
-            self.panel.showError(_("The training could not be stopped."), str(error))
-            return
-        self.ui.stopButton.enabled = False
-        self.ui.stopButton.toolTip = _("The training saves a model and ends")
+        self._stop(self.panel.logic.stop, _("The training could not be stopped."))
+
+    def removeFromQueue(self) -> None:
+        """Let the shown run, which waits for another one, not begin."""
+        self._stop(self.panel.logic.removeFromQueue, _("The training could not be taken from the queue."))
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint."""
-        if self.run is None or not self.panel.ensurePackages():
+        if self.run is None or not self.panel.ensurePackages(self.resume):
             return
         try:
             self.panel.logic.resumeTraining(self.run)
@@ -130,21 +135,35 @@ class TrainingSection:
         if self.run is not None:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.run.path)))
 
+    def showPlot(self) -> None:
+        """Show loss and Dice of the shown run in a plot view."""
+        if self.run is not None:
+            self.panel.logic.showPlot(self.run, self.progress.data)
+
     def close(self) -> None:
-        """Look no more at the run; the training goes on."""
+        """Look no more at the runs; trainings go on."""
         self.watcher.unwatch()
+        self.runs.close()
+        self.preview.close()
 
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the run (called by the watcher)."""
         changed = self.status is None or self.status.state != status.state
         self.status = status
         self.progress.showStatus(status)
+        self.runs.take(self.watcher.run, status)
+        self._showRuns()
+        self.log.show(self.watcher.run)
+        if not self.watcher.isBehind:
+            self.preview.show(self.watcher.run, self.progress.data.preview)
         if changed:
             self.panel.scheduleRefresh()
 
     def onEvents(self, events: list[dict[str, Any]]) -> None:
         """Show what happened (called by the watcher)."""
         self.progress.showEvents(events)
+        if not self.watcher.isBehind:
+            self.panel.logic.updatePlot(self.watcher.run, self.progress.data)
 
     def onEnd(self, status: RunStatus) -> None:
         """Tell of a failure once, if it happened while the run was watched (called by the watcher)."""
@@ -160,35 +179,54 @@ class TrainingSection:
         """Tell that the run's files cannot be read (called by the watcher)."""
         self.ui.statusLabel.text = str(error)
 
-    def _findRuns(self) -> list[RunFolder]:
-        """Return the runs of the study, newest first; those known already are kept, with what was read of them."""
-        folder = self.panel.parameters.studyPath
-        known = {run.path: run for run in self._runs}
-        return [known.get(run.path, run) for run in jobs.findRuns(folder)] if folder is not None else []
-
     def _watch(self) -> None:
         self.progress.clear()
         self.status = None
         self.watcher.unwatch()
+        self.log.show(self.run)
         if self.run is not None:
             self.watcher.watch(self.run)
 
+    def _chooseRunning(self) -> None:
+        """Show the run that is at work, else the first that waits, unless a person has chosen one."""
+        parameters = self.panel.parameters
+        if parameters.runFolder or not self.runs.isComplete:
+            return
+        # Oldest first: of those that wait the next one.
+        busy = [entry for entry in reversed(self.runs.entries) if entry.isBusy]
+        busy.sort(key=lambda entry: entry.state == "queued")
+        if busy:
+            parameters.runFolder = str(busy[0].run.path)
+
+    def _stop(self, call: Any, trouble: str) -> None:
+        if self.run is None:
+            return
+        try:
+            call(self.run)
+        except SemiSegError as error:
+            self.panel.showError(trouble, str(error))
+            return
+        self._showButtons(self.panel.view)
+
     def _exportAndStart(self, parameters: StudyParameters, view: StudyView) -> tuple[RunFolder, tuple[Any, ...]]:
-        method = parameters.method or self.panel.recommendation(view).method
+        card = self.form.card(view)
         # Before anything is written: whatever happens to Slicer from here on, the training is found again.
         self.panel.rememberStudyFolder(parameters.studyFolder)
+        withBaseline = parameters.withBaseline and not self.form.whyNoBaseline(view, card)
         export = self.panel.logic.exportStudy(
             parameters.studyPath, view.chosen, view.scheme, waiting=Waiting(self._showExport, keepAnswering)
         )
-        title = next((card.title for card in CARDS if card.name == method), method)
+        last = self.panel.logic.endOfQueue(parameters.studyPath)
         run = self.panel.logic.startTraining(
             export.path,
-            method,
-            minutes=parameters.minutes,
-            device=parameters.device,
-            # Time first: it tells runs of one method apart where the box is too narrow for all of it.
-            title=f"{time.strftime('%Y-%m-%d %H:%M')} {title}",
+            card.name,
+            title=card.title,
+            after=str(last.path) if last is not None else None,
+            **self.form.asked(card),
         )
+        if withBaseline:
+            title = _("{title}, fine labels alone").format(title=card.title)
+            self.panel.logic.startBaseline(run, title=title)
         return run, export.findings
 
     def _showExport(self, done: int, count: int, name: str) -> None:
@@ -204,57 +242,36 @@ class TrainingSection:
             more = _("and {count} more").format(count=len(told) - 3) if len(told) > 3 else ""
             self.progress.data.notice = "\n".join(filter(None, [*told[:3], more]))
 
-    def _showMethods(self, view: StudyView) -> None:
-        combo = self.ui.methodComboBox
-        recommended = self.panel.recommendation(view)
-        names = [card.name for card in CARDS]
-        best = recommended.method if recommended else ""
-        texts = [_("{title} (recommended)").format(title=c.title) if c.name == best else c.title for c in CARDS]
-        if [combo.itemText(index) for index in range(combo.count)] != texts:
-            combo.clear()
-            combo.addItems(texts)
-            for index, card in enumerate(CARDS):
-                combo.setItemData(index, card.summary, qt.Qt.ToolTipRole)
-        self._methods = names
-        chosen = self.panel.parameters.method or best
-        combo.currentIndex = names.index(chosen) if chosen in names else -1
-        reason = ""
-        if recommended and chosen == best:
-            reason = recommended.reason
-        elif chosen in names:
-            reason = CARDS[names.index(chosen)].summary
-        self.ui.methodReasonLabel.text = reason
-        self.ui.methodReasonLabel.visible = bool(reason)
-
     def _showRuns(self) -> None:
-        parameters, combo = self.panel.parameters, self.ui.runComboBox
-        self._runs = self._findRuns()
-        texts = [jobs.titleOf(run) for run in self._runs]
-        if [combo.itemText(index) for index in range(combo.count)] != texts:
-            combo.clear()
-            combo.addItems(texts)
-            for index, text in enumerate(texts):
-                combo.setItemData(index, text, qt.Qt.ToolTipRole)
-        paths = [str(run.path) for run in self._runs]
-        combo.currentIndex = paths.index(parameters.runFolder) if parameters.runFolder in paths else -1
-        combo.enabled = bool(paths)
+        self.table.show(self.runs.entries, self.panel.parameters.runFolder)
+        self.ui.runsBox.title = summary(self.runs.entries)
+        self.ui.runsBox.visible = bool(self.runs.entries)
+        self.gain.show(self.entry, self.runs.entries)
 
     def _showButtons(self, view: StudyView) -> None:
-        state = self.status.state if self.status and self.run else ""
-        active = state in ("created", "preparing", "training", "stopping")
-        why = self.panel.whyNoTraining(view)
-        if active:
-            why = _("A training is going on; stop it first, or choose another study folder.")
-        setButton(self.ui.trainButton, why, _("Write the ticked cases to the study folder and train on them"))
-        stopping = state == "stopping" or (self.run is not None and self.run.stop_requested())
-        why = "" if active else _("No training is going on.")
-        why = _("The training saves a model and ends") if active and stopping else why
-        setButton(self.ui.stopButton, why, _("Finish the current step, save a model of the best state, and end"))
-        why = "" if state in ("stopped", "failed") else _("Only a stopped or failed training can be resumed.")
-        setButton(self.ui.resumeButton, why, _("Go on from the last checkpoint"))
-        setButton(
-            self.ui.openRunButton, "" if self.run else _("No training is chosen."), _("Show log, report and model")
-        )
+        isWaiting = any(entry.isBusy for entry in self.runs.entries)
+        state = self.status.state if self.status is not None else ""
+        showButtons(self.ui, self.run, state, whyNot=self.panel.whyNoTraining(view), isWaiting=isWaiting)
+
+    def _busyRuns(self) -> list[RunFolder]:
+        return [entry.run for entry in self.runs.entries if entry.isBusy]
+
+    def _stopQuietly(self, run: RunFolder) -> None:
+        """Ask a run to stop while Slicer quits: nobody is there any more to read of a failure."""
+        try:
+            self.panel.logic.stop(run)
+        except SemiSegError as error:
+            logging.warning("SemiSeg: %s", error)
+
+    def _onRunsRead(self) -> None:
+        if self.panel.parameters is None:
+            return
+        wasChosen = self.panel.parameters.runFolder
+        self._chooseRunning()
+        if self.panel.parameters.runFolder != wasChosen:
+            self._watch()
+        self._showRuns()
+        self._showButtons(self.panel.view)
 
     def _onFolderChanged(self, path: str) -> None:
         parameters = self.panel.parameters
@@ -264,28 +281,18 @@ class TrainingSection:
         parameters.runFolder = ""
         self.findRunningRun()
         # Not every folder that is passed while a path is typed is one to come back to.
-        if self._runs:
+        if self.runs.entries:
             self.panel.rememberStudyFolder(path)
 
-    def _onMethodActivated(self, index: int) -> None:
-        recommended = self.panel.recommendation(self.panel.view)
-        name = self._methods[index]
-        self.panel.parameters.method = "" if recommended and name == recommended.method else name
-
-    def _onMinutesChanged(self, value: int) -> None:
-        if self.panel.parameters is not None and self.panel.parameters.minutes != value:
-            self.panel.parameters.minutes = value
-
-    def _onDeviceActivated(self, index: int) -> None:
-        self.panel.parameters.device = DEVICES[index]
-
-    def _onRunActivated(self, index: int) -> None:
-        self.panel.parameters.runFolder = str(self._runs[index].path)
+    def _onRunChosen(self, entry: RunEntry) -> None:
+        self.panel.parameters.runFolder = str(entry.run.path)
         self._isOwnRun = False
         self._watch()
 
-
-def setButton(button: Any, why: str, what: str) -> None:
-    """Enable a button, or disable it and say why in its tooltip."""
-    button.enabled = not why
-    button.toolTip = why or what
+    def _onRenamed(self, entry: RunEntry, title: str) -> None:
+        try:
+            self.panel.logic.renameRun(entry.run, title)
+        except SemiSegError as error:
+            self.panel.showError(_("The training could not be renamed."), str(error))
+        entry.read()
+        self.panel.scheduleRefresh()
