@@ -1,34 +1,31 @@
-"""The packages a training needs: which are missing, and their installation on demand, touching nothing of Slicer's.
+"""The packages a training needs: which are missing, and the rule that nothing of Slicer's is replaced for them.
 
 torch comes through the PyTorch extension. The rest comes through pip with constraints that keep every package that
 is installed at its version: pip then finds versions that fit, or says why it cannot, and never replaces a file that
-Slicer has loaded. Nothing is imported or installed when the module is opened.
+Slicer has loaded. Nothing is imported or installed when the module is opened; ``packages.installation`` does it when
+a person asks for it.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import importlib.util
-import logging
+import platform
 import re
-import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import DependencyError, explain
+from SemiSegModule.packages.changes import Change, canonical, downloadBytes
 
 TORCH = "torch>=2.4.1"
+EXTENSION = "PyTorch"
+# They come with Slicer and are never replaced, also where a newer one is asked for.
+BUNDLED = ("numpy", "scipy", "simpleitk", "vtk", "pydicom", "requests", "packaging", "pillow", "certifi")
 # Name for pip to name for import, where they differ.
 _IMPORT_NAMES = {"simpleitk": "SimpleITK"}
-EXTENSION = "PyTorch"
-# What pip, its process and the download raise; anything else is a mistake of ours and must not look like pip's.
-INSTALLER_ERRORS = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
 
 
 def requirements() -> list[str]:
@@ -42,69 +39,67 @@ def missing() -> list[str]:
     return [requirement for requirement in (TORCH, *requirements()) if not _isMet(requirement)]
 
 
-def constraints() -> list[str]:
-    """Return one exact constraint for every installed package, so that pip keeps it."""
-    found = {}
+def torchRange() -> str:
+    """Return the versions of torch that fit, as the PyTorch extension is asked for them."""
+    # torch 2.13 cannot be installed by the extension's installer on Windows (Slicer/light-the-torch#176).
+    return re.sub(r"^torch", "", TORCH) + (",<2.13" if sys.platform == "win32" else "")
+
+
+def whyNoTorch() -> str:
+    """Return why no torch of these versions exists for this computer, or the empty string."""
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        return _("torch is not made for Macs with Intel processors since version 2.3")
+    return ""
+
+
+def constraints(asked: Iterable[str] = ()) -> list[str]:
+    """Return one exact constraint for every installed package, so that pip keeps it.
+
+    Args:
+        asked: requirements to be installed: packages that are too old for them may be updated, unless they came with
+            Slicer.
+    """
+    free = {canonical(nameOf(requirement)) for requirement in asked} - set(BUNDLED)
+    found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
-        if name and distribution.version:
-            found.setdefault(_canonical(name), f"{name}=={distribution.version}")
+        if name and distribution.version and canonical(name) not in free:
+            found.setdefault(canonical(name), f"{name}=={distribution.version}")
     return sorted(found.values())
 
 
-def describe(names: list[str]) -> str:
-    """Return what will be installed and from where, to be shown before anything happens."""
-    torch = TORCH in names
-    others = [name for name in names if name != TORCH]
-    lines = [_("Training and prediction need packages that are not installed yet:")]
-    if torch:
-        lines.append(_("- torch, through the extension PyTorch (about 200 MB to 3 GB, depending on the graphics card)"))
-    if others:
-        lines.append(_("- {names}, from the Python Package Index").format(names=", ".join(others)))
-    lines.append(_("Packages that came with Slicer or other extensions are kept as they are."))
-    return "\n".join(lines)
+def nameOf(requirement: str) -> str:
+    """Return the package's name in a requirement."""
+    return re.match(r"[A-Za-z0-9_.-]+", requirement).group()
 
 
-def install(
-    *,
-    torchInstaller: Callable[[], Any] | None = None,
-    pipInstaller: Callable[[list[str], Path], None] | None = None,
-) -> None:
-    """Install what is missing; the caller has asked the user.
+def describe(names: list[str], changes: list[Change] | None = None) -> str:
+    """Return what will be installed and from where, to be shown before anything happens.
 
     Args:
-        torchInstaller: returns the logic of the PyTorch extension; found in Slicer if None.
-        pipInstaller: installs requirements under a constraints file; Slicer's own if None.
-
-    Raises:
-        DependencyError: the PyTorch extension is not there, or a package cannot be installed without replacing one
-            of Slicer's; names the package and says where the log is.
+        names: missing requirements.
+        changes: what pip would do, if it could be asked.
     """
-    names = missing()
-    if TORCH in names:
-        _installTorch(torchInstaller or _torchLogic)
     others = [name for name in names if name != TORCH]
-    if others:
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "constraints.txt"
-            file.write_text("\n".join(constraints()) + "\n", encoding="utf-8")
-            _installOthers(others, file, pipInstaller or _slicerPip)
-    importlib.invalidate_caches()
-    left = missing()
-    if left:
-        raise DependencyError(
-            explain(
-                f"{', '.join(left)} cannot be found after the installation",
-                where="installation of packages",
-                remedy="restart Slicer and try again",
-            )
-        )
-    logging.info("SemiSeg: installed %s", ", ".join(names) or "nothing")
+    lines = [_("Training and prediction need packages that are not installed yet:")]
+    if TORCH in names:
+        lines.append(_("- torch, through the extension PyTorch (about 200 MB to 3 GB, depending on the graphics card)"))
+    if others and changes is None:
+        lines.append(_("- {names}, from the Python Package Index").format(names=", ".join(others)))
+    if changes:
+        megabytes = f"{downloadBytes(changes) / 1e6:.0f}"
+        lines.append(_("- from the Python Package Index (about {megabytes} MB):").format(megabytes=megabytes))
+        lines += [f"    {change.text}" for change in changes]
+    lines.append(_("Packages that came with Slicer or other extensions are kept as they are."))
+    updated = [change.name for change in changes or [] if change.isReplacement]
+    if updated:
+        lines.append(_("Only these are updated: {names}.").format(names=", ".join(updated)))
+    return "\n".join(lines)
 
 
 def _isMet(requirement: str) -> bool:
     name, least = re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", requirement).groups()
-    if importlib.util.find_spec(_IMPORT_NAMES.get(_canonical(name), name)) is None:
+    if importlib.util.find_spec(_IMPORT_NAMES.get(canonical(name), name)) is None:
         return False
     try:
         version = importlib.metadata.version(name)
@@ -116,61 +111,3 @@ def _isMet(requirement: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.match(r"[0-9]+(\.[0-9]+)*", version).group().split("."))
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _torchLogic() -> Any:
-    try:
-        module = importlib.import_module("PyTorchUtils")
-    except ImportError:
-        raise DependencyError(
-            explain(
-                "the extension PyTorch is not installed",
-                where="installation of torch",
-                remedy="install 'PyTorch' in the Extensions Manager, restart Slicer and try again",
-            )
-        ) from None
-    return module.PyTorchUtilsLogic()
-
-
-def _installTorch(torchLogic: Callable[[], Any]) -> None:
-    version = re.sub(r"^torch", "", TORCH)
-    logic, reason = torchLogic(), ""
-    try:
-        installed = logic.installTorch(askConfirmation=False, torchVersionRequirement=version)
-    except INSTALLER_ERRORS as error:
-        installed, reason = None, f": {error}"
-    if installed is None:
-        raise DependencyError(
-            explain(
-                f"torch could not be installed{reason}",
-                where="extension PyTorch",
-                remedy="open the module PyTorch Util, install torch there and read its messages in the Python console",
-            )
-        )
-
-
-def _installOthers(names: list[str], constraintsFile: Path, pip: Callable[[list[str], Path], None]) -> None:
-    try:
-        pip(names, constraintsFile)
-    except INSTALLER_ERRORS as error:
-        raise DependencyError(
-            explain(
-                f"pip could not install {', '.join(names)} beside the packages that are there: {error}",
-                where="installation of packages; the whole output is in the Python console and in Slicer's log",
-                remedy="check the network or proxy and the free disk space; if a version conflict is named, update "
-                "the package that it names",
-            )
-        ) from error
-
-
-def _slicerPip(names: list[str], constraintsFile: Path) -> None:
-    if importlib.util.find_spec("slicer.packaging") is not None:
-        packaging = importlib.import_module("slicer.packaging")
-        packaging.pip_install(names, constraints=str(constraintsFile), requester="SemiSeg")
-    else:
-        # Before Slicer 5.12, pip's arguments are one string.
-        slicer.util.pip_install(f'{" ".join(names)} -c "{constraintsFile}"')

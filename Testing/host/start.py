@@ -17,7 +17,7 @@ import vtk
 from PySide6 import QtCore
 
 from Testing.host import facts
-from Testing.host.application import application, io_manager, layout_manager, module_loading, sample_data
+from Testing.host.application import application, extensions, io_manager, layout_manager, module_loading, sample_data
 from Testing.host.application.dialogs import dialogs
 from Testing.host.application.scene import SceneSetup
 from Testing.host.application.ui_loader import UiLoader
@@ -39,6 +39,7 @@ from Testing.host.widgets.factory import stand_in
 # Importing these registers their behaviors; naming them here says so.
 BEHAVIORS = (
     application,
+    extensions,
     io_manager,
     layout_manager,
     module_loading,
@@ -143,6 +144,7 @@ class Host:
         self.setup.clear()
         self.app.processEvents()
         self.app.fresh_settings()
+        self.app.offer_extensions()
         self.forget()
 
     def forget(self) -> None:

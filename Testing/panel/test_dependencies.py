@@ -1,14 +1,15 @@
-"""Packages: nothing at module open, everything asked for first, nothing of Slicer's replaced."""
+"""What a training needs: what is missing, what is kept, what is said before."""
 
 import importlib.metadata
 import importlib.util
 import re
-import subprocess
 
 import pytest
 
-from SemiSegLib.errors import DependencyError
 from SemiSegModule import dependencies
+from SemiSegModule.packages import changes
+from SemiSegModule.packages.changes import Change
+from SemiSegModule.packages.failure import failure
 
 
 @pytest.fixture
@@ -47,91 +48,76 @@ def test_every_installed_package_is_kept_at_its_version():
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==\S+", line) for line in lines)
 
 
-def test_torch_comes_through_the_extension_and_the_rest_through_pip_with_constraints(without, monkeypatch):
-    without("torch", "monai")
-    installed = {}
-
-    class TorchLogic:
-        def installTorch(self, askConfirmation, torchVersionRequirement):
-            installed["torch"] = torchVersionRequirement
-            return object()
-
-    def pip(names, constraints):
-        installed["pip"], installed["constraints"] = names, constraints.read_text()
-        monkeypatch.setattr(dependencies.importlib.util, "find_spec", lambda *_: object())
-
-    dependencies.install(torchInstaller=TorchLogic, pipInstaller=pip)
-    assert installed["torch"] == ">=2.4.1"
-    assert installed["pip"] == ["monai>=1.5.1"]
-    assert f"numpy=={importlib.metadata.version('numpy')}" in installed["constraints"]
+def test_only_a_package_that_was_asked_for_and_did_not_come_with_slicer_may_be_updated():
+    kept = {re.match(r"[^=]+", line).group().lower() for line in dependencies.constraints(["monai>=9", "scipy>=9"])}
+    assert "monai" not in kept
+    assert {"scipy", "numpy", "torch", "vtk"} <= kept
 
 
-def test_a_failed_installation_names_the_package_and_what_to_do(without):
-    without("monai")
-
-    def pip(names, constraints):
-        raise OSError("No space left on device")
-
-    with pytest.raises(
-        DependencyError, match=r"could not install monai>=1.5.1(.|\n)*No space left(.|\n)*free disk space"
-    ):
-        dependencies.install(pipInstaller=pip)
+def test_torch_is_asked_for_in_versions_that_the_extension_can_install(monkeypatch):
+    assert dependencies.torchRange().startswith(">=2.4.1")
+    monkeypatch.setattr(dependencies.sys, "platform", "win32")
+    assert dependencies.torchRange() == ">=2.4.1,<2.13"
 
 
-def test_a_mistake_of_ours_is_not_taken_for_one_of_pip(without):
-    without("monai")
-
-    def pip(names, constraints):
-        raise AttributeError("no such function")
-
-    with pytest.raises(AttributeError, match="no such function"):
-        dependencies.install(pipInstaller=pip)
+def test_a_mac_with_an_intel_processor_is_told_at_once(monkeypatch):
+    assert dependencies.whyNoTorch() == ""
+    monkeypatch.setattr(dependencies.sys, "platform", "darwin")
+    monkeypatch.setattr(dependencies.platform, "machine", lambda: "x86_64")
+    assert "Intel" in dependencies.whyNoTorch()
 
 
-def test_torch_that_cannot_be_installed_is_told_with_its_reason(without):
-    without("torch")
-
-    class TorchLogic:
-        def installTorch(self, askConfirmation, torchVersionRequirement):
-            raise subprocess.CalledProcessError(1, ["pip", "install", "torch"])
-
-    with pytest.raises(DependencyError, match=r"torch could not be installed: (.|\n)*exit status 1(.|\n)*PyTorch Util"):
-        dependencies.install(torchInstaller=TorchLogic)
-
-
-def test_an_installation_without_effect_is_not_taken_for_success(without):
-    without("monai")
-    with pytest.raises(DependencyError, match=r"monai>=1\.5\.1 cannot be found after the installation"):
-        dependencies.install(pipInstaller=lambda names, constraints: None)
-
-
-def test_without_the_pytorch_extension_the_user_is_told_where_to_get_it(without):
-    without("torch")
-    with pytest.raises(DependencyError, match=r"extension PyTorch is not installed(.|\n)*Extensions Manager"):
-        dependencies.install()
-
-
-def test_what_will_happen_is_said_before():
+def test_what_will_happen_is_said_before_also_where_pip_cannot_be_asked():
     text = dependencies.describe(["torch>=2.4.1", "monai>=1.5.1"])
     assert "torch, through the extension PyTorch" in text
     assert "monai>=1.5.1, from the Python Package Index" in text
     assert "kept as they are" in text
 
 
-def test_the_panel_shows_what_is_missing_and_installs_only_after_a_yes(host, panel, without, monkeypatch):
-    assert not panel.ui.packagesFrame.visible
-    without("monai")
-    panel.enter()
-    assert panel.ui.packagesFrame.visible
-    assert "monai" in panel.ui.packagesLabel.text
-    calls = []
-    monkeypatch.setattr(dependencies, "install", lambda: calls.append(1))
-    from Testing.host.interaction import click
+def test_name_version_and_size_of_every_change_are_said_before():
+    plan = [Change("monai", "1.4.0", "1.5.2", 2_700_000), Change("einops", "", "0.8.1", 64_000), Change("x", "", "1")]
+    lines = dependencies.describe(["monai>=1.5.1"], plan).splitlines()
+    assert "    monai 1.4.0 -> 1.5.2, 2.7 MB" in lines
+    assert "    einops 0.8.1 (new, 0.1 MB)" in lines
+    assert "    x 1 (new)" in lines
+    assert lines[-1] == "Only these are updated: monai."
 
-    host.dialogs.answer(False)
-    click(panel.ui.installButton)
-    assert calls == []
-    assert "monai>=1.5.1" in host.dialogs.shown("confirm")[0]
-    host.dialogs.answer(True)
-    click(panel.ui.installButton)
-    assert calls == [1]
+
+def test_pip_s_own_torch_is_not_shown_where_the_extension_chooses_it():
+    names = ("monai", "torch", "nvidia-cublas", "triton", "sympy", "cuda_toolkit")
+    answer = {"changes": [{"name": name, "version": "1", "bytes": None} for name in names]}
+    assert [change.name for change in changes.planned(answer, {}, withTorch=False)] == ["monai", "sympy"]
+    assert len(changes.planned(answer, {}, withTorch=True)) == len(names)
+
+
+def test_a_comparison_finds_what_was_added_replaced_and_removed():
+    before = {"numpy": ("numpy", "2.0"), "gone": ("gone", "1"), "same": ("same", "1")}
+    after = {"numpy": ("numpy", "1.26"), "new": ("New", "3"), "same": ("same", "1")}
+    found = changes.compared(before, after)
+    assert [change.text for change in found] == ["gone 1 -> removed", "New 3 (new)", "numpy 2.0 -> 1.26"]
+    assert [change.isReplacement for change in found] == [True, False, True]
+
+
+# What pip 24 to 26 print.
+OUTPUTS = {
+    "the disk is full": "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+    "cannot be reached": "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)'\n"
+    "ERROR: Could not find a version that satisfies the requirement monai>=1.5.1 (from versions: none)\n"
+    "ERROR: No matching distribution found for monai>=1.5.1",
+    "may not be written to": "ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: '/x'",
+    "no ready-made version": "ERROR: No matching distribution found for monai>=1.5.1",
+    "monai 1.4.0 depends on numpy<2.0": "ERROR: Cannot install monai>=1.5.1 because these package versions have "
+    "conflicting dependencies.\n\nThe conflict is caused by:\n    monai 1.4.0 depends on numpy<2.0\n"
+    "    The user requested (constraint) numpy==2.4.6\n\nERROR: ResolutionImpossible: for help visit https://pip",
+    "something nobody has seen": "Looking\nERROR: something nobody has seen",
+    "ended without a word": "",
+}
+
+
+@pytest.mark.parametrize("words", OUTPUTS)
+def test_a_failure_names_package_cause_remedy_and_log(words):
+    text = str(failure(OUTPUTS[words], ["monai>=1.5.1"], "the log"))
+    assert text.startswith("monai>=1.5.1 could not be installed: ")
+    assert words in text
+    assert "the log" in text
+    assert re.search(r"remedy: \w+", text)

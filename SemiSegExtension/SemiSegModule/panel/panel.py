@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.recommend import Recommendation
-from SemiSegModule import dependencies
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.cases_section import CasesSection
 from SemiSegModule.panel.labels_section import LabelsSection, StructuresSection
+from SemiSegModule.panel.packages_section import PackagesSection
 from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
 from SemiSegModule.parameters import StudyParameters, wholePath
@@ -53,7 +53,7 @@ class Panel:
         self.structures = StructuresSection(ui, self)
         self.training = TrainingSection(ui, self)
         self.apply = ApplySection(ui, self)
-        ui.installButton.connect("clicked()", self.ensurePackages)
+        self.packages = PackagesSection(ui, self)
         form.enabled = False
 
     def setParameterNode(self, node: Any) -> None:
@@ -61,6 +61,7 @@ class Panel:
         if self.parameters is not None:
             self.owner.removeObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
             self._unobserveSegmentations()
+        self.cases.close()
         self.training.close()
         self.apply.close()
         self.parameters = StudyParameters(node) if node is not None else None
@@ -79,6 +80,8 @@ class Panel:
     def close(self) -> None:
         """Let go of everything; trainings go on."""
         self._timer.stop()
+        self.packages.close()
+        self.cases.close()
         self.training.close()
         self.apply.close()
         self._unobserveSegmentations()
@@ -160,27 +163,11 @@ class Panel:
 
     def showPackages(self) -> None:
         """Show what is missing for training, if anything is."""
-        names = dependencies.missing()
-        self.ui.packagesFrame.visible = bool(names)
-        short = ", ".join(name.split(">")[0] for name in names)
-        self.ui.packagesLabel.text = _("Not installed yet: {names}. Needed to train and to apply models.").format(
-            names=short
-        )
+        self.packages.refresh()
 
-    def ensurePackages(self) -> bool:
-        """Return whether everything needed is installed, after asking to install it if it is not."""
-        names = dependencies.missing()
-        if not names:
-            return True
-        if not slicer.util.confirmOkCancelDisplay(dependencies.describe(names), windowTitle=_("Install packages")):
-            return False
-        try:
-            with slicer.util.WaitCursor():
-                dependencies.install()
-        except SemiSegError as error:
-            self.showError(_("The packages could not be installed."), str(error))
-        self.showPackages()
-        return not dependencies.missing()
+    def ensurePackages(self, then: Callable[[], None] | None = None) -> bool:
+        """Return whether everything needed is installed; else begin to install it, and call ``then`` afterwards."""
+        return self.packages.ensure(then)
 
     def _enable(self) -> None:
         self.form.enabled = self.parameters is not None and not self._isBusy

@@ -23,6 +23,8 @@ class qSlicerCoreApplication:
         self._io_manager = stand_in("qSlicerIOManager")()
         self._layout_manager = stand_in("qSlicerLayoutManager")()
         self._setup: Any = None
+        self._extensions: Any = None
+        self._is_testing = True
         self.setApplicationName("Slicer")
         self.setOrganizationName("SemiSegHost")
         self.fresh_settings()
@@ -55,7 +57,7 @@ class qSlicerCoreApplication:
         return self._io_manager
 
     def testingEnabled(self) -> bool:
-        return True
+        return self._is_testing
 
     def processEvents(self) -> None:
         QtWidgets.QApplication.processEvents()
@@ -72,9 +74,16 @@ class qSlicerCoreApplication:
     def moduleDocumentationUrl(self, name: str) -> str:
         return f"{DOCUMENTATION}user_guide/modules/{name.lower()}.html"
 
-    def extensionsManagerModel(self) -> None:
-        """Return None, as in a Slicer that was built without the extensions manager."""
-        return
+    def extensionsManagerModel(self) -> Any:
+        """Return None, as in a Slicer that was built without the extensions manager, unless a test offers one."""
+        return self._extensions
+
+    def offer_extensions(self, *names: str) -> Any:
+        """Give Slicer an extensions manager with some extensions on its server; without names take it away."""
+        self._extensions = stand_in("qSlicerExtensionsManagerModel")() if names else None
+        if names:
+            self._extensions.on_server = set(names)
+        return self._extensions
 
     def pauseRender(self) -> None:
         """Nothing is rendered by itself."""

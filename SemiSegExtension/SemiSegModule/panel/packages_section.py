@@ -1,0 +1,207 @@
+"""Packages and computer: what is missing, its installation with progress and log, and the check of the computer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+import SemiSegLib
+from SemiSegLib.errors import SemiSegError
+from SemiSegModule import dependencies
+from SemiSegModule.jobs import workerPython
+from SemiSegModule.packages import installers
+from SemiSegModule.packages.changes import Change
+from SemiSegModule.packages.command import Command
+from SemiSegModule.packages.installation import Installation, Outcome
+
+# It takes some seconds; a driver that hangs would keep it forever.
+CHECK_SECONDS = 60.0
+_MARKS = {"good": "\u2713", "note": "\u2022", "warning": "\u26a0"}
+
+
+class PackagesSection:
+    """The notice above the sections and the section about this computer.
+
+    Args:
+        ui: widgets of the form by name.
+        panel: the panel it belongs to.
+    """
+
+    def __init__(self, ui: Any, panel: Any) -> None:
+        self.ui, self.panel = ui, panel
+        self.installation: Installation | None = None
+        self._then: Callable[[], None] | None = None
+        self._check: Command | None = None
+        self._news = ""
+        ui.installButton.connect("clicked()", self.install)
+        ui.installCancelButton.connect("clicked()", self.cancel)
+        ui.checkComputerButton.connect("clicked()", self.checkComputer)
+
+    @property
+    def isInstalling(self) -> bool:
+        """Whether an installation, or the look-up before it, is going on."""
+        return self.installation is not None
+
+    def refresh(self) -> None:
+        """Show what is missing, if anything is, or what was just installed."""
+        names = dependencies.missing()
+        self.ui.packagesFrame.visible = bool(names) or self.isInstalling or bool(self._news)
+        self.ui.installButton.visible = bool(names) and not self.isInstalling
+        self.ui.installCancelButton.visible = self.isInstalling
+        self.ui.installProgressBar.visible = self.isInstalling
+        if self.isInstalling:
+            return
+        short = ", ".join(dependencies.nameOf(name) for name in names)
+        missing = _("Not installed yet: {names}. Needed to train and to apply models.").format(names=short)
+        self.ui.packagesLabel.text = missing if names else self._news
+
+    def ensure(self, then: Callable[[], None] | None = None) -> bool:
+        """Return whether everything needed is installed; if not, begin to install it, after asking.
+
+        Args:
+            then: called when it has been installed; what the person wanted to do in the first place.
+        """
+        if not dependencies.missing():
+            return True
+        self._then = then
+        if not self.isInstalling:
+            self.install()
+        return False
+
+    def install(self) -> None:
+        """Look up what would be installed, ask, and install; returns at once."""
+        if self.isInstalling:
+            return
+        if dependencies.TORCH in dependencies.missing() and not self._hasExtension():
+            return
+        self._news = ""
+        self.ui.installLog.clear()
+        self.ui.packagesLabel.text = _("Looking up what would be installed...")
+        self.installation = Installation(onPlan=self._onPlan, onLine=self._onLine, onEnd=self._onEnd)
+        self.refresh()
+        self.installation.lookUp()
+
+    def cancel(self) -> None:
+        """End the installation where that leaves nothing half done."""
+        installation, self.installation = self.installation, None
+        if installation is not None:
+            installation.cancel()
+        self._then = None
+        self.refresh()
+
+    def checkComputer(self) -> None:
+        """Try devices, packages, memory and disk beside Slicer and show one line of advice per finding."""
+        if self._check is not None:
+            return
+        folder = Path(mkdtemp(prefix="SemiSeg-check-", dir=slicer.app.temporaryPath or None))
+        answer, log = folder / "answer.json", folder / "log.txt"
+        study = self.panel.parameters.studyPath if self.panel.parameters is not None else None
+        command = [workerPython(), "-m", "SemiSegLib.computer_check", str(answer), *([str(study)] if study else [])]
+        library = str(Path(SemiSegLib.__file__).resolve().parents[1])
+        self.ui.checkComputerButton.enabled = False
+        self.ui.computerLabel.text = _("Trying the devices of this computer...")
+        self._check = Command(
+            command,
+            log,
+            onLine=lambda line: None,
+            onEnd=lambda code: self._onChecked(code, answer, log),
+            environment={"PYTHONPATH": library},
+            seconds=CHECK_SECONDS,
+        )
+        try:
+            self._check.start()
+        except OSError as error:
+            self._onChecked(None, answer, log, str(error))
+
+    def close(self) -> None:
+        """Let go: a look-up or check ends, an installation that is writing files goes on."""
+        self.cancel()
+        if self._check is not None:
+            self._check.kill()
+            self._check = None
+
+    def _hasExtension(self) -> bool:
+        """Return whether the PyTorch extension is there, after offering to install it."""
+        if installers.isExtensionThere() or dependencies.whyNoTorch() or not installers.canGetExtension():
+            return self._canAskExtension()
+        title = _("Install packages")
+        text = _(
+            "torch is installed by the extension PyTorch, which is not there yet. Install this extension now? Slicer "
+            "must then be restarted; press Install... once more after that."
+        )
+        if not slicer.util.confirmOkCancelDisplay(text, windowTitle=title):
+            return False
+        try:
+            with slicer.util.WaitCursor():
+                installers.getExtension()
+        except SemiSegError as error:
+            self.panel.showError(_("The packages could not be installed."), str(error))
+            return False
+        text = _("The extension PyTorch is installed. Restart Slicer now? Save your scene first if it holds changes.")
+        if slicer.util.confirmYesNoDisplay(text, windowTitle=title):
+            slicer.util.restart()
+        return False
+
+    def _canAskExtension(self) -> bool:
+        try:
+            installers.torchLogic()
+        except SemiSegError as error:
+            self.panel.showError(_("The packages could not be installed."), str(error))
+            return False
+        return True
+
+    def _onPlan(self, plan: list[Change] | None) -> None:
+        installation = self.installation
+        if installation is None:
+            return
+        text = dependencies.describe(installation.names, plan)
+        if not slicer.util.confirmOkCancelDisplay(text, windowTitle=_("Install packages")):
+            self.cancel()
+            return
+        self.ui.packagesLabel.text = _("Installing...")
+        self.ui.installLog.visible = True
+        installation.install()
+
+    def _onLine(self, line: str) -> None:
+        self.ui.installLog.appendPlainText(line)
+        if self.installation is not None:
+            # One line of it tells that something happens; the rest is in the log.
+            self.ui.packagesLabel.text = line if len(line) < 120 else f"{line[:117]}..."
+            self.ui.installCancelButton.enabled = self.installation.canCancel
+
+    def _onEnd(self, outcome: Outcome) -> None:
+        self.installation = None
+        then, self._then = self._then, None
+        self._news = "" if outcome.error is not None else outcome.text
+        self.refresh()
+        if outcome.error is not None:
+            self.panel.showError(_("The packages could not be installed."), f"{outcome.error}\n\n{outcome.text}")
+        elif then is not None and self.panel.parameters is not None:
+            then()
+
+    def _onChecked(self, code: int | None, answer: Path, log: Path, reason: str = "") -> None:
+        self._check = None
+        self.ui.checkComputerButton.enabled = True
+        if code == 0:
+            lines = [f"{_MARKS[item['severity']]} {item['text']}" for item in json.loads(answer.read_text("utf-8"))]
+            self.ui.computerLabel.text = "\n".join(lines)
+        elif code is None and not reason:
+            self.ui.computerLabel.text = _(
+                "The check did not end within {seconds} s: a device or its driver hangs. Update the driver of the "
+                "graphics card, or choose the device cpu."
+            ).format(seconds=f"{CHECK_SECONDS:.0f}")
+        else:
+            self.ui.computerLabel.text = _("The check failed: {reason}. All it said is in {log}.").format(
+                reason=reason or _lastLine(log), log=log
+            )
+
+
+def _lastLine(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else _("it ended without a word")
