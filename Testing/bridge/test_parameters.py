@@ -16,13 +16,25 @@ def test_everything_comes_back_from_a_saved_scene(scene, tmp_path):
     drawn = scenes.a_segmentation(one, scenes.blobs(generator))
     parameters = StudyParameters(a_node(scene))
     parameters.studyFolder, parameters.schemeSource = "/studies/José 中", "hippocampus"
-    parameters.channels, parameters.parents = ["T1", "FLAIR"], {"head": "organ"}
+    parameters.channels, parameters.editedScheme = ["T1", "FLAIR"], {"name": "mine", "structures": []}
+    parameters.schemeSteps, parameters.schemeUndo = [{"kind": "remove", "before": ["a"]}], {"source": "scene"}
+    box = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
     parameters.minutes, parameters.method, parameters.device = 7, "marginal", "cpu"
     parameters.runFolder, parameters.modelPath, parameters.applyFolder = "/r", "/m", "/a"
     parameters.applyVolumes = [two, one]
     parameters.setRows(
         [
-            CaseRow({"T1": one, "FLAIR": two}, drawn, True, {"id head": "head"}, ["head"], "validation"),
+            CaseRow(
+                {"T1": one, "FLAIR": two},
+                drawn,
+                True,
+                {"id head": "head"},
+                ["head"],
+                "validation",
+                region={"kind": "box", "axis": 2, "ranges": [], "segment": ""},
+                regionBox=box,
+                overlapRules=[["head", "vessel", "head"]],
+            ),
             CaseRow({"T1": two}, None, isChosen=False, isWithoutLabels=True),
         ]
     )
@@ -32,7 +44,8 @@ def test_everything_comes_back_from_a_saved_scene(scene, tmp_path):
     assert scene.ReadFromMRB(str(path))
     back = StudyParameters(scene.GetFirstNodeByName("SemiSeg"))
     assert (back.studyFolder, back.schemeSource) == ("/studies/José 中", "hippocampus")
-    assert (back.channels, back.parents) == (["T1", "FLAIR"], {"head": "organ"})
+    assert (back.channels, back.editedScheme) == (["T1", "FLAIR"], {"name": "mine", "structures": []})
+    assert (back.schemeSteps, back.schemeUndo) == ([{"kind": "remove", "before": ["a"]}], {"source": "scene"})
     assert (back.minutes, back.method, back.device) == (7, "marginal", "cpu")
     assert (back.runFolder, back.modelPath, back.applyFolder) == ("/r", "/m", "/a")
     assert [node.GetName() for node in back.applyVolumes] == ["two", "one"]
@@ -40,6 +53,9 @@ def test_everything_comes_back_from_a_saved_scene(scene, tmp_path):
     assert {role: node.GetName() for role, node in first.volumes.items()} == {"T1": "one", "FLAIR": "two"}
     assert first.segmentation.GetName() == "labels"
     assert (first.meanings, first.lookedFor, first.side) == ({"id head": "head"}, ["head"], "validation")
+    assert (first.region["kind"], first.regionBox.GetName()) == ("box", "box")
+    assert first.overlapRules == [["head", "vessel", "head"]]
+    assert (second.region, second.regionBox, second.overlapRules) == (None, None, [])
     assert (second.isChosen, second.isWithoutLabels, second.lookedFor) == (False, True, None)
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from SemiSegLib.cases.checks import Finding
 from SemiSegLib.errors import CaseError, explain
-from SemiSegLib.labels.annotation import combine_segments
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
 from SemiSegModule.bridge.geometry import Grid
+from SemiSegModule.bridge.overlaps import EITHER, IGNORE, REST, Overlap, combineMasks, findOverlaps
+from SemiSegModule.bridge.region import DRAWN_SLICES, PlacedRegion, readRegion
 from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
 from SemiSegModule.bridge.segments import Layer, Masks, placeLayers, readLayers, segmentIds
-
-# Prefix of the masks made here; no structure's overlap is counted twice because of them.
-_REST = "*rest of*"
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class Drawing:
         lookedFor: structures of which nothing more is to be found outside their segments.
         layers: copies of the label images.
         reference: world grid of the case's first volume.
+        region: where the case was annotated, or None: everywhere, or where a segment of ``meanings`` says so.
+        overlapRules: what a person has said of structures that exclude each other, by pair.
     """
 
     caseId: str
@@ -55,6 +55,8 @@ class Drawing:
     lookedFor: tuple[str, ...]
     layers: tuple[Layer, ...]
     reference: Grid
+    region: PlacedRegion | None = None
+    overlapRules: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -83,8 +85,23 @@ def readDrawing(case: SceneCase, scheme: LabelScheme, reference: Grid) -> Drawin
     meanings = _checkedMeanings(case, scheme, names)
     if not meanings and not lookedFor:
         return None
-    layers = tuple(readLayers(case.segmentation, meanings, reference))
-    return Drawing(case.id, case.segmentation.GetName(), names, meanings, lookedFor, layers, reference)
+    return Drawing(
+        caseId=case.id,
+        name=case.segmentation.GetName(),
+        segmentNames=names,
+        meanings=meanings,
+        lookedFor=lookedFor,
+        layers=tuple(readLayers(case.segmentation, meanings, reference)),
+        reference=reference,
+        region=readRegion(case.region),
+        overlapRules=dict(case.overlapRules),
+    )
+
+
+def drawnOverlaps(drawing: Drawing, scheme: LabelScheme) -> tuple[Overlap, ...]:
+    """Return which structures of a drawing share voxels although they exclude each other; touches no node."""
+    _region, masks = _byStructure(placeLayers(drawing.layers, drawing.meanings, drawing.reference), drawing.meanings)
+    return findOverlaps(masks, {name: scheme.leaves_of(name) for name in masks})
 
 
 def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
@@ -103,9 +120,9 @@ def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
     remainders, more = _remainders(drawing, scheme, masks)
     masks.update({name: mask for name, (mask, _) in remainders.items()})
     sets.update({name: leafSet for name, (_, leafSet) in remainders.items()})
-    voxels, setOfValue, overlaps = _drawn(masks, sets, elsewhere, placed, drawing.reference.shape, len(scheme.leaves))
-    if region is not None:
-        voxels, setOfValue = _outsideUnknown(voxels, setOfValue, region, placed, everything)
+    voxels, setOfValue, overlaps = _drawn(drawing, masks, sets, elsewhere, placed, len(scheme.leaves))
+    for inside in _regions(drawing, placed, region):
+        voxels, setOfValue = _outsideUnknown(voxels, setOfValue, inside, everything)
     findings += more + _overlapFindings(drawing, overlaps)
     return AnnotationImage(voxels, {v: scheme.cover(s) for v, s in setOfValue.items()}, tuple(findings))
 
@@ -157,7 +174,7 @@ def _remainders(
         rest = mask & ~np.logical_or.reduce(inside) if inside else mask.copy()
         left = leaves - frozenset().union(*(scheme.leaves_of(name) for name in parts))
         if left:
-            result[f"{_REST} {whole}"] = (rest, left)
+            result[f"{REST} {whole}"] = (rest, left)
         elif rest.any():
             findings.append(
                 Finding(
@@ -174,38 +191,42 @@ def _remainders(
 
 
 def _drawn(
+    drawing: Drawing,
     masks: Mapping[str, np.ndarray],
     sets: Mapping[str, frozenset[int]],
     elsewhere: frozenset[int],
     placed: Masks,
-    shape: tuple[int, int, int],
     leafCount: int,
-) -> tuple[np.ndarray, dict[int, frozenset[int]], dict[tuple[str, str], int]]:
-    """Return stored values on the whole grid, value to label set, and overlapping siblings."""
-    voxels = np.zeros(shape, dtype=np.uint8)
-    setOfValue = {0: elsewhere}
+) -> tuple[np.ndarray, dict[int, frozenset[int]], tuple[Overlap, ...]]:
+    """Return stored values on the whole grid, value to label set, and structures that overlap and must not."""
+    voxels = np.zeros(drawing.reference.shape, dtype=np.uint8)
     if not masks or not next(iter(masks.values())).size:
-        return voxels, setOfValue, {}
-    codes, table, overlaps = combine_segments(masks, sets, elsewhere, leaf_count=leafCount)
-    lookup = np.zeros(len(table), dtype=np.uint8)
-    for code in np.unique(codes):
-        if table.sets[code] != elsewhere:
-            lookup[code] = len(setOfValue)
-            setOfValue[len(setOfValue)] = table.sets[code]
-    voxels[_box(placed)] = lookup[codes]
-    return voxels, setOfValue, overlaps
+        return voxels, {0: elsewhere}, ()
+    inBox, found, overlaps = combineMasks(masks, sets, elsewhere, drawing.overlapRules, leafCount=leafCount)
+    voxels[_box(placed)] = inBox
+    return voxels, dict(enumerate(found)), overlaps
+
+
+def _regions(drawing: Drawing, placed: Masks, drawn: np.ndarray | None) -> list[np.ndarray]:
+    """Return where the case was annotated, each bool on the whole grid or broadcast to it; all must hold."""
+    inside = []
+    if drawn is not None:
+        whole = np.zeros(drawing.reference.shape, dtype=bool)
+        whole[_box(placed)] = drawn
+        inside.append(whole)
+    if drawing.region is not None:
+        ids = [i for i, meaning in drawing.meanings.items() if meaning != ANNOTATED_REGION]
+        if drawing.region.region.kind == DRAWN_SLICES and drawing.region.region.segment:
+            ids = [drawing.region.region.segment]
+        segments = [(_box(placed), placed.masks[i]) for i in ids if i in placed.masks]
+        inside.append(drawing.region.inside(drawing.reference, segments))
+    return inside
 
 
 def _outsideUnknown(
-    voxels: np.ndarray,
-    setOfValue: dict[int, frozenset[int]],
-    region: np.ndarray,
-    placed: Masks,
-    everything: frozenset[int],
+    voxels: np.ndarray, setOfValue: dict[int, frozenset[int]], inside: np.ndarray, everything: frozenset[int]
 ) -> tuple[np.ndarray, dict[int, frozenset[int]]]:
     unknown = next((value for value, s in setOfValue.items() if s == everything), len(setOfValue))
-    inside = np.zeros(voxels.shape, dtype=bool)
-    inside[_box(placed)] = region
     return np.where(inside, voxels, np.uint8(unknown)), {**setOfValue, unknown: everything}
 
 
@@ -243,16 +264,21 @@ def _geometryFindings(drawing: Drawing, placed: Masks) -> list[Finding]:
     return findings
 
 
-def _overlapFindings(drawing: Drawing, overlaps: Mapping[tuple[str, str], int]) -> list[Finding]:
-    return [
-        Finding(
-            case=drawing.caseId,
-            code="overlap",
-            severity="warning",
-            what=f"'{first}' and '{second}' share {count} voxels",
-            where=drawing.where,
-            remedy="these voxels count as either of the two; draw the border if it is known",
-        )
-        for (first, second), count in overlaps.items()
-        if not (first.startswith(_REST) or second.startswith(_REST))
-    ]
+def _overlapFindings(drawing: Drawing, overlaps: tuple[Overlap, ...]) -> list[Finding]:
+    return [_overlapFinding(drawing, overlap) for overlap in overlaps]
+
+
+def _overlapFinding(drawing: Drawing, overlap: Overlap) -> Finding:
+    rule = drawing.overlapRules.get(overlap.pair, IGNORE)
+    isDecided = overlap.pair in drawing.overlapRules
+    said = {IGNORE: "they are ignored", EITHER: "they count as either of the two"}.get(rule, f"they count as '{rule}'")
+    return Finding(
+        case=drawing.caseId,
+        code="overlap",
+        severity="note" if isDecided else "warning",
+        what=f"'{overlap.first}' and '{overlap.second}' share {overlap.voxels} voxels; {said}",
+        where=drawing.where,
+        remedy="nothing to do: this is what was chosen in Labels"
+        if isDecided
+        else "say in Labels which of the two these voxels are, or draw the border",
+    )
