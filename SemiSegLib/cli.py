@@ -28,6 +28,7 @@ for command in (
     cli_runs.stop,
     cli_runs.status,
     cli_models.predict,
+    cli_models.model,
     cli_runs.evaluate,
     cli_study.doctor,
     cli_study.version,

@@ -10,10 +10,39 @@ import typer
 
 from SemiSegLib import api
 from SemiSegLib.cli_runs import LargestComponent
-from SemiSegLib.console import console, show_table
+from SemiSegLib.cli_study import AsJson
+from SemiSegLib.console import console, duration, show_json, show_table
 from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.labels.scheme import name_key
 from SemiSegLib.prediction.findings import Findings, beside, write_findings_csv
+from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.review import by_rank, read_review
+
+
+def model(
+    file: Annotated[Path, typer.Argument(help="Model file (model.safetensors of a run).")], as_json: AsJson = False
+) -> None:
+    """Say what a model file segments and where it comes from; its weights are not read."""
+    info = read_model_info(file)
+    if as_json:
+        show_json(info)
+        return
+    console.print(info.sentence(), soft_wrap=True, markup=False)
+    dice = {name_key(name): f"{value:.3f}" for name, value in info.structure_dice.items()}
+    rows = [("  " * depth + s.name, dice.get(name_key(s.name), "not measured")) for depth, s in info.tree()]
+    show_table("Structures", ("name", "validation Dice"), rows)
+    mean = "not measured" if info.validation_dice is None else f"{info.validation_dice:.3f}"
+    spacing = " x ".join("own" if mm == 0 else f"{mm:g}" for mm in info.spacing_mm)
+    facts = [
+        ("run", info.title or str(info.provenance.get("run", ""))),
+        ("method", info.method if info.preset is None else f"{info.method}, preset {info.preset}"),
+        ("images", ", ".join(info.channels)),
+        ("network", f"{info.backbone}, {info.dimensions}-D, patch {' x '.join(map(str, info.patch))}, {spacing} mm"),
+        ("made", " by SemiSeg ".join(part for part in (info.created, info.version) if part) or "unknown"),
+        ("training", f"{info.steps if info.steps is not None else 'unknown'} steps, {duration(info.seconds)}"),
+        ("mean validation Dice", mean),
+    ]
+    show_table("Facts", ("what", "value"), facts)
 
 
 def predict(

@@ -11,6 +11,7 @@ import torch
 
 from SemiSegLib import __version__
 from SemiSegLib.batches.augment import augmentation, flipped_axes
+from SemiSegLib.config import read_json
 from SemiSegLib.prediction.model_file import Model, save_model
 from SemiSegLib.preparation import Prepared
 from SemiSegLib.runs.folder import RunFolder
@@ -41,6 +42,7 @@ def save_run_model(
         "preset": folder.request.preset,
         "model_step": trainer.step if best is None else best.step,
         "validation_dice": trainer.best_dice,
+        "structure_dice": _structure_dice(folder, trainer.best_step),
         "flipped_axes": [axis for axis, is_flipped in enumerate(flips) if is_flipped],
     }
     save_model(folder.model_path, replace(model, provenance=provenance))
@@ -61,6 +63,14 @@ def run_provenance(folder: RunFolder, prepared: Prepared, trainer: Trainer) -> d
         "training_cases": prepared.counts,
         "trained_on": sorted({patient_mark(c.patient) for c in prepared.training}),
     }
+
+
+def _structure_dice(folder: RunFolder, best_step: int | None) -> dict[str, float]:
+    """Return structure to mean Dice of the best validation; without the cases, which would name patients."""
+    if best_step is None or not folder.scores_path.exists():
+        return {}
+    scores = read_json(folder.scores_path)
+    return dict(scores["dice"]) if scores.get("step") == best_step else {}
 
 
 def patient_mark(patient: str) -> str:

@@ -15,14 +15,10 @@ from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.networks.presence import PresenceDescription, PresenceModel
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.prediction.device import pick_device
-from SemiSegLib.prediction.weights_file import Kind, fill, read_description, read_tensors, save_weights, without_paths
+from SemiSegLib.prediction.weights_file import fill, read_tensors, save_weights, without_paths
+from SemiSegLib.runs.model_info import KIND
+from SemiSegLib.runs.weights_header import read_description
 
-KIND = Kind(
-    key="semiseg-model",
-    format=1,
-    noun="model",
-    remedy="choose a model.safetensors that SemiSeg wrote, or copy it again",
-)
 # The study's vectors of structures, among the weights: a method is built from them before its own weights are there.
 EMBEDDINGS = "study.embeddings"
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from SemiSegLib.config import to_json
 from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceNetwork, PresenceShape
 from SemiSegLib.planning.plan import Plan
-from SemiSegLib.prediction.weights_file import Kind, fill, read_description, read_tensors, save_weights, without_paths
+from SemiSegLib.prediction.weights_file import fill, read_tensors, save_weights, without_paths
+from SemiSegLib.runs.weights_header import Kind, read_description
 
 KIND = Kind(
     key="semiseg-presence",

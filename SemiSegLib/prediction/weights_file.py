@@ -6,45 +6,20 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from SemiSegLib.config import from_json, to_json, write_atomically
-from SemiSegLib.errors import CheckpointError, ConfigError, LabelError, explain
+from SemiSegLib.config import to_json, write_atomically
+from SemiSegLib.runs.weights_header import Kind
 
-T = TypeVar("T")
-# A header with a scheme of a hundred structures takes 60 kB; more than this is another kind of file.
-LARGEST_HEADER = 16 << 20
 # A Unix, Windows, network or home path at the start of a text or of a word in it.
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s\"'=(:,;])(?:/[^\s/]+/|[A-Za-z]:[\\/]|\\\\[^\s\\]+\\|~[^\s/]*/)")
 PATH_LEFT_OUT = "(path left out)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of file of weights.
-
-    Attributes:
-        key: under which its description stands in the file.
-        format: number of the newest format that this version reads, and of the one that it writes.
-        noun: what it holds, for people, for example "model".
-        remedy: what to do about a file that cannot be used.
-    """
-
-    key: str
-    format: int
-    noun: str
-    remedy: str
-
-    def error(self, path: Path, what: str) -> CheckpointError:
-        """Return the error of a file that cannot be used."""
-        return CheckpointError(explain(what, where=str(path), remedy=self.remedy))
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], description: Any, *, kind: Kind) -> None:
@@ -58,33 +33,6 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], description: Any, *,
     text = json.dumps({"format": kind.format, **to_json(description)}, ensure_ascii=False, allow_nan=False)
     # One entry only: safetensors writes several in an order that differs from run to run.
     write_atomically(Path(path), save(copies, metadata={kind.key: text}))
-
-
-def read_description(path: Path, cls: type[T], *, kind: Kind) -> T:
-    """Return the description in a file; its tensors are not read.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, of another kind or newer than this version.
-    """
-    text = _read_metadata(path, kind).get(kind.key)
-    if text is None:
-        raise kind.error(path, f"it holds tensors, but is not a SemiSeg {kind.noun}")
-    try:
-        data = json.loads(text)
-        number = data.pop("format", None) if isinstance(data, dict) else None
-        if not isinstance(number, int):
-            raise kind.error(path, f"its format {number!r} is not a number")
-        if number > kind.format:
-            raise CheckpointError(
-                explain(
-                    f"the {kind.noun} has format {number}, this version reads up to {kind.format}",
-                    where=str(path),
-                    remedy="update SemiSeg on this computer",
-                )
-            )
-        return from_json(cls, data, where=f"{path.name}: description")
-    except (ValueError, RecursionError, ConfigError, LabelError) as error:
-        raise kind.error(path, f"its description cannot be read: {error}") from error
 
 
 def read_tensors(path: Path, *, kind: Kind) -> dict[str, Tensor]:
@@ -140,24 +88,3 @@ def without_paths(data: Any) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data
-
-
-def _read_metadata(path: Path, kind: Kind) -> dict[str, str]:
-    """Return the metadata of a safetensors file, reading nothing but its header: a length, then JSON."""
-    try:
-        size = path.stat().st_size
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-                raise kind.error(path, f"it is not a {kind.noun} file, or it is cut short")
-            header = json.loads(file.read(length))
-    except FileNotFoundError:
-        raise CheckpointError(explain("the file does not exist", where=str(path), remedy="check the path")) from None
-    except OSError as error:
-        raise kind.error(path, f"it cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise kind.error(path, f"it is not a {kind.noun} file") from error
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise kind.error(path, f"it is not a {kind.noun} file: it describes nothing")
-    return metadata

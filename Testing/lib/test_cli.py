@@ -79,6 +79,15 @@ def test_a_training_leaves_a_model_a_report_and_a_status(run):
     assert status["step"] == 4
 
 
+def test_a_model_file_tells_what_it_segments(run):
+    told = json.loads(call("model", run / "model.safetensors", "--json"))
+    assert told["channels"] == ["T1"]
+    assert told["training_cases"]["full"] == told["training_cases"]["coarse"] == 2
+    shown = call("model", run / "model.safetensors")
+    assert shown.startswith("Segments head, tail and vessel in T1 scans, trained on ")
+    assert "organ" in shown
+
+
 def test_a_model_segments_a_scan_on_the_grid_of_the_scan(run, cohort, tmp_path):
     scan = sorted((cohort / "images").iterdir())[0]
     call("predict", run / "model.safetensors", scan, "-o", tmp_path, "--ending", ".nii.gz", "--device", "cpu")

@@ -18,6 +18,7 @@ from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.training.checkpoints import load_best, load_latest
 from SemiSegLib.training.events import event_from_data
 from SemiSegLib.training.guards import NonFiniteError
@@ -78,6 +79,11 @@ def test_a_run_ends_with_a_model_its_scores_and_all_files_of_the_contract(whole)
     scores = read_json(whole.scores_path)
     assert scores["step"] == status.best_step == model.provenance["model_step"]
     assert set(scores["by_case"]) == set(read_json(whole.environment_path)["validation_cases"])
+    told = read_model_info(whole.model_path)
+    assert told.structure_dice == model.provenance["structure_dice"] == scores["dice"]
+    assert (told.validation_dice, told.steps) == (status.best_dice, status.best_step)
+    assert told.training_cases == model.provenance["training_cases"]
+    assert not any(case in str(told.provenance) for case in scores["by_case"])
 
 
 def test_the_model_is_the_best_of_the_validations(whole):
