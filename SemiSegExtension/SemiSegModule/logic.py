@@ -20,11 +20,12 @@ from SemiSegModule.bridge.results import createJob, loadResults
 from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.study_export import StudyExport, exportStudy
+from SemiSegModule.logic_cases import CasesLogic
 from SemiSegModule.logic_training import TrainingLogic
 from SemiSegModule.waiting import Waiting
 
 
-class StudyLogic(TrainingLogic):
+class StudyLogic(CasesLogic, TrainingLogic):
     """Everything without widgets; ``SemiSegLogic`` is this class as Slicer's module logic."""
 
     def readySchemes(self) -> tuple[str, ...]:

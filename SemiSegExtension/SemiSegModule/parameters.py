@@ -12,6 +12,7 @@ from SemiSegModule.training_parameters import TrainingParameters
 # Node reference roles are this word, the row's number and the channel or "segmentation".
 _ROLE = "SemiSeg.case"
 _APPLY_ROLE = "SemiSeg.apply"
+_REMOVED_ROLE = "SemiSeg.removed"
 # Choice of label scheme: built from the segments of the scene, or edited in the panel; else a ready scheme's name or a
 # file's path.
 SCHEME_FROM_SCENE = "scene"
@@ -34,6 +35,8 @@ class CaseRow:
         regionBox: box (vtkMRMLMarkupsROINode) that the region means, or None.
         overlapRules: [structure, structure, rule] for structures that exclude each other and share voxels; see
             ``bridge.overlaps``.
+        state: "untouched", "partial", "done", or "" for what the segments say.
+        patient: as a person has said; "" for what the subject hierarchy says.
     """
 
     volumes: dict[str, Any]
@@ -46,6 +49,8 @@ class CaseRow:
     region: dict[str, Any] | None = None
     regionBox: Any = None
     overlapRules: list[list[str]] = field(default_factory=list)
+    state: str = ""
+    patient: str = ""
 
 
 class StudyParameters(TrainingParameters):
@@ -135,18 +140,22 @@ class StudyParameters(TrainingParameters):
         self._set("applyFolder", str(value))
 
     @property
+    def removedVolumes(self) -> list[Any]:
+        """Volumes of the scene that a person took out of the study."""
+        return self._nodes(_REMOVED_ROLE)
+
+    @removedVolumes.setter
+    def removedVolumes(self, nodes: list[Any]) -> None:
+        self._setNodes(_REMOVED_ROLE, nodes)
+
+    @property
     def applyVolumes(self) -> list[Any]:
         """Volumes ticked for prediction."""
-        nodes = [self.node.GetNthNodeReference(_APPLY_ROLE, i) for i in range(self._count(_APPLY_ROLE))]
-        return [node for node in nodes if node is not None]
+        return self._nodes(_APPLY_ROLE)
 
     @applyVolumes.setter
     def applyVolumes(self, nodes: list[Any]) -> None:
-        wasModifying = self.node.StartModify()
-        self.node.RemoveNodeReferenceIDs(_APPLY_ROLE)
-        for node in nodes:
-            self.node.AddNodeReferenceID(_APPLY_ROLE, node.GetID())
-        self.node.EndModify(wasModifying)
+        self._setNodes(_APPLY_ROLE, nodes)
 
     def rows(self) -> list[CaseRow]:
         """Return the case table; rows whose first volume is gone from the scene are left out."""
@@ -167,6 +176,8 @@ class StudyParameters(TrainingParameters):
                     region=data.get("region"),
                     regionBox=self.node.GetNodeReference(_role(number, "region")),
                     overlapRules=[list(rule) for rule in data.get("overlapRules", [])],
+                    state=data.get("state", ""),
+                    patient=data.get("patient", ""),
                 )
             )
         return rows
@@ -185,6 +196,7 @@ class StudyParameters(TrainingParameters):
             if row.regionBox is not None:
                 self.node.SetNodeReferenceID(_role(number, "region"), row.regionBox.GetID())
         keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
+        keys += ("state", "patient")
         self._set("cases", [{key: getattr(row, key) for key in keys} for row in rows])
         self.node.EndModify(wasModifying)
 
@@ -193,8 +205,17 @@ class StudyParameters(TrainingParameters):
         """Rows of the case table, those of removed volumes included."""
         return len(self._get("cases", []))
 
-    def _count(self, role: str) -> int:
-        return int(self.node.GetNumberOfNodeReferences(role))
+    def _nodes(self, role: str) -> list[Any]:
+        count = self.node.GetNumberOfNodeReferences(role)
+        nodes = [self.node.GetNthNodeReference(role, index) for index in range(count)]
+        return [node for node in nodes if node is not None]
+
+    def _setNodes(self, role: str, nodes: list[Any]) -> None:
+        wasModifying = self.node.StartModify()
+        self.node.RemoveNodeReferenceIDs(role)
+        for node in nodes:
+            self.node.AddNodeReferenceID(role, node.GetID())
+        self.node.EndModify(wasModifying)
 
     def _get(self, name: str, default: Any) -> Any:
         text = self.node.GetParameter(f"SemiSeg.{name}")

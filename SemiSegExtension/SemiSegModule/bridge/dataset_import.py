@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
 
 import numpy as np
-import slicer
-import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegLib.cases.dataset import Case, Dataset
 from SemiSegLib.cases.reading import ChannelReader, read_codes
-from SemiSegLib.cases.volume import Volume
 from SemiSegLib.labels.label_set import LabelSetTable
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.labels.terminology import to_slicer_string
-from SemiSegModule.bridge.geometry import Grid, fromGeometry, matrixToVtk
-from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, SUPERCLASS_TAG, SceneCase, suggestLookedFor
-from SemiSegModule.bridge.segmentation_import import placeBeside
-from SemiSegModule.bridge.segments import BINARY
+from SemiSegModule.bridge.case_files import CaseFiles, Drawn, addCase
+from SemiSegModule.bridge.geometry import Grid, fromGeometry
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, STATES, SUPERCLASS_TAG, SceneCase, suggestLookedFor
+from SemiSegModule.bridge.segmentation_file import FileSegment
 
 REGION_NAME = "annotated region"
+_REGION_COLOR = (0.6, 0.6, 0.6)
+_TERMINOLOGY_TAG = "TerminologyEntry"
+# Beside dataset.json: case ID to how far its annotation is, which is no matter of training.
+STATES_FILE = "states.json"
 
 
 def loadCase(dataset: Dataset, case: Case) -> SceneCase:
@@ -29,100 +30,84 @@ def loadCase(dataset: Dataset, case: Case) -> SceneCase:
     Raises:
         CaseError: a file of the case cannot be read or does not fit.
     """
-    reader = ChannelReader(dataset, case)
-    channels = {role: reader.read(role) for role in dataset.channels}
-    geometry = channels[dataset.channels[0]].geometry
     # Everything is read before the first node is made: a damaged file leaves no half of a case in the scene.
-    labels = None if case.annotation is None else read_codes(dataset, case, geometry)
-    names = {role: case.id if len(channels) == 1 else f"{case.id} {role}" for role in channels}
-    volumes = {role: addVolume(volume, names[role]) for role, volume in channels.items()}
-    segmentation, meanings, lookedFor = None, {}, ()
-    if labels is not None:
-        segmentation = _newSegmentation(volumes[dataset.channels[0]], f"{case.id} labels")
-        meanings, lookedFor = _fill(segmentation, *labels, dataset.scheme, fromGeometry(geometry))
-    return SceneCase(
+    return addCase(readCase(dataset, case))
+
+
+def readCase(dataset: Dataset, case: Case) -> CaseFiles:
+    """Return what the files of a case hold; touches no object of the scene.
+
+    Raises:
+        CaseError: a file of the case cannot be read or does not fit.
+    """
+    reader = ChannelReader(dataset, case)
+    volumes = {role: reader.read(role) for role in dataset.channels}
+    geometry = volumes[dataset.channels[0]].geometry
+    drawn = None
+    if case.annotation is not None:
+        drawn = _drawn(*read_codes(dataset, case, geometry), dataset.scheme, fromGeometry(geometry))
+    return CaseFiles(
         id=case.id,
         volumes=volumes,
-        segmentation=segmentation,
-        meanings=meanings,
-        lookedFor=lookedFor,
+        drawn=drawn,
         patient=case.patient,
         side=case.split.value if case.split else None,
+        state=readStates(dataset.root).get(case.id, "done" if drawn is not None else ""),
     )
 
 
-def addVolume(volume: Volume, name: str) -> Any:
-    """Return a new scalar volume node."""
-    grid = fromGeometry(volume.geometry)
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(_imageData(vtk.vtkImageData(), volume.voxels))
-    node.SetIJKToRASMatrix(matrixToVtk(grid.matrix))
-    node.CreateDefaultDisplayNodes()
-    return node
+def readStates(folder: Path) -> dict[str, str]:
+    """Return case ID to state as a study keeps it; empty if it keeps none that can be read."""
+    try:
+        data = json.loads((Path(folder) / STATES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # How far a person got is a help, not a condition: without the file everything else is there.
+        return {}
+    return {str(name): state for name, state in data.items() if state in STATES} if isinstance(data, dict) else {}
 
 
-def _newSegmentation(volumeNode: Any, name: str) -> Any:
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    placeBeside(node, volumeNode)
-    return node
-
-
-def _fill(
-    node: Any, codes: np.ndarray, table: LabelSetTable, scheme: LabelScheme, grid: Grid
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Add one segment per structure that was drawn; return meanings and what was looked for."""
+def _drawn(codes: np.ndarray, table: LabelSetTable, scheme: LabelScheme, grid: Grid) -> Drawn:
+    """Return one segment per structure that was drawn, what they mean and what was looked for."""
     everything = frozenset(range(len(scheme.leaves)))
-    occurring = [(int(code), table.sets[code]) for code in np.unique(codes)]
+    present = np.flatnonzero(np.bincount(codes.ravel(), minlength=len(table)))
+    occurring = [(int(code), table.sets[code]) for code in present]
     # Outside all segments a voxel is background or what was not looked for; the largest such set that is not
     # "anything" says so, unless nothing was looked for at all.
     open_ = [leafSet for _code, leafSet in occurring if 0 in leafSet and leafSet != everything]
     elsewhere = max(open_, key=len, default=frozenset({0}))
-    drawn = {code: leafSet for code, leafSet in occurring if leafSet not in (elsewhere, everything)}
     lookup = np.zeros(len(table), dtype=np.uint8)
+    segments: list[FileSegment] = []
     meanings: dict[str, str] = {}
-    image = slicer.vtkOrientedImageData()
-    for code, leafSet in drawn.items():
-        names = scheme.cover(leafSet)
+    for code, leafSet in occurring:
+        names = scheme.cover(leafSet) if leafSet not in (elsewhere, everything) else ()
         if len(names) != 1:
             # "either of two siblings": what an overlap left open cannot be drawn as one structure, so it is not.
             continue
-        lookup[code] = len(meanings) + 1
+        lookup[code] = len(segments) + 1
         structure = scheme.find(names[0])
-        segmentId = _addSegment(node, structure, scheme, image, int(lookup[code]))
-        meanings[segmentId] = structure.name
-    _imageData(image, lookup[codes])
-    image.SetImageToWorldMatrix(matrixToVtk(grid.matrix))
+        segments.append(_segment(structure, scheme, int(lookup[code])))
+        meanings[structure.name] = structure.name
+    layers = [(lookup[codes], grid)]
     if any(leafSet == everything for _code, leafSet in occurring):
-        region = slicer.vtkOrientedImageData()
-        _imageData(region, (codes != table.code(everything)).astype(np.uint8))
-        region.SetImageToWorldMatrix(matrixToVtk(grid.matrix))
-        plain = Structure(name=REGION_NAME, color=(0.6, 0.6, 0.6))
-        meanings[_addSegment(node, plain, None, region, 1)] = ANNOTATED_REGION
+        layers.append(((codes != table.code(everything)).astype(np.uint8), grid))
+        segments.append(FileSegment(id=REGION_NAME, name=REGION_NAME, layer=1, value=1, color=_REGION_COLOR))
+        meanings[REGION_NAME] = ANNOTATED_REGION
     lookedFor = list(suggestLookedFor(meanings, scheme))
     covered = frozenset().union(*(scheme.leaves_of(name) for name in lookedFor))
     absent = everything - elsewhere - covered
-    return meanings, (*lookedFor, *(scheme.cover(absent) if absent else ()))
+    return Drawn(
+        layers=tuple(layers),
+        segments=tuple(segments),
+        meanings=meanings,
+        lookedFor=(*lookedFor, *(scheme.cover(absent) if absent else ())),
+    )
 
 
-def _addSegment(node: Any, structure: Structure, scheme: LabelScheme | None, image: Any, value: int) -> str:
-    segment = slicer.vtkSegment()
-    segment.SetName(structure.name)
-    segment.SetColor(*structure.color)
+def _segment(structure: Structure, scheme: LabelScheme, value: int) -> FileSegment:
+    tags = {SUPERCLASS_TAG: scheme.ancestors(structure.name)[-1].name}
     if structure.terminology is not None:
-        segment.SetTag(segment.GetTerminologyEntryTagName(), to_slicer_string(structure.terminology))
-    if scheme is not None:
-        segment.SetTag(SUPERCLASS_TAG, scheme.ancestors(structure.name)[-1].name)
-    # Segments that share one image are told apart by their label value.
-    segment.AddRepresentation(BINARY, image)
-    segment.SetLabelValue(value)
-    node.GetSegmentation().AddSegment(segment, structure.name)
-    return structure.name
-
-
-def _imageData(image: Any, voxels: np.ndarray) -> Any:
-    image.SetDimensions(*voxels.shape[::-1])
-    scalars = numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True)
-    image.GetPointData().SetScalars(scalars)
-    return image
+        tags[_TERMINOLOGY_TAG] = to_slicer_string(structure.terminology)
+    color = tuple(float(part) for part in structure.color)
+    return FileSegment(
+        id=structure.name, name=structure.name, layer=0, value=value, color=(color[0], color[1], color[2]), tags=tags
+    )

@@ -11,6 +11,7 @@ import slicer
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegModule.bridge.frames import framedVolumes
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from SemiSegModule.bridge.scene_case import (
     ANNOTATED_REGION,
@@ -18,17 +19,21 @@ from SemiSegModule.bridge.scene_case import (
     SceneCase,
     suggestLookedFor,
     suggestMeanings,
+    suggestState,
 )
+
+_CONSTANTS = slicer.vtkMRMLSubjectHierarchyConstants
 
 
 def scalarVolumes() -> list[Any]:
     """Return the scene's scalar volumes with voxels, in the scene's order.
 
-    Label maps and color images are none, nor are maps of uncertainty that a model made.
+    Label maps, color images and what holds several images are none, nor are maps of uncertainty that a model made.
     """
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     scalar = [n for n in nodes if n.GetClassName() == "vtkMRMLScalarVolumeNode" and not n.GetHideFromEditors()]
-    return [n for n in scalar if not n.GetAttribute(RESULT_ATTRIBUTE)]
+    framed = {frames.node.GetID() for frames in framedVolumes()}
+    return [n for n in scalar if not n.GetAttribute(RESULT_ATTRIBUTE) and n.GetID() not in framed]
 
 
 def segmentations(*, withResults: bool = True) -> list[Any]:
@@ -61,13 +66,36 @@ def segmentationOf(volumeNode: Any, candidates: Sequence[Any], volumes: Sequence
     return None
 
 
+def suggestChannel(volumeNode: Any, channel: str, volumes: Sequence[Any], taken: Sequence[Any]) -> Any:
+    """Return the volume that is probably a further channel of a case, or None if none or several could be.
+
+    It is of the same patient or folder of the subject hierarchy, or its name begins with that of the case's volume,
+    and its name holds the channel's; it is no channel of another case.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    parent, patient = _parentItem(hierarchy, volumeNode), patientOf(volumeNode)
+    found = []
+    for node in volumes:
+        if node is volumeNode or any(node is other for other in taken):
+            continue
+        isNear = (parent and _parentItem(hierarchy, node) == parent) or (patient and patientOf(node) == patient)
+        isNamed = name_key(node.GetName()).startswith(name_key(volumeNode.GetName()))
+        if name_key(channel) in name_key(node.GetName()) and (isNear or isNamed):
+            found.append(node)
+    return found[0] if len(found) == 1 else None
+
+
 def patientOf(volumeNode: Any) -> str:
-    """Return the name of the patient item above a volume in the subject hierarchy, or the empty string."""
+    """Return who a volume is of by the patient item above it in the subject hierarchy, or the empty string.
+
+    DICOM's Patient ID comes before the item's name: two patients can have one name.
+    """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     item = hierarchy.GetItemByDataNode(volumeNode)
     while item and item != hierarchy.GetSceneItemID():
-        if hierarchy.GetItemLevel(item) == slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient():
-            return str(hierarchy.GetItemUID(item, "DICOM") or hierarchy.GetItemName(item))
+        if hierarchy.GetItemLevel(item) == _CONSTANTS.GetDICOMLevelPatient():
+            patientId = hierarchy.GetItemAttribute(item, _CONSTANTS.GetDICOMPatientIDAttributeName())
+            return str(patientId or hierarchy.GetItemUID(item, "DICOM") or hierarchy.GetItemName(item))
         item = hierarchy.GetItemParent(item)
     return ""
 
@@ -94,6 +122,7 @@ def findCases(scheme: LabelScheme, channel: str = "image") -> list[SceneCase]:
                 meanings=meanings,
                 lookedFor=suggestLookedFor(meanings, scheme),
                 patient=patientOf(volume),
+                state=suggestState(segmentation),
             )
         )
     return cases
@@ -115,7 +144,7 @@ def _sketchCase(case: SceneCase, scheme: LabelScheme) -> Case:
     segments = _segmentSets(case, scheme)
     everything = frozenset(range(len(scheme.leaves)))
     elsewhere = everything - frozenset().union(*(scheme.leaves_of(s) for s in case.lookedFor if s != BACKGROUND))
-    region = ANNOTATED_REGION in case.meanings.values()
+    region = case.region is not None or ANNOTATED_REGION in case.meanings.values()
     annotation = None
     if case.segmentation is not None and (segments or elsewhere != everything):
         more = {"*": scheme.cover(everything)} if region else {}

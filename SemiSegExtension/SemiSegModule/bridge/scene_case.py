@@ -12,12 +12,17 @@ import vtk
 from SemiSegLib.errors import LabelError
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, Terminology, name_key
 from SemiSegLib.labels.terminology import from_slicer_string
+from SemiSegModule.bridge.region import Region
 
 # Meaning of a segment that is not a structure but marks where the case was annotated at all.
 ANNOTATED_REGION = "*annotated region*"
 # Meaning of a segment that training must not see.
 LEFT_OUT = "*left out*"
 SUPERCLASS_TAG = "SemiSeg.Superclass"
+# Tag in which Slicer keeps the status of a segment: notstarted, inprogress, completed or flagged.
+STATUS_TAG = "Segmentation.Status"
+# How far the annotation of a case is, as a person says.
+STATES = ("untouched", "partial", "done")
 # Slicer gives this type to every segment that nobody named by a terminology, so it says nothing.
 _UNSPECIFIC_TYPES = frozenset({("SCT", "85756007")})
 
@@ -35,6 +40,11 @@ class SceneCase:
             not looked for, a voxel that no segment covers may still be that structure.
         patient: cases of one patient never stand on two sides of the split; the case's id if empty.
         side: "train", "validation", "test", or None to let the run decide.
+        region: where the case was annotated; None: everywhere.
+        overlapRules: what voxels are that two structures share which exclude each other, by the pair of their names in
+            alphabetical order: ``overlaps.IGNORE`` (also where no rule is given), ``overlaps.EITHER``, or the name of
+            the one that wins.
+        state: one of ``STATES``, or "" for what the segments say.
     """
 
     id: str
@@ -44,6 +54,9 @@ class SceneCase:
     lookedFor: tuple[str, ...] = ()
     patient: str = ""
     side: str | None = None
+    region: Region | None = None
+    overlapRules: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    state: str = ""
 
 
 def segmentTerminology(segment: Any) -> Terminology | None:
@@ -62,6 +75,21 @@ def segmentTag(segment: Any, name: str) -> str:
     """Return a tag of a segment, or the empty string."""
     text = vtk.reference("")
     return str(text) if segment.GetTag(name, text) else ""
+
+
+def suggestState(segmentationNode: Any) -> str:
+    """Return one of ``STATES`` by the status of the segments, which Slicer shows beside their names.
+
+    A segment without status came from a file or another program and counts as completed.
+    """
+    if segmentationNode is None or not segmentationNode.GetSegmentation().GetNumberOfSegments():
+        return "untouched"
+    segmentation = segmentationNode.GetSegmentation()
+    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
+    found = {segmentTag(segment, STATUS_TAG) or "completed" for segment in segments}
+    if found == {"completed"}:
+        return "done"
+    return "untouched" if found == {"notstarted"} else "partial"
 
 
 def suggestMeanings(segmentationNode: Any, scheme: LabelScheme) -> dict[str, str]:

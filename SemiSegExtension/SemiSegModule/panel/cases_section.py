@@ -1,8 +1,7 @@
-"""The case table: which volumes of the scene belong to the study, and which segmentation labels each."""
+"""The cases of the study: which scans belong to it, what labels each, and how far they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -10,13 +9,16 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
-from SemiSegModule.bridge.pairing import scalarVolumes, segmentations
-from SemiSegModule.panel.study_view import StudyView, describeRegime
-from SemiSegModule.panel.tables import fitRows
-from SemiSegModule.parameters import SCHEME_FROM_SCENE, CaseRow
-
-# Background of a cell that needs a decision; readable on light and dark themes.
-_ATTENTION = "#b3541e"
+from SemiSegModule.bridge.frames import Frames
+from SemiSegModule.panel.case_checks import CaseChecks
+from SemiSegModule.panel.case_details import CaseDetails
+from SemiSegModule.panel.case_drop import DropFilter
+from SemiSegModule.panel.case_loading import CaseLoading
+from SemiSegModule.panel.case_problems import CaseProblem, CaseProblems
+from SemiSegModule.panel.case_table import CASE, CaseTable
+from SemiSegModule.panel.case_words import describeRegime
+from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE
 
 
 class CasesSection:
@@ -30,15 +32,37 @@ class CasesSection:
     def __init__(self, ui: Any, panel: Any) -> None:
         self.ui, self.panel = ui, panel
         self._updating = False
-        self._shown: Any = None
         self._sources: list[str] = []
-        table = ui.casesTable
-        table.connect("cellChanged(int,int)", self._onCellChanged)
-        table.connect("currentCellChanged(int,int,int,int)", self._onCurrentCellChanged)
-        table.verticalHeader().visible = False
+        self._frames: list[Frames] = []
+        self.table = CaseTable(ui.casesTable)
+        self.problems = CaseProblems(panel)
+        self.details = CaseDetails(ui, panel, self.problems)
+        self.checks = CaseChecks(panel.logic, self._showProblems)
+        self.loading = CaseLoading(ui, panel)
+        self._shownProblems: dict[int, tuple[CaseProblem, ...] | None] = {}
+        self._connect()
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.casesTable.connect("cellChanged(int,int)", self._onCellChanged)
+        ui.casesTable.connect("currentCellChanged(int,int,int,int)", self._onSelected)
+        ui.casesTable.connect("itemSelectionChanged()", self._onSelected)
+        ui.casesTable.connect("cellActivated(int,int)", self._onActivated)
         ui.schemeComboBox.connect("activated(int)", self._onSchemeActivated)
         ui.openSchemeButton.connect("clicked()", self._onOpenScheme)
         ui.channelsEdit.connect("editingFinished()", self._onChannelsEdited)
+        ui.addFolderButton.connect("clicked()", self._onAddFolder)
+        ui.addDatasetButton.connect("clicked()", self._onAddDataset)
+        ui.addVolumesButton.connect("clicked()", self._onAddVolumes)
+        ui.removeCasesButton.connect("clicked()", self._onRemove)
+        ui.splitFramesButton.connect("clicked()", self._onSplitFrames)
+        ui.ignoreFramesButton.connect("clicked()", self._onIgnoreFrames)
+        self._delete = qt.QShortcut(qt.QKeySequence("Del"), ui.casesTable)
+        self._delete.context = qt.Qt.WidgetShortcut
+        self._delete.connect("activated()", self._onRemove)
+        self._drop = DropFilter(self.loading.start)
+        ui.casesSection.acceptDrops = True
+        ui.casesSection.installEventFilter(self._drop)
 
     @property
     def selectedRow(self) -> int:
@@ -49,77 +73,53 @@ class CasesSection:
         """Show a study."""
         self._updating = True
         self._showSchemes()
-        channels = self.panel.parameters.channels
-        self.ui.channelsEdit.text = ", ".join(channels)
-        signature = self._signature(view, channels)
-        if signature != self._shown:
-            self._shown = signature
-            self._fill(view, channels)
-        for number in range(len(view.rows)):
-            self._showRow(view, number, len(channels) + 1)
+        self.ui.channelsEdit.text = ", ".join(self.panel.parameters.channels)
+        self._find(view)
+        self.table.show(view, self._shownProblems)
+        self._showDetails(view)
+        self._showFrames()
+        removed = self.panel.parameters.removedVolumes
+        self.ui.addVolumesButton.visible = bool(removed)
         self.ui.casesSummaryLabel.text = self._summary(view)
         self._updating = False
 
-    def _signature(self, view: StudyView, channels: list[str]) -> Any:
-        nodes = [(node.GetID(), node.GetName()) for node in (*scalarVolumes(), *segmentations())]
-        rows = [
-            (
-                case.id,
-                {role: node.GetID() for role, node in row.volumes.items()},
-                row.segmentation and row.segmentation.GetID(),
-            )
-            for row, case in zip(view.rows, view.cases, strict=True)
-        ]
-        return repr((nodes, rows, channels))
+    def close(self) -> None:
+        """Let go of a scene that is closed: load and check nothing any more."""
+        self.loading.cancel()
+        self.checks.close()
+        self.table.close()
 
-    def _fill(self, view: StudyView, channels: list[str]) -> None:
-        table = self.ui.casesTable
-        current = self.selectedRow
-        table.clearContents()
-        headers = [_("Volume"), *channels[1:], _("Segmentation"), _("Labels")]
-        table.setColumnCount(len(headers))
-        table.setHorizontalHeaderLabels(headers)
-        table.setRowCount(len(view.rows))
-        for number, row in enumerate(view.rows):
-            for column in (0, len(channels) + 1):
-                table.setItem(number, column, qt.QTableWidgetItem())
-            for column, channel in enumerate(channels[1:], start=1):
-                table.setCellWidget(number, column, self._volumeCombo(number, row, channel))
-            table.setCellWidget(number, len(channels), self._segmentationCombo(number, row))
-        header = table.horizontalHeader()
-        for column in range(len(headers)):
-            last = column == len(headers) - 1
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents if last else qt.QHeaderView.Stretch)
-        fitRows(table, len(view.rows))
-        if view.rows:
-            table.setCurrentCell(min(max(current, 0), len(view.rows) - 1), 0)
+    def _find(self, view: StudyView) -> None:
+        """Find what is doubtful; what takes long is asked for and comes later."""
+        self._shownProblems = {}
+        for number, case in enumerate(view.cases):
+            isOpen = number in view.rowProblems or view.scheme is None or not view.rows[number].isChosen
+            check = None if isOpen else self.checks.result(case, view.scheme)
+            found = self.problems.of(view, number, check)
+            self._shownProblems[number] = None if check is None and not found and not isOpen else found
 
-    def _showRow(self, view: StudyView, number: int, labelsColumn: int) -> None:
-        """Show tick and labels of a row; building its combo boxes anew at every tick would take too long."""
-        item = self.ui.casesTable.item(number, 0)
-        item.setText(view.cases[number].id)
-        item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
-        item.setCheckState(qt.Qt.Checked if view.rows[number].isChosen else qt.Qt.Unchecked)
-        item.setToolTip(_("Tick to use {name} in the study").format(name=view.cases[number].id))
-        regime, problem = view.regimes.get(number), view.rowProblems.get(number)
-        item = self.ui.casesTable.item(number, labelsColumn)
-        item.setText(_("unclear") if problem else describeRegime(regime) if regime else "-")
-        item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-        item.setForeground(qt.QBrush(qt.QColor(_ATTENTION)) if problem else qt.QBrush())
-        item.setToolTip(problem or _regimeTip(regime))
+    def _showProblems(self) -> None:
+        """Show what the background has found; nothing else of the panel depends on it."""
+        view = self.panel.view
+        if self.panel.parameters is None or len(view.rows) != self.ui.casesTable.rowCount:
+            return
+        self._updating = True
+        self._find(view)
+        self.table.show(view, self._shownProblems)
+        self._showDetails(view)
+        self._updating = False
 
-    def _volumeCombo(self, number: int, row: CaseRow, channel: str) -> Any:
-        nodes = scalarVolumes()
-        return _nodeCombo(nodes, row.volumes.get(channel), lambda node: self._chooseVolume(number, channel, node))
-
-    def _segmentationCombo(self, number: int, row: CaseRow) -> Any:
-        combo = _nodeCombo(segmentations(), row.segmentation, lambda node: self._chooseSegmentation(number, node))
-        combo.toolTip = _("The segmentation drawn on this volume; (none) uses the volume without labels")
-        return combo
+    def _showDetails(self, view: StudyView) -> None:
+        rows = self.table.selectedRows
+        self.ui.removeCasesButton.enabled = bool(rows)
+        self.details.show(view, rows, self._shownProblems.get(rows[0], ()) if rows else ())
 
     def _summary(self, view: StudyView) -> str:
         if not view.rows:
-            return _("Load volumes into the scene; each becomes a case here. Sample Data has a ready study: SemiSeg.")
+            return _(
+                "Load volumes into the scene, or drop files and folders here; each scan becomes a case. Sample Data "
+                "has a ready study: SemiSeg."
+            )
         if view.problem:
             return view.problem.split("\n")[0]
         chosen = [view.regimes[n] for n, row in enumerate(view.rows) if row.isChosen]
@@ -137,8 +137,74 @@ class CasesSection:
             self._sources = sources
             combo.clear()
             for name in sources:
-                combo.addItem(_("From the segments in the scene") if name == SCHEME_FROM_SCENE else name)
+                titles = {SCHEME_FROM_SCENE: _("From the segments in the scene"), SCHEME_EDITED: _("As edited below")}
+                combo.addItem(titles.get(name, name))
         combo.currentIndex = sources.index(source)
+
+    def _showFrames(self) -> None:
+        """Ask about a sequence or 4-D scan: it is no case by itself, and nothing of it is used in silence."""
+        removed = self.panel.parameters.removedVolumes
+        frames = self.panel.logic.framedVolumes()
+        self._frames = [item for item in frames if not any(item.node is node for node in removed)]
+        self.ui.framesFrame.visible = bool(self._frames)
+        if self._frames:
+            first = self._frames[0]
+            self.ui.framesLabel.text = _("{name} holds {count} images (sequence or 4-D), so it is no case.").format(
+                name=first.node.GetName(), count=first.count
+            )
+
+    def _onSplitFrames(self) -> None:
+        frames = self._frames[0]
+        question = _("Which of the {count} images shall become cases? For example 1, 5-7 or all.").format(
+            count=frames.count
+        )
+        text = qt.QInputDialog.getText(self.ui.casesTable, _("Choose images"), question)
+        if not text:
+            return
+        parameters = self.panel.parameters
+        try:
+            nodes = self.panel.logic.splitFrames(frames, text)
+        except SemiSegError as error:
+            self.panel.showError(_("These images cannot be chosen."), str(error))
+            return
+        parameters.removedVolumes = [*parameters.removedVolumes, frames.node]
+        self.panel.refresh()
+        # They are of one patient, whatever the scene knows: none may be trained on while another validates.
+        rows = parameters.rows()
+        for row, case in zip(rows, self.panel.view.cases, strict=True):
+            if not case.patient and any(node is volume for node in nodes for volume in row.volumes.values()):
+                row.patient = frames.node.GetName()
+        parameters.setRows(rows)
+
+    def _onIgnoreFrames(self) -> None:
+        self.panel.parameters.removedVolumes = [*self.panel.parameters.removedVolumes, self._frames[0].node]
+
+    def _onAddFolder(self) -> None:
+        path = qt.QFileDialog.getExistingDirectory(self.ui.casesTable, _("Add a folder of scans"))
+        if path:
+            self.loading.start([path])
+
+    def _onAddDataset(self) -> None:
+        kinds = _("Datasets (*.json)")
+        path = qt.QFileDialog.getOpenFileName(self.ui.casesTable, _("Add a dataset"), "", kinds)
+        if path:
+            self.loading.start([path])
+
+    def _onAddVolumes(self) -> None:
+        self.panel.parameters.removedVolumes = []
+
+    def _onRemove(self) -> None:
+        """Take the selected cases out of the study; their nodes stay as they are."""
+        parameters = self.panel.parameters
+        selected = self.table.selectedRows
+        if parameters is None or not selected:
+            return
+        rows = parameters.rows()
+        volumes = [node for number in selected for node in rows[number].volumes.values()]
+        wasModifying = parameters.node.StartModify()
+        parameters.removedVolumes = [*parameters.removedVolumes, *volumes]
+        parameters.setRows([row for number, row in enumerate(rows) if number not in selected])
+        parameters.node.EndModify(wasModifying)
 
     def _onSchemeActivated(self, index: int) -> None:
         self.panel.parameters.schemeSource = self._sources[index]
@@ -174,48 +240,21 @@ class CasesSection:
         parameters.setRows(rows)
 
     def _onCellChanged(self, row: int, column: int) -> None:
-        if self._updating or column != 0:
+        if self._updating or column != CASE:
             return
         isChosen = self.ui.casesTable.item(row, column).checkState() == qt.Qt.Checked
         self._changeRow(row, isChosen=isChosen)
 
-    def _onCurrentCellChanged(self, *_cells: int) -> None:
+    def _onSelected(self, *_cells: int) -> None:
         if not self._updating:
             self.panel.scheduleRefresh()
 
-    def _chooseVolume(self, number: int, channel: str, node: Any) -> None:
-        volumes = dict(self.panel.parameters.rows()[number].volumes)
-        volumes.pop(channel, None)
-        self._changeRow(number, volumes={**volumes, **({channel: node} if node is not None else {})})
-
-    def _chooseSegmentation(self, number: int, node: Any) -> None:
-        self._changeRow(number, segmentation=node, isWithoutLabels=node is None, meanings={}, lookedFor=None)
+    def _onActivated(self, row: int, _column: int) -> None:
+        if row < len(self.panel.view.cases):
+            self.panel.logic.showCase(self.panel.view.cases[row])
 
     def _changeRow(self, number: int, **values: Any) -> None:
         rows = self.panel.parameters.rows()
         for name, value in values.items():
             setattr(rows[number], name, value)
         self.panel.parameters.setRows(rows)
-
-
-def _nodeCombo(nodes: list[Any], current: Any, choose: Callable[[Any], None]) -> Any:
-    """Return a combo box of nodes with an entry for none; ``choose`` is called when a person picks one."""
-    combo = qt.QComboBox()
-    combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
-    combo.minimumContentsLength = 8
-    combo.addItems([_("(none)"), *(node.GetName() for node in nodes)])
-    places = [index for index, node in enumerate(nodes) if node is current]
-    combo.currentIndex = places[0] + 1 if places else 0
-    combo.connect("activated(int)", lambda index: choose(nodes[index - 1] if index else None))
-    return combo
-
-
-def _regimeTip(regime: Regime | None) -> str:
-    if regime is None:
-        return ""
-    return {
-        Regime.FULL: _("Every voxel is known to its finest structure"),
-        Regime.COARSE: _("Every voxel is known to its whole, not everywhere to its part"),
-        Regime.PARTIAL: _("Some structures or regions were not annotated in this case"),
-        Regime.NONE: _("Used without labels, by methods that learn from unlabeled scans"),
-    }[regime]

@@ -9,9 +9,11 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.dataset import Dataset
+from SemiSegLib.config import from_json
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegModule.bridge.overlaps import ruleKey
 from SemiSegModule.bridge.pairing import (
     patientOf,
     scalarVolumes,
@@ -19,6 +21,7 @@ from SemiSegModule.bridge.pairing import (
     segmentations,
     sketchStudy,
 )
+from SemiSegModule.bridge.region import BOX, DRAWN_SLICES, SLICES, regionFromJson, whyIncomplete
 from SemiSegModule.bridge.scene_case import (
     ANNOTATED_REGION,
     LEFT_OUT,
@@ -26,9 +29,10 @@ from SemiSegModule.bridge.scene_case import (
     schemeFromSegments,
     suggestLookedFor,
     suggestMeanings,
+    suggestState,
 )
 from SemiSegModule.logic import StudyLogic
-from SemiSegModule.parameters import SCHEME_FROM_SCENE, CaseRow, StudyParameters
+from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
 
 
 @dataclass
@@ -41,6 +45,8 @@ class StudyView:
         scheme: label scheme, or None if there is none yet.
         problem: why there is no scheme, or "".
         rowProblems: row number to what a person must decide before this case can be used.
+        sideConflicts: row numbers whose patient stands on two sides of the split.
+        lockedSides: row number to the side on which a run has used the patient; it never changes again.
         sketch: the chosen cases as a dataset without voxels, or None.
         regimes: row number to how much the labels say.
     """
@@ -50,6 +56,8 @@ class StudyView:
     scheme: LabelScheme | None = None
     problem: str = ""
     rowProblems: dict[int, str] = field(default_factory=dict)
+    lockedSides: dict[int, str] = field(default_factory=dict)
+    sideConflicts: dict[int, bool] = field(default_factory=dict)
     sketch: Dataset | None = None
     regimes: dict[int, Regime] = field(default_factory=dict)
 
@@ -82,7 +90,7 @@ def updateRows(parameters: StudyParameters) -> bool:
     further = [node for row in before for channel, node in row.volumes.items() if channel != parameters.channels[0]]
     rows = [replace(row) for row in before if not any(row.volumes[parameters.channels[0]] is node for node in further)]
     volumes = scalarVolumes()
-    known = [node for row in rows for node in row.volumes.values()]
+    known = [*(node for row in rows for node in row.volumes.values()), *parameters.removedVolumes]
     taken = [row.segmentation for row in rows if row.segmentation is not None]
     free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
     for row in rows:
@@ -108,13 +116,20 @@ def viewOf(parameters: StudyParameters, logic: StudyLogic) -> StudyView:
     except SemiSegError as error:
         view.problem = str(error)
     names = [row.volumes[parameters.channels[0]].GetName() for row in view.rows]
+    used = logic.usedSides(parameters.studyPath)
     for number, row in enumerate(view.rows):
         repeat = names[:number].count(names[number])
         caseId = names[number] if not repeat else f"{names[number]} ({repeat + 1})"
-        view.cases.append(_case(caseId, row, view.scheme))
+        case = _case(caseId, row, view.scheme)
+        locked = used.get(case.patient or case.id)
+        if locked:
+            view.lockedSides[number] = locked
+            case = replace(case, side=locked)
+        view.cases.append(case)
         problem = _rowProblem(row, view.cases[-1], parameters.channels)
         if problem:
             view.rowProblems[number] = problem
+    _findSideConflicts(view)
     if view.scheme is not None:
         everything = sketchStudy(view.cases, view.scheme, "")
         view.regimes = {number: case.regime(view.scheme) for number, case in enumerate(everything.cases)}
@@ -123,28 +138,42 @@ def viewOf(parameters: StudyParameters, logic: StudyLogic) -> StudyView:
     return view
 
 
+def _findSideConflicts(view: StudyView) -> None:
+    """A patient on two sides makes validation too good: the model has seen whom it is tested on."""
+    sides: dict[str, set[str]] = {}
+    for row, case in zip(view.rows, view.cases, strict=True):
+        if row.isChosen and case.side:
+            sides.setdefault(case.patient or case.id, set()).add(case.side)
+    for number, (row, case) in enumerate(zip(view.rows, view.cases, strict=True)):
+        if row.isChosen and case.side and len(sides[case.patient or case.id]) > 1:
+            view.sideConflicts[number] = True
+            text = _("scans of patient {patient} are on two sides of the split").format(patient=case.patient)
+            view.rowProblems.setdefault(number, text)
+
+
+def regionProblem(case: SceneCase) -> str:
+    """Return what a person must still say of where a case was annotated, or the empty string."""
+    region = case.region
+    if region is None:
+        return ""
+    if region.kind == SLICES and not region.ranges:
+        return _("name the slices that were annotated")
+    if region.kind == BOX and whyIncomplete(region):
+        return _("choose the box that was annotated")
+    isGone = region.kind == DRAWN_SLICES and region.segment and case.meanings.get(region.segment, LEFT_OUT) == LEFT_OUT
+    return _("choose the segment whose slices were annotated") if isGone else ""
+
+
 def _scheme(parameters: StudyParameters, logic: StudyLogic, rows: Sequence[CaseRow]) -> LabelScheme:
+    if parameters.schemeSource == SCHEME_EDITED:
+        return from_json(LabelScheme, parameters.editedScheme, where=_("edited label scheme"))
     if parameters.schemeSource != SCHEME_FROM_SCENE:
         return logic.readScheme(parameters.schemeSource)
     drawn = [row.segmentation for row in rows if row.isChosen and row.segmentation is not None]
     scheme = schemeFromSegments(drawn, "Scene") if drawn else None
     if scheme is None:
         raise SemiSegError(_("Load a segmentation for at least one of the ticked volumes, or choose a ready scheme."))
-    return _withParents(scheme, parameters.parents)
-
-
-def _withParents(scheme: LabelScheme, parents: dict[str, str]) -> LabelScheme:
-    """Return the scheme with the wholes that a person has given its structures."""
-    wanted = {name_key(name): parent for name, parent in parents.items()}
-    known = {name_key(s.name) for s in scheme.structures}
-
-    def changed(structure: Structure) -> Structure:
-        parent = wanted.get(name_key(structure.name))
-        if parent is None or (parent and name_key(parent) not in known):
-            return structure
-        return replace(structure, parent=parent or None)
-
-    return LabelScheme(name=scheme.name, structures=tuple(changed(s) for s in scheme.structures))
+    return scheme
 
 
 def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
@@ -165,8 +194,11 @@ def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
         segmentation=row.segmentation,
         meanings=meanings,
         lookedFor=lookedFor,
-        patient=patientOf(volume),
+        patient=row.patient or patientOf(volume),
         side=row.side,
+        state=row.state or suggestState(row.segmentation),
+        region=regionFromJson(row.region, row.regionBox) if row.segmentation is not None else None,
+        overlapRules={ruleKey(first, second): rule for first, second, rule in row.overlapRules},
     )
 
 
@@ -177,17 +209,7 @@ def _rowProblem(row: CaseRow, case: SceneCase, channels: Sequence[str]) -> str:
     unclear = sum(not meaning for meaning in case.meanings.values())
     if unclear:
         return _("say what {count} of its segments are").format(count=unclear)
-    return ""
-
-
-def describeRegime(regime: Regime) -> str:
-    """Return a regime in the words of the panel."""
-    return {
-        Regime.FULL: _("fine"),
-        Regime.COARSE: _("coarse"),
-        Regime.PARTIAL: _("partial"),
-        Regime.NONE: _("none"),
-    }[regime]
+    return regionProblem(case)
 
 
 def nodeNames(nodes: Sequence[Any]) -> list[str]:

@@ -1,0 +1,138 @@
+"""What the panel does with cases, as calls: find them, load them from files, split sequences, check them, show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SemiSegLib.cases.split import Split
+from SemiSegLib.config import from_json, read_json
+from SemiSegLib.errors import SemiSegError
+from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegModule import jobs
+from SemiSegModule.bridge.case_check import CaseCheck, CaseSnapshot, check, copyOntoScan, snapshot
+from SemiSegModule.bridge.case_files import CaseFiles, addCase
+from SemiSegModule.bridge.case_import import ImportPlan, planImport
+from SemiSegModule.bridge.frames import Frames, framedVolumes, parseFrames, splitFrames
+from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.waiting import Waiting
+
+
+class CasesLogic:
+    """The calls of ``StudyLogic`` that are about cases."""
+
+    def planImport(self, *paths: str | Path) -> ImportPlan:
+        """Return what files and folders hold, without reading voxels: what ``importCases`` would load.
+
+        Args:
+            paths: a dataset (SemiSeg, Medical Segmentation Decathlon, nnU-Net; its folder or file), or folders and
+                files of scans and labels. Files of several images (4-D) are listed in ``plan.framed``; choose of them
+                by ``plan.withFrames("1, 5-7")``.
+
+        Raises:
+            CaseError: nothing that can be read is there.
+            ConfigError: the dataset file is wrong.
+        """
+        return planImport([Path(path) for path in paths])
+
+    def importCases(self, plan: ImportPlan | str | Path, waiting: Waiting | None = None) -> list[SceneCase]:
+        """Load cases from files as new nodes and return them, with patient, side and state as far as known.
+
+        Args:
+            plan: what to load, or the path of a dataset or folder.
+            waiting: is told how far it is, and has the reading done apart from the scene.
+
+        Raises:
+            CaseError: a file cannot be read; cases loaded before it stay.
+        """
+        if not isinstance(plan, ImportPlan):
+            plan = self.planImport(plan)
+        waiting = waiting or Waiting()
+        cases, readers = [], plan.readers()
+        for number, (name, read) in enumerate(readers):
+            waiting.tell(number, len(readers), name)
+            cases.append(self.addCase(waiting.apart(read)))
+        return cases
+
+    def addCase(self, files: CaseFiles) -> SceneCase:
+        """Make nodes of one case that was read, and return it."""
+        return addCase(files)
+
+    def framedVolumes(self) -> list[Frames]:
+        """Return the volumes of the scene that hold several images (sequences, 4-D scans) and so are no cases."""
+        return framedVolumes()
+
+    def splitFrames(self, frames: Frames, numbers: Sequence[int] | str) -> list[Any]:
+        """Return new volume nodes, one for each chosen image of a sequence or 4-D scan, which is left as it is.
+
+        Args:
+            frames: one of ``framedVolumes()``.
+            numbers: which images, counted from 1; or a text such as "1, 5-7" or "all".
+
+        Raises:
+            CaseError: there is no such image.
+        """
+        chosen = parseFrames(numbers, frames.count) if isinstance(numbers, str) else numbers
+        return splitFrames(frames, chosen)
+
+    def snapshotCase(self, case: SceneCase, scheme: LabelScheme) -> CaseSnapshot:
+        """Return a case as it is at this moment, for ``checkCase``."""
+        return snapshot(case, scheme)
+
+    def checkCase(self, case: SceneCase | CaseSnapshot, scheme: LabelScheme | None = None) -> CaseCheck:
+        """Return what is doubtful about a case, with remedies; nothing is written.
+
+        Args:
+            case: of the scene (then ``scheme`` is needed), or a snapshot, which can be checked in a thread.
+            scheme: label scheme.
+        """
+        if isinstance(case, SceneCase):
+            case = snapshot(case, scheme or self.readScheme())  # type: ignore[attr-defined]
+        return check(case)
+
+    def copyOntoScan(self, segmentation: Any, volume: Any, waiting: Waiting | None = None) -> Any:
+        """Return a new segmentation node with the same segments on the voxels of a volume; neither node is changed.
+
+        Raises:
+            CaseError: a segment cannot be turned into voxels.
+        """
+        return copyOntoScan(segmentation, volume, waiting)
+
+    def showCase(self, case: SceneCase) -> None:
+        """Show a case in the slice views: its first volume, its segmentation, and of other segmentations none."""
+        nodes = list(case.volumes.values())
+        slicer.util.setSliceViewerLayers(background=nodes[0], foreground=nodes[1] if len(nodes) > 1 else None, fit=True)
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            display = node.GetDisplayNode()
+            if display is not None:
+                display.SetVisibility(node is case.segmentation)
+
+    def usedSides(self, studyFolder: str | Path | None) -> dict[str, str]:
+        """Return patient to the side of the split on which the study's first run with it has used it.
+
+        A side that was used never changes again: a model may have seen the patient.
+        """
+        sides: dict[str, str] = {}
+        for run in reversed(jobs.findRuns(studyFolder)) if studyFolder else ():
+            for patient, side in _splitOf(run.split_path).items():
+                sides.setdefault(patient, side)
+        return sides
+
+
+_splits: dict[tuple[str, int], dict[str, str]] = {}
+
+
+def _splitOf(path: Path) -> dict[str, str]:
+    """Return patient to side of a run; read once, as long as the file is not written again."""
+    try:
+        key = (str(path), path.stat().st_mtime_ns)
+        if key not in _splits:
+            stored = from_json(Split, read_json(path), where=path.name)
+            _splits[key] = {patient: side.value for patient, side in stored.patients.items()}
+    except (OSError, SemiSegError):
+        # A run that has not been split yet, or whose drive is away: it locks nothing now.
+        return {}
+    return _splits[key]

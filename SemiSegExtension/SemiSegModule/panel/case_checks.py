@@ -1,0 +1,124 @@
+"""Looks through the cases in the background: what is found is shown when it is known, nobody waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import qt
+
+from SemiSegLib.errors import SemiSegError
+from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegModule.bridge.case_check import CaseCheck
+from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.bridge.segments import BINARY
+
+# A person who draws changes a segment every second: a case is looked at when it has rested this long.
+_REST_MILLISECONDS = 600
+_POLL_MILLISECONDS = 15
+
+
+class CaseChecks:
+    """Checks of cases, kept as long as their nodes and what was said about them stay as they are.
+
+    Args:
+        logic: does the check.
+        onChecked: called when a case was checked.
+    """
+
+    def __init__(self, logic: Any, onChecked: Callable[[], None]) -> None:
+        self._logic, self._onChecked = logic, onChecked
+        self._done: dict[str, tuple[Any, CaseCheck]] = {}
+        self._wanted: dict[str, tuple[Any, SceneCase, LabelScheme]] = {}
+        self._running: tuple[str, Any, Future[CaseCheck]] | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._turn)
+
+    def result(self, case: SceneCase, scheme: LabelScheme) -> CaseCheck | None:
+        """Return what was found in a case, or None if it is still to be checked."""
+        name = next(iter(case.volumes.values())).GetID()
+        key = _key(case, scheme)
+        known, found = self._done.get(name, (None, None))
+        if known == key:
+            self._wanted.pop(name, None)
+            return found
+        if self._wanted.get(name, (None,))[0] != key and not (self._running and self._running[1] == key):
+            self._wanted[name] = (key, case, scheme)
+            self._start(_REST_MILLISECONDS if found is not None else 0)
+        return None
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether cases are still to be checked."""
+        return bool(self._wanted) or self._running is not None
+
+    def close(self) -> None:
+        """Check nothing any more; a check that runs ends by itself and is forgotten."""
+        self._timer.stop()
+        self._wanted.clear()
+        self._done.clear()
+        self._running = None
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    def _start(self, milliseconds: int) -> None:
+        if self._running is None:
+            self._timer.start(milliseconds)
+
+    def _turn(self) -> None:
+        if self._running is not None:
+            self._finish()
+        elif self._wanted:
+            self._begin()
+
+    def _begin(self) -> None:
+        name = next(iter(self._wanted))
+        key, case, scheme = self._wanted.pop(name)
+        if any(node is not None and node.GetScene() is None for node in (*case.volumes.values(), case.segmentation)):
+            # It left the scene since; the next refresh shows the cases that are left.
+            self._start(0)
+            return
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-check")
+        taken = self._logic.snapshotCase(case, scheme)
+        self._running = (name, key, self._threads.submit(self._logic.checkCase, taken))
+        self._timer.start(_POLL_MILLISECONDS)
+
+    def _finish(self) -> None:
+        name, key, future = self._running
+        if not future.done():
+            self._timer.start(_POLL_MILLISECONDS)
+            return
+        self._running = None
+        try:
+            self._done[name] = (key, future.result())
+        except SemiSegError:
+            # What cannot be checked is told by the export, with the case and a remedy.
+            self._done[name] = (key, CaseCheck())
+        self._onChecked()
+        if self._wanted:
+            self._timer.start(0)
+
+
+def _key(case: SceneCase, scheme: LabelScheme) -> Any:
+    """Return what a check depends on, by the moments of last change: cheap enough for every refresh."""
+    volumes = [(node.GetID(), _imageMoment(node), node.GetTransformNodeID()) for node in case.volumes.values()]
+    drawn: list[Any] = []
+    if case.segmentation is not None:
+        segmentation = case.segmentation.GetSegmentation()
+        drawn = [case.segmentation.GetID(), case.segmentation.GetTransformNodeID()]
+        for segmentId in case.meanings:
+            segment = segmentation.GetSegment(segmentId)
+            image = segment.GetRepresentation(BINARY) if segment is not None else None
+            drawn.append((segmentId, image.GetMTime() if image is not None else 0))
+    said = (dict(case.meanings), case.lookedFor, repr(case.region), dict(case.overlapRules))
+    return (case.id, volumes, drawn, said, scheme.structures)
+
+
+def _imageMoment(volumeNode: Any) -> int:
+    image = volumeNode.GetImageData()
+    return int(image.GetMTime()) if image is not None else 0

@@ -1,0 +1,194 @@
+"""Loads cases from files while Slicer goes on: read in a thread, one case at a time made into nodes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import SemiSegError
+from SemiSegModule.bridge.case_files import CaseFiles
+from SemiSegModule.bridge.case_import import ImportPlan
+from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.parameters import CaseRow
+
+_POLL_MILLISECONDS = 15
+
+
+class CaseLoading:
+    """What ``StudyLogic.importCases`` does, turn by turn, with progress and Cancel.
+
+    Args:
+        ui: widgets of the form by name.
+        panel: gives ``parameters`` and ``logic``.
+    """
+
+    def __init__(self, ui: Any, panel: Any) -> None:
+        self.ui, self.panel = ui, panel
+        self._threads: ThreadPoolExecutor | None = None
+        self._future: Future[Any] | None = None
+        self._then: Callable[[Any], None] | None = None
+        self._left: deque[tuple[str, Callable[[], CaseFiles]]] = deque()
+        self._count = 0
+        self._problems: list[str] = []
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._look)
+        ui.cancelImportButton.connect("clicked()", self.cancel)
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether cases are being loaded."""
+        return self._threads is not None
+
+    def start(self, paths: list[str]) -> None:
+        """Load what paths hold."""
+        if self.isBusy or self.panel.parameters is None:
+            return
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-import")
+        self._problems = []
+        self.ui.importFrame.visible = True
+        for button in (self.ui.addFolderButton, self.ui.addDatasetButton):
+            button.enabled = False
+        self._show(0, 0, _("Looking for scans..."))
+        self._apart(lambda: self.panel.logic.planImport(*paths), self._onPlanned)
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Load no further case; those loaded so far stay, and a file that is being read is forgotten."""
+        if not self.isBusy:
+            return
+        self._timer.stop()
+        self._left.clear()
+        self._future = None
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = None
+        self.ui.importFrame.visible = False
+        for button in (self.ui.addFolderButton, self.ui.addDatasetButton):
+            button.enabled = True
+
+    def _apart(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        self._future, self._then = self._threads.submit(work), then
+
+    def _look(self) -> None:
+        """Go on if what was waited for is done."""
+        if self._future is None or not self._future.done():
+            return
+        future, then = self._future, self._then
+        self._future = None
+        try:
+            result = future.result()
+        except (SemiSegError, OSError) as error:
+            self._problems.append(str(error))
+            self._next()
+            return
+        then(result)
+
+    def _onPlanned(self, plan: ImportPlan) -> None:
+        # A question lets the event loop run: nobody may come here again meanwhile.
+        self._timer.stop()
+        plan = self._withFrames(plan)
+        if not self.isBusy:
+            return
+        if not self._haveChannels(plan):
+            self.cancel()
+            return
+        self._problems += [_("{file}: no scan belongs to these labels").format(file=name) for name in plan.loose]
+        self._left.extend(plan.readers())
+        self._count = len(self._left)
+        self._timer.start()
+        self._next()
+
+    def _withFrames(self, plan: ImportPlan) -> ImportPlan:
+        """Ask which images of 4-D files become cases; without an answer they are left out, and that is said."""
+        while plan.framed:
+            scans = plan.framed
+            most = max(scan.frames for scan in scans)
+            question = _(
+                "{name} holds {count} images of one patient (4-D). Which of them shall become cases? For example 1, "
+                "5-7 or all; leave it empty to add none.{more}"
+            ).format(
+                name=scans[0].image.name,
+                count=scans[0].frames,
+                more="" if len(scans) == 1 else "\n" + _("The same holds for {n} more files.").format(n=len(scans) - 1),
+            )
+            text = qt.QInputDialog.getText(self.ui.casesTable, _("Choose images"), question)
+            try:
+                plan = plan.withFrames(text or "")
+            except SemiSegError as error:
+                self.panel.showError(_("These images cannot be chosen of {count}.").format(count=most), str(error))
+        return plan
+
+    def _haveChannels(self, plan: ImportPlan) -> bool:
+        """Take the channels of the first dataset; later ones must have as many."""
+        parameters = self.panel.parameters
+        if not parameters.rows():
+            parameters.channels = list(plan.channels)
+        if len(plan.channels) == len(parameters.channels):
+            return True
+        what = _("These cases have the channels {theirs}, the study has {ours}.").format(
+            theirs=", ".join(plan.channels), ours=", ".join(parameters.channels)
+        )
+        self.panel.showError(what, _("Name the same channels in the study first, or use a study of its own for them."))
+        return False
+
+    def _next(self) -> None:
+        if not self._left:
+            self._finish()
+            return
+        self._show(self._count - len(self._left), self._count, self._left[0][0])
+        _name, read = self._left.popleft()
+        self._apart(read, self._onRead)
+
+    def _onRead(self, files: CaseFiles) -> None:
+        addRow(
+            self.panel.parameters, self.panel.logic.addCase(files), isSaid=bool(files.drawn and files.drawn.meanings)
+        )
+        self._next()
+
+    def _finish(self) -> None:
+        problems = self._problems
+        self.cancel()
+        if problems:
+            text = _("{count} files could not be added.").format(count=len(problems))
+            self.panel.showError(text, "\n\n".join(problems))
+
+    def _show(self, done: int, count: int, name: str) -> None:
+        bar = self.ui.importProgressBar
+        bar.setRange(0, count)
+        bar.value = done
+        bar.format = (
+            name if not count else _("{name} ({number} of {count})").format(name=name, number=done + 1, count=count)
+        )
+
+
+def addRow(parameters: Any, case: SceneCase, *, isSaid: bool) -> None:
+    """Add a loaded case to the case table.
+
+    Args:
+        parameters: the study's parameters.
+        case: with volumes by the roles of the files, which become those of the study, in order.
+        isSaid: whether the files say what the segments mean and what was looked for.
+    """
+    volumes = dict(zip(parameters.channels, case.volumes.values(), strict=True))
+    row = CaseRow(
+        volumes=volumes,
+        segmentation=case.segmentation,
+        meanings=dict(case.meanings) if isSaid else {},
+        lookedFor=list(case.lookedFor) if isSaid else None,
+        side=case.side,
+        isWithoutLabels=case.segmentation is None,
+        state=case.state,
+        patient=case.patient if case.patient != case.id else "",
+    )
+    ours = list(volumes.values())
+    rows = [
+        other
+        for other in parameters.rows()
+        if not any(node is mine for node in other.volumes.values() for mine in ours)
+    ]
+    parameters.setRows([*rows, row])
