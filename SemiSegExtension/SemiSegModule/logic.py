@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from SemiSegLib.errors import CaseError, ConfigError, did_you_mean, explain
+from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.labels.schemes import read_scheme, ready_scheme, ready_schemes
-from SemiSegLib.runs.apply_folder import ApplyFolder
-from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.process import observe
-from SemiSegModule import jobs
-from SemiSegModule.bridge.images import writingTo
 from SemiSegModule.bridge.pairing import findCases, segmentations
-from SemiSegModule.bridge.results import createJob, loadResults
 from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
-from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.study_export import StudyExport, exportStudy
 from SemiSegModule.logic_cases import CasesLogic
+from SemiSegModule.logic_console import ConsoleLogic
+from SemiSegModule.logic_labels import LabelsLogic
+from SemiSegModule.logic_review import ReviewLogic
 from SemiSegModule.logic_training import TrainingLogic
 from SemiSegModule.waiting import Waiting
 
 
-class StudyLogic(CasesLogic, TrainingLogic):
+class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLogic):
     """Everything without widgets; ``SemiSegLogic`` is this class as Slicer's module logic."""
 
     def readySchemes(self) -> tuple[str, ...]:
@@ -98,63 +93,3 @@ class StudyLogic(CasesLogic, TrainingLogic):
         """
         name = name or Path(folder).name
         return exportStudy(Path(folder), cases, scheme, name=name, modality=modality, waiting=waiting)
-
-    def applyModel(
-        self,
-        model: str | Path | RunFolder,
-        volumes: Sequence[Any],
-        *,
-        folder: str | Path | None = None,
-        device: str = "auto",
-        waiting: Waiting | None = None,
-    ) -> ApplyFolder:
-        """Start to segment volumes of the scene in a process of its own and return the job at once.
-
-        Args:
-            model: model file, or a run whose model is meant.
-            volumes: volume nodes, or for models of several channels dictionaries of channel role to node.
-            folder: where the job is written; beside the run if the model is a run's.
-            device: "auto", "cpu", "cuda" or "mps".
-            waiting: is told how far the copies of the volumes are.
-
-        Raises:
-            CaseError: there is no model yet, or a volume cannot be written.
-            RunError: the worker cannot be started.
-        """
-        path = model.model_path if isinstance(model, RunFolder) else Path(model)
-        if not path.is_file():
-            raise CaseError(
-                explain(
-                    "there is no model",
-                    where=str(path),
-                    remedy="choose a model file, or wait until the training has written one",
-                )
-            )
-        scans = [dict(v) if isinstance(v, Mapping) else {"image": v} for v in volumes]
-        parent = Path(folder) if folder is not None else path.parent / "applied"
-        job = createJob(parent, path, scans, device=device, waiting=waiting)
-        with writingTo(parent):
-            jobs.startWorker(job)
-        return job
-
-    def loadResults(self, job: ApplyFolder, *, label: str = "") -> list[Any]:
-        """Return new segmentation nodes for the results of a job; nothing else of the scene is touched.
-
-        Raises:
-            CaseError: the job failed, or a result does not fit its volume any more; results that fit are loaded.
-        """
-        status = observe(job)
-        if status.state == "failed":
-            raise CaseError(explain(status.message, where=status.where or str(job.path), remedy=status.remedy))
-        nodes, problems = loadResults(job, label=label)
-        if problems:
-            raise CaseError("\n".join(problems))
-        return nodes
-
-    def loadResult(self, path: str | Path, volume: Any, *, name: str | None = None) -> Any:
-        """Return a new segmentation node from a ``.seg.nrrd`` file that belongs to a volume.
-
-        Raises:
-            CaseError: the file cannot be read.
-        """
-        return loadSegmentation(Path(path), volume, name=name)

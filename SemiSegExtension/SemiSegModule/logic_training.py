@@ -61,6 +61,7 @@ class TrainingLogic:
         steps: int | None = None,
         device: str = "auto",
         preset: str | None = None,
+        folder: str | Path | None = None,
         **more: Any,
     ) -> RunFolder:
         """Start a training in a process of its own and return its run folder at once.
@@ -71,6 +72,7 @@ class TrainingLogic:
             minutes: time budget; 30 if neither this nor ``steps`` is given.
             steps: optimizer steps instead of a time budget.
             device: "auto", "cpu", "cuda" or "mps".
+            folder: where the run's folder is made; beside the dataset, in "runs", if None.
             preset: name of a preset of the method; with it come the training and plan settings that belong to it.
             more: further fields of ``SemiSegLib.runs.request.RunRequest``, for example options, seed, title,
                 ``warm_start`` (model file to go on from), ``after`` (folder of the run to wait for; see
@@ -94,7 +96,8 @@ class TrainingLogic:
         training, planned = own.under(training, planned, given={"seconds", "device", *fixed})
         training = more.pop("training", None) or training
         request = RunRequest(dataset=str(path), method=method, preset=preset, training=training, plan=planned, **more)
-        return self._start(jobs.runsFolder(path if path.is_dir() else path.parent), request)
+        beside = jobs.runsFolder(path if path.is_dir() else path.parent)
+        return self._start(beside if folder is None else Path(folder), request)
 
     def preflight(self, cases: Sequence[SceneCase], studyFolder: str | Path) -> list[Remark]:
         """Return what to know before a training on cases of the scene: packages, disk; warnings first."""

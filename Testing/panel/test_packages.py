@@ -14,7 +14,7 @@ import slicer
 
 from SemiSegLib.runs.process_table import process_mark
 from SemiSegModule import dependencies
-from SemiSegModule.packages import installation, installers
+from SemiSegModule.packages import computer, installation, installers
 from SemiSegModule.packages.command import Command
 from Testing.host.interaction import click, process_events, wait_until
 from Testing.panel.wheels import NO_INDEX, a_place, a_wheel
@@ -363,9 +363,7 @@ def test_the_computer_is_checked_beside_slicer_within_20_seconds(panel):
 
 
 def test_a_check_that_fails_says_why_and_where_to_read_more(panel, monkeypatch):
-    from SemiSegModule.panel import packages_section
-
-    monkeypatch.setattr(packages_section, "workerPython", lambda: "/no/such/python")
+    monkeypatch.setattr(computer, "workerPython", lambda: "/no/such/python")
     click(panel.ui.packagesSection)
     click(panel.ui.checkComputerButton)
     assert panel.ui.computerLabel.text.startswith("The check failed: ")

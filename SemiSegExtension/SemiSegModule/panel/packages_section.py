@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-import SemiSegLib
 from SemiSegLib.errors import SemiSegError
 from SemiSegModule import dependencies
-from SemiSegModule.jobs import workerPython
 from SemiSegModule.packages import installers
 from SemiSegModule.packages.changes import Change
 from SemiSegModule.packages.command import Command
+from SemiSegModule.packages.computer import startCheck
 from SemiSegModule.packages.installation import Installation, Outcome
-
-# It takes some seconds; a driver that hangs would keep it forever.
-CHECK_SECONDS = 60.0
-_MARKS = {"good": "\u2713", "note": "\u2022", "warning": "\u26a0"}
 
 
 class PackagesSection:
@@ -99,25 +91,11 @@ class PackagesSection:
         """Try devices, packages, memory and disk beside Slicer and show one line of advice per finding."""
         if self._check is not None:
             return
-        folder = Path(mkdtemp(prefix="SemiSeg-check-", dir=slicer.app.temporaryPath or None))
-        answer, log = folder / "answer.json", folder / "log.txt"
         study = self.panel.parameters.studyPath if self.panel.parameters is not None else None
-        command = [workerPython(), "-m", "SemiSegLib.computer_check", str(answer), *([str(study)] if study else [])]
-        library = str(Path(SemiSegLib.__file__).resolve().parents[1])
         self.ui.checkComputerButton.enabled = False
         self.ui.computerLabel.text = _("Trying the devices of this computer...")
-        self._check = Command(
-            command,
-            log,
-            onLine=lambda line: None,
-            onEnd=lambda code: self._onChecked(code, answer, log),
-            environment={"PYTHONPATH": library},
-            seconds=CHECK_SECONDS,
-        )
-        try:
-            self._check.start()
-        except OSError as error:
-            self._onChecked(None, answer, log, str(error))
+        check = startCheck(study, self._onChecked)
+        self._check = check if check.isRunning else None
 
     def close(self) -> None:
         """Let go: a look-up or check ends, an installation that is writing files goes on."""
@@ -185,23 +163,7 @@ class PackagesSection:
         elif then is not None and self.panel.parameters is not None:
             then()
 
-    def _onChecked(self, code: int | None, answer: Path, log: Path, reason: str = "") -> None:
+    def _onChecked(self, lines: list[str]) -> None:
         self._check = None
         self.ui.checkComputerButton.enabled = True
-        if code == 0:
-            lines = [f"{_MARKS[item['severity']]} {item['text']}" for item in json.loads(answer.read_text("utf-8"))]
-            self.ui.computerLabel.text = "\n".join(lines)
-        elif code is None and not reason:
-            self.ui.computerLabel.text = _(
-                "The check did not end within {seconds} s: a device or its driver hangs. Update the driver of the "
-                "graphics card, or choose the device cpu."
-            ).format(seconds=f"{CHECK_SECONDS:.0f}")
-        else:
-            self.ui.computerLabel.text = _("The check failed: {reason}. All it said is in {log}.").format(
-                reason=reason or _lastLine(log), log=log
-            )
-
-
-def _lastLine(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else _("it ended without a word")
+        self.ui.computerLabel.text = "\n".join(lines)
