@@ -20,6 +20,19 @@ def can_have_baseline(request: RunRequest) -> bool:
     return request.compare_with is None and any(name != Regime.FULL.value for name in used)
 
 
+def require_baseline(request: RunRequest) -> None:
+    """Raise RunError if a run learns from fully labeled cases only, so that there is nothing to compare."""
+    if can_have_baseline(request):
+        return
+    raise RunError(
+        explain(
+            f"the method '{request.method}' learns here from fully labeled cases only: there is nothing to compare",
+            where="baseline",
+            remedy="train without a baseline, or choose a method that uses the other cases too",
+        )
+    )
+
+
 def baseline_request(first: RunFolder, *, title: str = "") -> RunRequest:
     """Return what to ask of the baseline of a run; it waits for the end of that run and compares itself with it.
 
@@ -34,14 +47,7 @@ def baseline_request(first: RunFolder, *, title: str = "") -> RunRequest:
         RunError: the run uses nothing else than fully labeled cases.
     """
     request = first.request
-    if not can_have_baseline(request):
-        raise RunError(
-            explain(
-                f"the method '{request.method}' learns here from fully labeled cases only: there is nothing to compare",
-                where=f"run '{first.path.name}'",
-                remedy="train without a baseline, or choose a method that uses the other cases too",
-            )
-        )
+    require_baseline(request)
     return replace(
         request,
         method=METHOD,

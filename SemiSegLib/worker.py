@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from SemiSegLib.errors import DependencyError, RunError, SemiSegError
 from SemiSegLib.methods.cards.presence import PRESENCE
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import StoppedEarlyError
+from SemiSegLib.run_gain import take_over_split
 from SemiSegLib.run_report import write_run_report
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.job import Words, gentle_signals, read_command_line, work_or_fail
@@ -28,6 +30,7 @@ from SemiSegLib.runs.reporter import Reporter
 from SemiSegLib.session import Session
 from SemiSegLib.training.allocation import keep_freed_memory
 from SemiSegLib.training.distributed import Ranks, join_ranks
+from SemiSegLib.training.events import Noticed, event_to_line
 
 WORDS = Words(noun="run", again="resume the run", log="log.txt, which names no patient's files")
 logger = logging.getLogger("SemiSegLib.worker")
@@ -105,6 +108,7 @@ def _work(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
         request={name: value for name, value in vars(request).items() if name not in _PATH_SETTINGS},
     )
     logger.info("SemiSeg %s, run %s, method %s", __version__, request.id, request.method)
+    take_over_split(folder)
     session = Session(folder, reporter, ranks, _device(folder, ranks))
     try:
         reason = session.run()
@@ -125,11 +129,22 @@ def _work(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
 
 def _report(folder: RunFolder, reporter: Reporter) -> None:
     """Write the report; the model is saved already, so a run without matplotlib is still a finished run."""
+
+    def tell(problem: str) -> None:
+        text = f"no comparison: {problem.splitlines()[0]}"
+        logger.warning("no comparison: %s", problem)
+        folder.append_event(event_to_line(Noticed(step=reporter.status.step, text=text), time=time.time()))
+
+    def count(done: int, cases: int) -> None:
+        if folder.stop_requested():
+            raise StoppedEarlyError
+        reporter.update(message=f"the model is saved; report: case {done} of {cases}")
+
     try:
-        page = write_run_report(
-            folder,
-            on_case=lambda done, count: reporter.update(message=f"the model is saved; report: case {done} of {count}"),
-        )
+        page = write_run_report(folder, on_case=count, on_problem=tell)
+    except StoppedEarlyError:
+        logger.info("no report: a stop was asked for")
+        return
     except DependencyError as error:
         logger.warning("no report: %s", error)
         return

@@ -40,6 +40,7 @@ class ReportContent:
         events: lines of the run's event file, parsed; none for an evaluation without a run.
         view: returns the picture of a case by its id, or None for a report without pictures of cases.
         mode: how the scores were computed.
+        sections: Markdown that follows the scores.
     """
 
     title: str
@@ -49,6 +50,7 @@ class ReportContent:
     events: Sequence[Mapping[str, Any]] = ()
     view: Callable[[str], CaseView] | None = None
     mode: str = "strict"
+    sections: Sequence[str] = ()
 
 
 def write_report(folder: Path, content: ReportContent) -> Path:
@@ -67,6 +69,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
         parts.append(
             _picture(boxes, "Scores of every case. Box: middle half and median; whiskers: 5th to 95th percentile.")
         )
+    parts += content.sections
     chosen = notable_cases(content.scores)
     if content.view is not None and chosen:
         views = [_titled(content.view(case), f"{word}: {case}\nmean Dice {dice:.3f}") for word, case, dice in chosen]
