@@ -59,8 +59,18 @@ def start(request: RunRequest, runs: Path | str, *, name: str | None = None, spl
     return run
 
 
-def follow(run: RunFolder, *, on_event: Callable[[Event], None] | None = None) -> RunStatus:
+def follow(
+    run: RunFolder,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    on_status: Callable[[RunStatus], None] | None = None,
+) -> RunStatus:
     """Wait until a run ends, telling its events as they come.
+
+    Args:
+        run: a started run.
+        on_event: called with each event of the training.
+        on_status: called with the status several times a second; before the training it alone tells what is done.
 
     Returns:
         The final status.
@@ -75,6 +85,8 @@ def follow(run: RunFolder, *, on_event: Callable[[Event], None] | None = None) -
         for line in lines:
             if on_event is not None:
                 on_event(event_from_data(line, where=str(run.events_path)))
+        if on_status is not None:
+            on_status(run.status())
         if not running:
             return _final_status(run)
         time.sleep(POLL_SECONDS)

@@ -59,7 +59,7 @@ def train_presence(
         run.clear_stop()
         start_process(run)
         with RunView(output.stem) as view:
-            api.follow(run, on_event=view.show)
+            api.follow(run, on_event=view.show, on_status=view.tell)
     if not run.presence_path.exists():
         console.print(f"{run.status().message}; the same command goes on", soft_wrap=True)
         raise typer.Exit(1)

@@ -179,7 +179,7 @@ def evaluate(
 
 def _follow(run: RunFolder) -> None:
     with RunView(run.path.name) as view:
-        final = api.follow(run, on_event=view.show)
+        final = api.follow(run, on_event=view.show, on_status=view.tell)
     console.print(f"{final.state}; model: {run.model_path}\nreport: {run.report}", soft_wrap=True)
 
 

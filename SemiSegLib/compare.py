@@ -26,6 +26,7 @@ from SemiSegLib.evaluation.metrics import CaseScore
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Event
 
 # Score files of a run: as predicted, and with one piece of each structure.
@@ -37,6 +38,9 @@ class View(Protocol):
 
     def show(self, event: Event) -> None:
         """Show one event."""
+
+    def tell(self, status: RunStatus) -> None:
+        """Show what is done of which no event tells."""
 
 
 def compare(
@@ -206,7 +210,7 @@ def _trained(
     else:
         run = api.start(request, runs, name=name, split=bench.study)
     with view(name) as shown:
-        api.follow(run, on_event=shown.show)
+        api.follow(run, on_event=shown.show, on_status=shown.tell)
     return run, time.monotonic() - start
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from SemiSegLib.config import to_json
+from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Event, Finished, Noticed, Started, Stepped, Tuned, Validated
 
 console = Console(highlight=False)
@@ -58,7 +59,7 @@ def duration(seconds: float | None) -> str:
 
 
 class RunView:
-    """A progress bar for one run, fed by its events.
+    """A progress bar for one run, fed by its events and its status; it has no end before the training begins.
 
     Args:
         title: what stands before the bar.
@@ -73,7 +74,7 @@ class RunView:
             TextColumn("{task.fields[detail]}"),
             console=error_console,
         )
-        self._task = self._progress.add_task(escape(title), total=1.0, detail="preparing")
+        self._task = self._progress.add_task(escape(title), total=None, detail="preparing")
 
     def __enter__(self) -> RunView:
         self._progress.start()
@@ -91,14 +92,20 @@ class RunView:
         elif isinstance(event, Stepped):
             losses = " ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
             detail = f"step {event.step}  {losses}  {duration(event.eta_seconds)} left"
-            self._progress.update(self._task, completed=event.fraction, detail=escape(detail))
+            self._progress.update(self._task, total=1.0, completed=event.fraction, detail=escape(detail))
         elif isinstance(event, Validated):
             dice = "  ".join(f"{name} {value:.3f}" for name, value in event.dice.items())
             self._say(f"step {event.step}: validation Dice  {dice}{'  (best)' if event.is_best else ''}")
         elif isinstance(event, Noticed):
             self._say(f"step {event.step}: {event.text}")
         elif isinstance(event, Finished):
-            self._progress.update(self._task, completed=1.0, detail=event.reason)
+            self._progress.update(self._task, total=1.0, completed=1.0, detail=event.reason)
+
+    def tell(self, status: RunStatus) -> None:
+        """Show what a run does of which no event tells: before the training, or when something is unusual."""
+        is_usual = status.state == "training" and status.message == "training"
+        if status.is_active and status.message and not is_usual:
+            self._progress.update(self._task, detail=escape(status.message))
 
     def _say(self, text: str) -> None:
         self._progress.console.print(escape(text))

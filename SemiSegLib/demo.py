@@ -51,7 +51,7 @@ def run_demo(
         )
         run = api.start(request, output / "runs")
         with view(method) as shown:
-            api.follow(run, on_event=shown.show)
+            api.follow(run, on_event=shown.show, on_status=shown.tell)
         kept: list[Panel] = []
 
         def keep(judged: JudgedCase, kept: list[Panel] = kept) -> None:

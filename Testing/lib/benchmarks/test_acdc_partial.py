@@ -111,7 +111,7 @@ def test_it_is_measured_and_keeps_to_the_file_of_structures(heart, tmp_path, mon
         return run
 
     monkeypatch.setattr(api, "start", start)
-    monkeypatch.setattr(api, "follow", lambda run, on_event: run.status())
+    monkeypatch.setattr(api, "follow", lambda run, **_: run.status())
     words = [str(heart), "--output", str(tmp_path / "found"), "--size", "reduced", "--seeds", "1"]
     words += ["--setting", *TINY, "patch=[16,16]", "--only", "naive", "marginal"]
     acdc_partial.main(words)

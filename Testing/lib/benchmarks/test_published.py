@@ -290,7 +290,7 @@ def trained(monkeypatch):
         return run
 
     monkeypatch.setattr(api, "start", start)
-    monkeypatch.setattr(api, "follow", lambda run, on_event: run.status())
+    monkeypatch.setattr(api, "follow", lambda run, **_: run.status())
     return names
 
 
