@@ -23,6 +23,7 @@ from SemiSegLib.config import check_choice, from_json, read_json, write_json
 from SemiSegLib.embeddings.structures import OUTSIDE, structure_vectors
 from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.catalogue import Card, batch_shares
 from SemiSegLib.methods.factory import resolve_options
@@ -110,7 +111,7 @@ class Preparation:
             dataset = undrawn_as_background(dataset)
         options = resolve_options(card, self.request.preset, self.request.options)
         options, embeddings = self._embeddings(card, options, dataset)
-        plan = self._plan(dataset)
+        plan = self._plan(dataset, answered_structures(card, dataset))
         allowed = allowed_regimes(card, self.request.use_regimes)
         training = tuple(c for c in dataset.side(Side.TRAIN) if may_be_used(c, dataset, allowed))
         validation = tuple(c for c in dataset.side(Side.VALIDATION) if c.annotation is not None)
@@ -183,13 +184,15 @@ class Preparation:
             write_split(dataset, self.folder.split_path)
         return dataset
 
-    def _plan(self, dataset: Dataset) -> Plan:
+    def _plan(self, dataset: Dataset, structures: int) -> Plan:
         path = self.folder.plan_path
         if path.exists():
             return from_json(Plan, read_json(path), where=path.name)
         seen = fingerprint(dataset, on_progress=self._progress("planning"))
         seconds = self.request.training.seconds
-        plan = make_plan(seen, dataset, self.request.plan, device=self.device, seconds=seconds)
+        plan = make_plan(
+            seen, dataset, self.request.plan, device=self.device, seconds=seconds, structures=structures
+        )
         write_json(path, plan)
         return plan
 
@@ -217,6 +220,11 @@ class Preparation:
                 self.reporter.update(message=f"{words}: {done} of {total}")
 
         return tell
+
+
+def answered_structures(card: Card, dataset: Dataset) -> int:
+    """Return how many structures the method answers one by one."""
+    return len(RoiTable.of(dataset.scheme)) if card.answers == "structures" else 0
 
 
 def allowed_regimes(card: Card, asked: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -261,6 +261,9 @@ def _differences(presence: Presence, prepared: Prepared) -> list[str]:
         )
     if [c.normalization for c in theirs.channels] != [c.normalization for c in ours.channels]:
         texts.append("the presence network was trained on intensities that were normalized in another way")
+    elif [(c.low, c.high) for c in theirs.channels] != [(c.low, c.high) for c in ours.channels]:
+        windows = (", ".join(f"{c.low:g} to {c.high:g}" for c in plan.channels) for plan in (theirs, ours))
+        texts.append("the presence network was trained on intensities of {}, these are {}".format(*windows))
     if any(t < o for t, o in zip(theirs.patch, ours.patch, strict=True)):
         texts.append(f"the presence network was trained on patches of {theirs.patch} voxels, these are {ours.patch}")
     return texts

@@ -23,7 +23,7 @@ from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
 from SemiSegLib.planning.planner import shrink
 from SemiSegLib.prediction.model_file import Model, load_model
-from SemiSegLib.preparation import Preparation, Prepared
+from SemiSegLib.preparation import Preparation, Prepared, answered_structures
 from SemiSegLib.presence_stage import PresenceStage, settings_after_stage
 from SemiSegLib.run_model import patient_mark, save_run_model
 from SemiSegLib.runs.folder import RunFolder
@@ -264,9 +264,10 @@ class Session:
         raise TrainingError(
             explain(
                 f"memory ran out with {plan.batch} rows of {size} voxels: a step needs about "
-                f"{estimate_memory_gib(plan):.1f} GiB, {free_memory_gib(str(self.device)):.1f} GiB are free ({detail})",
+                f"{needed:.1f} GiB, {free_memory_gib(str(self.device)):.1f} GiB are free ({detail})",
                 where=f"device {self.device}, after {shrinks - 1} smaller plans",
                 remedy="close other programs, fix a smaller patch or batch in the plan, or use another device",
+        needed = estimate_memory_gib(plan, structures=answered_structures(prepared.card, prepared.dataset))
             )
         )
 

@@ -51,6 +51,7 @@ class Card:
         maps: extra maps it asks of a batch.
         stages: what must be trained first and goes into its ``Study``: "presence" (a network that tells which
             structures an image holds).
+        answers: "leaves" (their probabilities sum to 1) or "structures" (each by itself, with maps of its own).
     """
 
     name: str
@@ -67,6 +68,7 @@ class Card:
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     maps: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+    answers: str = "leaves"
 
 
 def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[str, float]:

@@ -39,7 +39,20 @@ class Budget:
     most_voxels: float
 
 
-def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple[float, ...], classes: int) -> Plan:
+@dataclass(frozen=True)
+class Outputs:
+    """What the network says of each voxel.
+
+    Attributes:
+        classes: output channels.
+        structures: that the method answers one by one, each with maps of its own.
+    """
+
+    classes: int
+    structures: int = 0
+
+
+def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple[float, ...], outputs: Outputs) -> Plan:
     """Return the plan with the best network, patch and batch that fit the budget.
 
     The first width and stem that fit with the whole median image (or the largest patch) are taken; where none does,
@@ -50,15 +63,16 @@ def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple
         settings: what a person fixed.
         budget: what a step may cost.
         spacing_mm: along the network axes.
-        classes: output channels.
+        outputs: of the network.
     """
     median = plan.median_shape[3 - plan.dimensions :]
     first = settings.patch or _first_patch(median, spacing_mm)
 
     def fits(candidate: Plan) -> bool:
-        if estimate_memory_gib(candidate, classes=classes) > budget.memory_gib:
+        memory_gib = estimate_memory_gib(candidate, classes=outputs.classes, structures=outputs.structures)
+        if memory_gib > budget.memory_gib:
             return False
-        return step_multiply_adds(candidate, classes=classes) <= budget.multiply_adds
+        return step_multiply_adds(candidate, classes=outputs.classes) <= budget.multiply_adds
 
     def build(patch: tuple[int, ...], width: int, stem: int) -> Plan:
         network = _network(settings, patch, spacing_mm=spacing_mm, width=width, stem=stem)

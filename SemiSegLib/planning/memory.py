@@ -17,6 +17,9 @@ ASSUMED_FREE_GIB = 8.0
 # pass holds of both. Fitted to the peak of 5 planned U-Nets of 2-D and 3-D on a CPU (float32, 0.23 to 0.68 GiB, largest
 # error 14 %); Testing/benchmarks/memory_cost.py measures it again.
 BYTES_PER_VALUE = 15.6
+# The same per patch voxel, row and structure that a method answers by itself: two hidden maps of 8 channels, the logit,
+# and what labels say of it. Fitted to dynamic heads of 4 to 40 structures; memory_cost.py measures it too.
+BYTES_PER_STRUCTURE = 150.0
 # Code that the first step loads and compiles.
 OVERHEAD_GIB = 0.09
 # Backbones of fixed shape, measured the same way: bytes per patch voxel and row, and million weights, of which that of
@@ -31,10 +34,15 @@ FIXED_BACKBONES = {
 }
 
 
-def estimate_memory_gib(plan: Plan, *, classes: int = 8) -> float:
+def estimate_memory_gib(plan: Plan, *, classes: int = 8, structures: int = 0) -> float:
     """Return the estimated memory of one training step in GiB: activations, weights, gradients and Adam's moments.
 
     It is that of one network; a method with two, or with a teacher, needs more.
+
+    Args:
+        plan: of the study.
+        classes: output channels.
+        structures: that the method answers one by one, each with maps of its own at full resolution.
     """
     if plan.network.backbone in FIXED_BACKBONES:
         per_voxel, million_weights = FIXED_BACKBONES[plan.network.backbone]
@@ -43,6 +51,7 @@ def estimate_memory_gib(plan: Plan, *, classes: int = 8) -> float:
         layers = unet_layers(plan, classes=classes)
         activations = BYTES_PER_VALUE * sum(layer.voxels * layer.features for layer in layers)
         weights = sum(layer.weights for layer in layers)
+    activations += BYTES_PER_STRUCTURE * structures * math.prod(plan.patch)
     return OVERHEAD_GIB + (plan.batch * activations + BYTES_PER_WEIGHT * weights) / GIB
 
 

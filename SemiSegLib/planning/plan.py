@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.errors import ConfigError, explain
-
-NORMALIZATIONS = ("zscore", "zscore_nonzero", "ct", "unit")
+from SemiSegLib.runs.request import NORMALIZATIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from SemiSegLib.cases.dataset import Dataset
+from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.planning import fitting
 from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
-from SemiSegLib.planning.fitting import Budget
+from SemiSegLib.planning.fitting import Budget, Outputs
 from SemiSegLib.planning.memory import free_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.runs.request import PlanSettings
@@ -49,8 +50,8 @@ def make_plan(
     settings: PlanSettings,
     *,
     device: str = "cpu",
-    memory_gib: float | None = None,
     seconds: float | None = None,
+    structures: int = 0,
 ) -> Plan:
     """Return the plan for a dataset on a device.
 
@@ -61,22 +62,24 @@ def make_plan(
     Args:
         fingerprint: of the training cases.
         dataset: gives modality and dimensions.
-        settings: what a person fixed.
+        settings: what a person fixed; without a budget of memory it is three quarters of what is free (on a graphics
+            card at most 10 GiB).
         device: what to plan for: "cpu", "cuda", "cuda:1", "mps".
-        memory_gib: budget of a step, or None for ``settings``, else three quarters of what is free (on a graphics card
-            at most 10 GiB).
         seconds: time budget of the training, or None; a short one gets a cheaper network on a CPU.
+        structures: that the method answers one by one, see ``Card.answers``.
+
+    Raises:
+        ConfigError: an intensity window is fixed, and there is no channel that it could be of.
     """
     asked = settings.dimensions or dataset.dimensions
     spacing, order = _grid(fingerprint, settings, is_flat=asked == 2)
     median = fingerprint.median_shape_at(spacing)[list(order)]
     spacing = spacing[list(order)]
     dimensions = asked or (2 if spacing[0] > THICK * spacing.min() and median[0] <= FEW_SLICES else 3)
-    wanted = settings.memory_gib if memory_gib is None else memory_gib
     d, h, w = (float(mm) for mm in spacing)
     plan = Plan(
         dimensions=dimensions,
-        channels=tuple(_channel(channel) for channel in fingerprint.channels),
+        channels=_channels(fingerprint, settings),
         axis_order=order,
         # The slices of a 2-D plan are taken as they are; only their own plane is resampled.
         spacing_mm=(0.0 if dimensions == 2 else d, h, w),
@@ -85,11 +88,12 @@ def make_plan(
         network=NetworkPlan(),
         median_shape=(int(median[0]), int(median[1]), int(median[2])),
     )
-    budget = _budget(fingerprint, device, wanted, dimensions)
+    budget = _budget(fingerprint, device, settings.memory_gib, dimensions)
     if seconds is not None and torch.device(device).type == "cpu":
         affordable = seconds * CPU_MULTIPLY_ADDS_A_SECOND / FEWEST_STEPS
         budget = replace(budget, multiply_adds=min(budget.multiply_adds, affordable))
-    return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], classes=fingerprint.classes)
+    outputs = Outputs(fingerprint.classes, structures)
+    return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], outputs=outputs)
 
 
 def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:
@@ -116,18 +120,33 @@ def _grid(
     return spacing, order
 
 
-def _channel(channel: ChannelFingerprint) -> ChannelPlan:
-    if channel.modality == "CT":
-        return ChannelPlan(
-            role=channel.role,
-            normalization="ct",
-            low=channel.low,
-            high=channel.high,
-            mean=channel.mean,
-            deviation=channel.deviation,
+def _channels(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[ChannelPlan, ...]:
+    channels = tuple(_channel(channel, settings) for channel in fingerprint.channels)
+    if settings.window is not None and all(channel.normalization != "ct" for channel in channels):
+        raise ConfigError(
+            explain(
+                f"an intensity window of {settings.window} is asked for, and no channel is CT",
+                where="plan settings",
+                remedy="leave it out, name the modality in the dataset, or set normalization=ct",
+            )
         )
+    return channels
+
+
+def _channel(channel: ChannelFingerprint, settings: PlanSettings) -> ChannelPlan:
     is_blanked = channel.zero_share > BLANKED
-    return ChannelPlan(role=channel.role, normalization="zscore_nonzero" if is_blanked else "zscore")
+    usual = "ct" if channel.modality == "CT" else "zscore_nonzero" if is_blanked else "zscore"
+    normalization = settings.normalization or usual
+    if normalization != "ct":
+        return ChannelPlan(role=channel.role, normalization=normalization)
+    low, high, mean, deviation = channel.low, channel.high, channel.mean, channel.deviation
+    if settings.window is not None:
+        low, high = settings.window
+        # Mean and deviation are those of all foreground, also of what the window cuts off; its own ends are known.
+        mean, deviation = low, high - low
+    return ChannelPlan(
+        role=channel.role, normalization=normalization, low=low, high=high, mean=mean, deviation=deviation
+    )
 
 
 def _budget(fingerprint: Fingerprint, device: str, memory_gib: float | None, dimensions: int) -> Budget:

@@ -13,6 +13,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("poly", "linear", "cosine", "step", "constant")
+NORMALIZATIONS = ("zscore", "zscore_nonzero", "ct", "unit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,10 @@ class PlanSettings:
         memory_gib: memory budget of one training step, or None for three quarters of what the device has free.
         dropout: probability, 0 to 1, or None for none; doubt by several random passes needs some. Networks of papers
             that have their own keep it.
+        normalization: of every channel, see ``planning.plan.ChannelPlan``, or None for what modality and content ask
+            for.
+        window: intensities (HU of a CT) that channels with normalization "ct" are clipped to and scaled from, to 0 to
+            1, such as -175 and 250 for abdominal organs; None for percentiles of the annotated foreground.
     """
 
     dimensions: int | None = None
@@ -107,9 +112,18 @@ class PlanSettings:
     deep_supervision: int | None = None
     memory_gib: float | None = None
     dropout: float | None = field(default=None, metadata={YOUNGER: True})
+    normalization: str | None = field(default=None, metadata={YOUNGER: True})
+    window: tuple[float, float] | None = field(default=None, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_range("dropout", self.dropout or 0.0, low=0.0, high=1.0)
+        check_choice("normalization", self.normalization or "ct", NORMALIZATIONS)
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ConfigError(
+                explain(
+                    f"the intensity window {self.window} has no width", where="window", remedy="give low, then high"
+                )
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

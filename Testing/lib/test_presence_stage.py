@@ -226,6 +226,19 @@ def test_a_given_network_is_copied_into_the_run_which_then_needs_nothing_else(wh
     assert load_model(run.model_path).study.presence.rois == ROIS
 
 
+def test_a_given_network_of_another_intensity_window_is_told_of(whole, tmp_path, data):
+    found = load_presence(whole.presence_path)
+    channels = tuple(replace(c, normalization="ct", low=0.0, high=500.0) for c in found.plan.channels)
+    given = tmp_path / "given.safetensors"
+    save_presence(given, replace(found, plan=replace(found.plan, channels=channels)))
+    plan = replace(a_request(data).plan, normalization="ct", window=(0.0, 900.0))
+    run = a_staged_run(tmp_path, data, presence_model=str(given), plan=plan)
+    worker.run(run)
+    told = [event["text"] for event in run.events()[0] if event["kind"] == "noticed"]
+    assert "the presence network was trained on intensities of 0 to 500, these are 0 to 900" in told
+    assert load_model(run.model_path).study.plan.channels[0].high == 900.0
+
+
 def refused(run):
     assert worker.main([str(run.path)]) == 1
     return run.status()

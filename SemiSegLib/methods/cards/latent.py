@@ -128,6 +128,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         summary="Answers each structure by itself, with a head made for it from its embedding and the image; learns "
         "from each case what was drawn in it.",
         family="partial labels",
+        answers="structures",
         paper=f"{PAPER}, Baseline; head of Liu et al., CLIP-driven universal model, ICCV 2023",
         needs=LABELED,
         uses=LABELED,
@@ -142,6 +143,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         title="DoDNet",
         summary="Segments one organ with its tumor at a time, with a head made for the organ from the image.",
         family="partial labels",
+        answers="structures",
         paper="Zhang et al., DoDNet, CVPR 2021; compared with in paper 002",
         needs=LABELED,
         uses=LABELED,
@@ -166,6 +168,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         summary="Dynamic heads that also agree with a running mean of themselves on every structure that was not "
         "drawn in a case.",
         family="partial labels",
+        answers="structures",
         paper=f"{PAPER}, MT",
         needs=LABELED,
         uses=EVERYTHING,
@@ -190,6 +193,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         summary="Learns structures that were not drawn: found where a network says that they are in the image, "
         "excluded where it says that they are not.",
         family="partial labels",
+        answers="structures",
         paper=PAPER,
         needs=LABELED,
         uses=EVERYTHING,

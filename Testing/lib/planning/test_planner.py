@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from SemiSegLib.batches.prepare import normalize
 from SemiSegLib.config import from_json, to_json
-from SemiSegLib.errors import TrainingError
+from SemiSegLib.errors import ConfigError, TrainingError
 from SemiSegLib.networks.backbones import build_backbone
 from SemiSegLib.planning import planner
 from SemiSegLib.planning.cost import step_multiply_adds, unet_layers
@@ -47,16 +48,25 @@ def a_fingerprint(shape, spacing_mm, *, cases=20, channel=None, classes=3) -> Fi
 
 
 def planned(
-    shape, spacing_mm, *, settings=None, device="cpu", memory_gib=8.0, dimensions=None, seconds=None, **options
+    shape,
+    spacing_mm,
+    *,
+    settings=None,
+    device="cpu",
+    memory_gib=8.0,
+    dimensions=None,
+    seconds=None,
+    structures=0,
+    **options,
 ):
     study = replace(of_cases(None, ()), dimensions=dimensions)
     return make_plan(
         a_fingerprint(shape, spacing_mm, **options),
         study,
-        settings or PlanSettings(),
+        replace(settings or PlanSettings(), memory_gib=memory_gib),
         device=device,
-        memory_gib=memory_gib,
         seconds=seconds,
+        structures=structures,
     )
 
 
@@ -138,7 +148,7 @@ def test_the_thick_axis_keeps_most_of_the_slices_of_mixed_studies():
     shapes = ((100, 200, 200),) * 3 + ((20, 200, 200),) * 7
     spacings = ((1.0, 1.0, 1.0),) * 3 + ((5.0, 1.0, 1.0),) * 7
     mixed = replace(a_fingerprint((1, 1, 1), (1.0, 1.0, 1.0), cases=10), shapes=shapes, spacings_mm=spacings)
-    plan = make_plan(mixed, of_cases(None, ()), PlanSettings(), memory_gib=4.0)
+    plan = make_plan(mixed, of_cases(None, ()), PlanSettings(memory_gib=4.0))
     # The median is 5 mm, the 10th percentile 1 mm.
     assert plan.spacing_mm == (1.0, 1.0, 1.0)
 
@@ -170,6 +180,35 @@ def test_normalization_follows_the_modality_and_blanked_images():
     assert planned((50, 50, 50), (1.0, 1.0, 1.0)).channels[0].normalization == "zscore"
     blanked = planned((50, 50, 50), (1.0, 1.0, 1.0), channel=a_channel(zero_share=0.6)).channels[0]
     assert blanked.normalization == "zscore_nonzero"
+
+
+def test_a_person_can_fix_the_intensity_window_and_the_normalization():
+    shape, spacing_mm = (50, 50, 50), (1.0, 1.0, 1.0)
+    window = PlanSettings(window=(-175.0, 250.0))
+    ct = planned(shape, spacing_mm, channel=a_channel("CT"), settings=window).channels[0]
+    assert (ct.normalization, ct.low, ct.high) == ("ct", -175.0, 250.0)
+    normalized = normalize(np.array([-1000.0, -175.0, 37.5, 250.0, 3000.0], dtype=np.float32), ct)
+    assert normalized.tolist() == pytest.approx([0.0, 0.0, 0.5, 1.0, 1.0])
+    with pytest.raises(ConfigError, match="no channel is CT"):
+        planned(shape, spacing_mm, settings=window)
+    both = PlanSettings(window=(0.0, 800.0), normalization="ct")
+    mr = planned(shape, spacing_mm, settings=both).channels[0]
+    assert (mr.normalization, mr.low, mr.high) == ("ct", 0.0, 800.0)
+    unit = planned(shape, spacing_mm, channel=a_channel("CT"), settings=PlanSettings(normalization="unit"))
+    assert unit.channels[0].normalization == "unit"
+    with pytest.raises(ConfigError, match="has no width"):
+        PlanSettings(window=(250.0, -175.0))
+    with pytest.raises(ConfigError, match="zscore_nonzero"):
+        PlanSettings(normalization="z-score")
+
+
+def test_structures_that_are_answered_one_by_one_are_counted():
+    shape, spacing_mm = (200, 200, 200), (1.0, 1.0, 1.0)
+    card = {"device": "cuda", "memory_gib": 4.0}
+    plain, many = planned(shape, spacing_mm, **card), planned(shape, spacing_mm, structures=40, **card)
+    assert many.batch * math.prod(many.patch) < plain.batch * math.prod(plain.patch)
+    assert estimate_memory_gib(many, classes=3, structures=40) <= 4.0
+    assert estimate_memory_gib(plain, classes=3, structures=40) > 4.0
 
 
 def test_other_backbones_get_patches_they_divide():
