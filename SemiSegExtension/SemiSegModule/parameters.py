@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from SemiSegModule.review_parameters import ReviewParameters
 from SemiSegModule.training_parameters import TrainingParameters
 
 # Node reference roles are this word, the row's number and the channel or "segmentation".
@@ -53,7 +54,7 @@ class CaseRow:
     patient: str = ""
 
 
-class StudyParameters(TrainingParameters):
+class StudyParameters(TrainingParameters, ReviewParameters):
     """Typed access to a vtkMRMLScriptedModuleNode; every change is one Modified event of the node.
 
     Args:

@@ -12,6 +12,7 @@ from SemiSegModule import jobs
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, tick_cell, type_text
+from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_run, a_small_study, alive, watch_writing
 
 SHIFTED = np.eye(4)
@@ -36,8 +37,7 @@ def ready(panel, tmp_path):
     """The panel with a study, a folder, and a model to apply."""
     volumes = a_small_study()
     panel.panel.parameters.studyFolder = str(tmp_path / "study")
-    model = tmp_path / "organ model.safetensors"
-    model.write_bytes(b"weights")
+    model = a_model_file(tmp_path / "organ model.safetensors")
     process_events()
     type_text(panel.ui.modelEdit, str(model))
     process_events()
@@ -68,8 +68,7 @@ def results():
 def test_apply_needs_a_model_and_a_volume(panel, tmp_path):
     a_small_study()
     assert panel.ui.applyButton.toolTip == "Choose a model file, or train one above."
-    model = tmp_path / "model.safetensors"
-    model.write_bytes(b"")
+    model = a_model_file(tmp_path / "model.safetensors")
     type_text(panel.ui.modelEdit, str(model))
     process_events()
     assert panel.ui.applyButton.toolTip == "Tick at least one volume."
@@ -83,15 +82,15 @@ def test_the_model_of_the_shown_run_is_taken_if_no_file_is_chosen(panel, tmp_pat
     panel.panel.parameters.studyFolder = str(tmp_path)
     panel.panel.parameters.runFolder = str(run.path)
     process_events()
-    assert panel.panel.apply.modelPath is None
-    run.model_path.write_bytes(b"weights")
-    assert panel.panel.apply.modelPath == run.model_path
+    assert panel.panel.model.path is None
+    a_model_file(run.model_path)
+    assert panel.panel.model.path == run.model_path
 
 
 def test_results_of_a_runs_model_are_named_after_its_method(panel, started, tmp_path):
     a_small_study()
     run = a_run(tmp_path, method="supervised")
-    run.model_path.write_bytes(b"weights")
+    a_model_file(run.model_path)
     panel.panel.parameters.studyFolder = str(tmp_path)
     panel.panel.parameters.runFolder = str(run.path)
     process_events()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from SemiSegModule.bridge.uncertainty import addUncertainty, readUncertainty
 from SemiSegModule.waiting import Waiting
 
 _SCENE_FILE = "scene.json"
+_SEEN_FILE = "seen.txt"
 
 
 def createJob(
@@ -119,6 +121,20 @@ def loadResults(
 def absentVolumes(job: ApplyFolder) -> list[str]:
     """Return the names of the job's volumes that the scene does not have."""
     return [place["name"] for place in read_json(job.path / _SCENE_FILE).values() if _volume(place) is None]
+
+
+def isUnseen(job: ApplyFolder) -> bool:
+    """Return whether a job has left results that were not loaded into any scene."""
+    if (job.path / _SEEN_FILE).exists() or not (job.path / _SCENE_FILE).exists():
+        return False
+    return any(job.result_path(case).is_file() for case in job.job.cases)
+
+
+def markSeen(job: ApplyFolder) -> None:
+    """Note that a job's results were loaded, so that they are not offered again."""
+    # A folder that cannot be written to any more offers them once more, which does no harm.
+    with suppress(OSError):
+        job.write_text(_SEEN_FILE, "")
 
 
 def _loadResult(

@@ -1,11 +1,12 @@
-"""Apply a model to volumes of the scene and show what it found."""
+"""Apply a model to volumes of the scene and bring what it found into the scene."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ctk
 import qt
 from slicer.i18n import tr as _
 
@@ -15,8 +16,7 @@ from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.panel.study_view import StudyView
-from SemiSegModule.panel.training_section import setButton
-from SemiSegModule.parameters import wholePath
+from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.waiting import Waiting, keepAnswering
 
 
@@ -25,7 +25,7 @@ class ApplySection:
 
     Args:
         ui: widgets of the form by name.
-        panel: gives ``parameters`` and ``logic``.
+        panel: gives ``parameters`` and ``logic``, the model, and the section that shows results.
     """
 
     def __init__(self, ui: Any, panel: Any) -> None:
@@ -33,70 +33,48 @@ class ApplySection:
         self.watcher = jobs.RunWatcher(self)
         self.status: RunStatus | None = None
         self.job: ApplyFolder | None = None
+        # A job of an earlier time has ended, and its scans are not in this scene yet.
+        self._isAwaiting = False
+        self._isLoading = False
+        self._isOwnJob = False
         self._volumes: list[Any] = []
         self._shown: Any = None
         self._updating = False
-        ui.modelEdit.filters = ctk.ctkPathLineEdit.Files
-        ui.modelEdit.nameFilters = [_("SemiSeg models (*.safetensors)")]
-        ui.modelEdit.connect("currentPathChanged(QString)", self._onModelChanged)
         ui.applyVolumesList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
+        ui.uncertaintyCheckBox.connect("toggled(bool)", self._onUncertaintyToggled)
         ui.applyButton.connect("clicked()", self.apply)
+        ui.applyAllButton.connect("clicked()", self.applyToAll)
         ui.applyStopButton.connect("clicked()", self.stop)
         ui.applyStatusLabel.text = ""
         ui.applyProgressBar.visible = False
 
-    @property
-    def modelPath(self) -> Path | None:
-        """The model to apply: the chosen file, else the shown run's; None if there is none."""
+    def refresh(self, _view: StudyView) -> None:
+        """Show volumes and buttons; load what was awaited if its scans have come."""
         parameters = self.panel.parameters
-        run = jobs.runAt(parameters.runFolder)
-        path = wholePath(parameters.modelPath) if parameters.modelPath else run and run.model_path
-        return path if path is not None and path.is_file() else None
-
-    def refresh(self, view: StudyView) -> None:
-        """Show volumes, model and buttons."""
-        parameters = self.panel.parameters
-        if self.ui.modelEdit.currentPath != parameters.modelPath:
-            self.ui.modelEdit.currentPath = parameters.modelPath
-        ownModel = not parameters.modelPath and self.modelPath is not None
-        self.ui.modelEdit.comboBox().lineEdit().placeholderText = _("the model of the run above") if ownModel else ""
+        self.ui.uncertaintyCheckBox.checked = parameters.wantsUncertainty
         self._showVolumes()
         active = self.status is not None and self.status.is_active
-        why = ""
-        if active:
-            why = _("A model is being applied; wait for it or stop it.")
-        elif self.modelPath is None:
-            why = _("Choose a model file, or train one above.")
-        elif not parameters.applyVolumes:
-            why = _("Tick at least one volume.")
-        setButton(self.ui.applyButton, why, _("Segment the ticked volumes; results are new segmentations beside them"))
+        why = _("A model is being applied; wait for it or stop it.") if active or self._isLoading else ""
+        why = why or self.panel.model.whyNot
+        noTick = "" if parameters.applyVolumes else _("Tick at least one volume.")
+        what = _("Segment the ticked volumes; results are new segmentations beside them")
+        setButton(self.ui.applyButton, why or noTick, what)
+        noVolume = "" if self._volumes else _("Load a volume into the scene.")
+        setButton(self.ui.applyAllButton, why or noVolume, _("Segment all volumes of the list"))
         why = "" if active else _("No model is being applied.")
         setButton(self.ui.applyStopButton, why, _("Stop after the volume that is being segmented"))
+        if self._isAwaiting and self.job is not None and not self.panel.logic.absentVolumes(self.job):
+            self._isAwaiting = False
+            # Not within a refresh: loading goes on answering, and every new node asks for another refresh.
+            qt.QTimer.singleShot(0, partial(self._loadResults, self.job))
 
     def apply(self) -> None:
         """Start to segment the ticked volumes in a process of its own."""
-        parameters = self.panel.parameters
-        model = self.modelPath
-        if self.panel.isBusy or model is None or not parameters.applyVolumes or not self.panel.ensurePackages():
-            return
-        folder = jobs.appliedFolder(parameters.studyPath or model.parent)
-        scans = [self._scan(node) for node in parameters.applyVolumes]
-        waiting = Waiting(self._showCopying, keepAnswering)
-        try:
-            with self.panel.busy():
-                self.job = self.panel.logic.applyModel(
-                    model, scans, folder=folder, device=parameters.device, waiting=waiting
-                )
-        except SemiSegError as error:
-            self.panel.showError(_("The model could not be applied."), str(error))
-            return
-        if self.panel.parameters is not parameters:
-            # The scene was closed while the last volume was written: nobody waits for results any more.
-            return
-        parameters.applyFolder = str(self.job.path)
-        self.ui.applyStatusLabel.text = _("Starting...")
-        self.watcher.watch(self.job)
-        self.panel.scheduleRefresh()
+        self._apply(self.panel.parameters.applyVolumes)
+
+    def applyToAll(self) -> None:
+        """Start to segment all volumes of the list."""
+        self._apply(list(self._volumes))
 
     def stop(self) -> None:
         """Ask the job to end after the volume that is being segmented."""
@@ -110,17 +88,25 @@ class ApplySection:
         self.ui.applyStatusLabel.text = _("Stopping...")
 
     def findRunningJob(self) -> None:
-        """Take up a prediction that was going on when the panel was last closed; its results may be there by now."""
+        """Take up a prediction that was going on when the panel was last closed; its results may be there by now.
+
+        It is known by the scene, or, where the scene was not saved, by the study's folder.
+        """
         self.ui.applyStatusLabel.text = ""
         self.ui.applyProgressBar.visible = False
-        self.job = jobs.runAt(self.panel.parameters.applyFolder, ApplyFolder)
+        parameters = self.panel.parameters
+        self.job = jobs.runAt(parameters.applyFolder, ApplyFolder)
+        if self.job is None and parameters.studyPath is not None:
+            self.job = self.panel.logic.jobToShow(parameters.studyPath)
+        self._isOwnJob = False
         if self.job is not None:
+            parameters.applyFolder = str(self.job.path)
             self.watcher.watch(self.job)
 
     def close(self) -> None:
         """Look no more at the job; it goes on."""
         self.watcher.unwatch()
-        self.job, self.status = None, None
+        self.job, self.status, self._isAwaiting = None, None, False
 
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the job (called by the watcher)."""
@@ -138,12 +124,16 @@ class ApplySection:
     def onEnd(self, status: RunStatus) -> None:
         """Load the results, or say what went wrong (called by the watcher)."""
         job = self.job
-        self.panel.parameters.applyFolder = ""
         if status.state == "failed":
+            self.panel.parameters.applyFolder = ""
             text = "\n".join(filter(None, [status.message, status.where, status.remedy]))
             detail = f"{text}\n\n{_('Log: {path}').format(path=job.log_path)}\n\n{jobs.logTail(job)}"
             self.panel.showError(_("The model could not be applied."), detail)
             self.ui.applyStatusLabel.text = _("Failed: {message}").format(message=status.message)
+        elif not self._isOwnJob and (absent := self.panel.logic.absentVolumes(job)):
+            self._isAwaiting = True
+            text = _("Results are ready; they are shown when these scans are in the scene: {names}")
+            self.ui.applyStatusLabel.text = text.format(names=", ".join(absent))
         else:
             self._loadResults(job)
         self.panel.scheduleRefresh()
@@ -152,17 +142,73 @@ class ApplySection:
         """Tell that the job's files cannot be read (called by the watcher)."""
         self.ui.applyStatusLabel.text = str(error)
 
-    def _loadResults(self, job: ApplyFolder) -> None:
-        try:
-            nodes = self.panel.logic.loadResults(job, label=_modelName(Path(job.job.model)))
-        except SemiSegError as error:
-            self.panel.showError(_("Not every result could be shown."), str(error))
+    def _apply(self, volumes: Sequence[Any]) -> None:
+        parameters, model = self.panel.parameters, self.panel.model.path
+        if self.panel.isBusy or model is None or not volumes:
             return
+        if not self.panel.ensurePackages(partial(self._apply, volumes)):
+            return
+        folder = jobs.appliedFolder(parameters.studyPath or model.parent)
+        scans = [self._scan(node) for node in volumes]
+        waiting = Waiting(self._showCopying, keepAnswering)
+        try:
+            with self.panel.busy():
+                self.job = self.panel.logic.applyModel(
+                    model,
+                    scans,
+                    folder=folder,
+                    device=parameters.device,
+                    uncertainty=parameters.wantsUncertainty,
+                    waiting=waiting,
+                )
+        except SemiSegError as error:
+            self.panel.showError(_("The model could not be applied."), str(error))
+            return
+        if self.panel.parameters is not parameters:
+            # The scene was closed while the last volume was written: nobody waits for results any more.
+            return
+        parameters.applyFolder = str(self.job.path)
+        self._isOwnJob, self._isAwaiting = True, False
+        self.ui.applyStatusLabel.text = _("Starting...")
+        self.watcher.watch(self.job)
+        self.panel.scheduleRefresh()
+
+    def _loadResults(self, job: ApplyFolder) -> None:
+        """Bring the results into the scene, file by file, while Slicer goes on answering."""
+        parameters = self.panel.parameters
+        if self._isLoading or parameters is None:
+            return
+        parameters.applyFolder = ""
+        self._isAwaiting, self._isLoading = False, True
+        problem = ""
+        try:
+            nodes = self.panel.logic.loadResults(
+                job, label=_modelName(Path(job.job.model)), waiting=Waiting(self._showLoading, keepAnswering)
+            )
+        except SemiSegError as error:
+            nodes, problem = [], str(error)
+        finally:
+            self._isLoading = False
+        if self.panel.parameters is not parameters:
+            return
+        self.ui.applyProgressBar.value = 100
         names = ", ".join(node.GetName() for node in nodes)
         self.ui.applyStatusLabel.text = _("Results: {names}").format(names=names) if nodes else _("No result.")
+        if problem:
+            self.ui.applyStatusLabel.text = _("Not every result could be shown.")
+            self.panel.showError(_("Not every result could be shown."), problem)
+        if any(result.job == job.job.id for result in self.panel.logic.results()):
+            self.panel.review.showFirst()
+        self.panel.scheduleRefresh()
 
     def _showCopying(self, done: int, count: int, name: str) -> None:
         self.ui.applyStatusLabel.text = _("Writing {name} ({number} of {count})...").format(
+            name=name, number=done + 1, count=count
+        )
+
+    def _showLoading(self, done: int, count: int, name: str) -> None:
+        self.ui.applyProgressBar.value = round(100 * done / count)
+        self.ui.applyStatusLabel.text = _("Loading the result of {name} ({number} of {count})...").format(
             name=name, number=done + 1, count=count
         )
 
@@ -196,9 +242,9 @@ class ApplySection:
         widget.setFixedHeight(max(1, min(len(signature), 6)) * rowHeight + 2 * widget.frameWidth)
         self._updating = False
 
-    def _onModelChanged(self, path: str) -> None:
-        if self.panel.parameters is not None and path != self.panel.parameters.modelPath:
-            self.panel.parameters.modelPath = path
+    def _onUncertaintyToggled(self, isOn: bool) -> None:
+        if self.panel.parameters is not None and self.panel.parameters.wantsUncertainty != isOn:
+            self.panel.parameters.wantsUncertainty = isOn
 
     def _onTicked(self, _item: Any) -> None:
         if self._updating:

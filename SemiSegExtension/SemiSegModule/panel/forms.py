@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 
 # From top to bottom.
-SECTIONS = ("Cases", "Labels", "Structures", "Training", "Apply", "Packages")
+SECTIONS = ("Cases", "Labels", "Structures", "Training", "Model", "Review", "Packages")
 
 
 def addSections(form: Any, resourcePath: Callable[[str], str]) -> None:

@@ -18,7 +18,9 @@ from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.cases_section import CasesSection
 from SemiSegModule.panel.labels_section import LabelsSection, StructuresSection
+from SemiSegModule.panel.model_section import ModelSection
 from SemiSegModule.panel.packages_section import PackagesSection
+from SemiSegModule.panel.review_section import ReviewSection
 from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
 from SemiSegModule.parameters import StudyParameters, wholePath
@@ -52,7 +54,9 @@ class Panel:
         self.labels = LabelsSection(ui, self)
         self.structures = StructuresSection(ui, self)
         self.training = TrainingSection(ui, self)
+        self.model = ModelSection(ui, self)
         self.apply = ApplySection(ui, self)
+        self.review = ReviewSection(ui, self)
         self.packages = PackagesSection(ui, self)
         form.enabled = False
 
@@ -64,6 +68,7 @@ class Panel:
         self.cases.close()
         self.training.close()
         self.apply.close()
+        self.review.close()
         self.parameters = StudyParameters(node) if node is not None else None
         self._enable()
         if self.parameters is None:
@@ -84,6 +89,7 @@ class Panel:
         self.cases.close()
         self.training.close()
         self.apply.close()
+        self.review.close()
         self._unobserveSegmentations()
         self.parameters = None
 
@@ -102,7 +108,9 @@ class Panel:
         self.labels.refresh(self.view, self.cases.selectedRow)
         self.structures.refresh(self.view)
         self.training.refresh(self.view)
+        self.model.refresh(self.view)
         self.apply.refresh(self.view)
+        self.review.refresh(self.view)
         self._observeSegmentations()
         # What the refresh itself wrote has been shown already.
         self._timer.stop()

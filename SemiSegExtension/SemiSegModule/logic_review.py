@@ -1,0 +1,231 @@
+"""What the panel does with results, as calls: load, rank, show, compare, correct, accept, reject, train on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SemiSegLib.errors import CaseError, CheckpointError, explain
+from SemiSegLib.labels.scheme import name_key
+from SemiSegLib.runs.apply_folder import ApplyFolder
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.process import find_runs, observe
+from SemiSegModule import jobs
+from SemiSegModule.bridge.result import (
+    ACCEPTED,
+    PARTLY_ACCEPTED,
+    REJECTED,
+    Result,
+    nextToReview,
+    ranked,
+    resultBefore,
+)
+from SemiSegModule.bridge.result_views import (
+    compareSideBySide,
+    correctionOf,
+    endComparison,
+    hideResult,
+    jumpToDoubt,
+    openSegmentEditor,
+    showResult,
+)
+from SemiSegModule.bridge.results import absentVolumes, isUnseen, loadResults, markSeen
+from SemiSegModule.bridge.scene_case import LEFT_OUT
+from SemiSegModule.bridge.segmentation_import import loadSegmentation
+from SemiSegModule.bridge.segments import segmentIds
+from SemiSegModule.bridge.uncertainty import overlay
+from SemiSegModule.logic_model import ModelLogic, modelFile
+from SemiSegModule.waiting import Waiting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """What a case becomes when its result is accepted: fields of ``CaseRow`` and ``SceneCase``.
+
+    Attributes:
+        segmentation: node with the labels.
+        lookedFor: structures that the labels are complete for.
+        meanings: segment ID to ``LEFT_OUT`` for what was not accepted.
+        state: "done", or "partial" if only some structures were accepted.
+    """
+
+    segmentation: Any
+    lookedFor: tuple[str, ...]
+    meanings: dict[str, str] = field(default_factory=dict)
+    state: str = "done"
+
+
+class ReviewLogic(ModelLogic):
+    """The calls of ``StudyLogic`` that are about what a model found."""
+
+    def findJobs(self, studyFolder: str | Path) -> list[ApplyFolder]:
+        """Return the jobs of a study that apply a model, newest first, also those started before Slicer was."""
+        return [ApplyFolder(run.path) for run in reversed(find_runs(jobs.appliedFolder(studyFolder)))]
+
+    def jobToShow(self, studyFolder: str | Path) -> ApplyFolder | None:
+        """Return the newest job of a study if it is at work, or has ended without its results having been loaded."""
+        newest = self.findJobs(studyFolder)[:1]
+        return next((job for job in newest if jobs.isAtWork(job) or isUnseen(job)), None)
+
+    def absentVolumes(self, job: ApplyFolder) -> list[str]:
+        """Return the names of a job's volumes that the scene does not have."""
+        return absentVolumes(job)
+
+    def loadResults(self, job: ApplyFolder, *, label: str = "", waiting: Waiting | None = None) -> list[Any]:
+        """Return new segmentation nodes for the results of a job; nothing else of the scene is touched.
+
+        Structures that are absent are left out; parts of one whole stand together in shades of its color; what the
+        model is unsure of is flagged. Nodes are hidden until ``showResult`` shows one.
+
+        Args:
+            job: finished or stopped.
+            label: added to the volume's name to name each node.
+            waiting: is told how far it is, and has files read apart from the scene.
+
+        Raises:
+            CaseError: the job failed, or a result does not fit its volume any more; results that fit are loaded.
+        """
+        status = observe(job)
+        if status.state == "failed":
+            raise CaseError(explain(status.message, where=status.where or str(job.path), remedy=status.remedy))
+        nodes, problems = loadResults(job, label=label, wholes=self._wholes(job), waiting=waiting)
+        if nodes:
+            markSeen(job)
+        if problems:
+            raise CaseError("\n".join(problems))
+        return nodes
+
+    def loadResult(self, path: str | Path, volume: Any, *, name: str | None = None) -> Any:
+        """Return a new segmentation node from a ``.seg.nrrd`` file that belongs to a volume.
+
+        Raises:
+            CaseError: the file cannot be read.
+        """
+        return loadSegmentation(Path(path), volume, name=name)
+
+    def results(self) -> list[Result]:
+        """Return the newest result of each volume of the scene, the one that is worth the next look first."""
+        return ranked()
+
+    def nextResult(self, current: Result | None = None) -> Result | None:
+        """Return the highest-ranked result that nobody has decided on, after the current; None if there is none."""
+        return nextToReview(current)
+
+    def showResult(self, result: Result) -> None:
+        """Show a volume and its result in the slice views, where the model is least sure; other results are hidden."""
+        showResult(result)
+
+    def showUncertainty(self, result: Result | None) -> None:
+        """Lay the uncertainty of a result over the slice views; None takes away the one that is there."""
+        overlay(None)
+        if result is not None and result.uncertainty is not None:
+            overlay(result.uncertainty)
+
+    def jumpToMostUncertain(self, result: Result) -> bool:
+        """Bring the slice views to the place where the model is least sure; return whether there is one."""
+        return jumpToDoubt(result)
+
+    def resultBefore(self, result: Result) -> Result | None:
+        """Return the result of the same volume that was loaded before, of an earlier model for example; or None."""
+        return resultBefore(result)
+
+    def compare(self, result: Result | None) -> None:
+        """Show a result (left) and the one before it (right) in two linked views; None shows the views as before.
+
+        Raises:
+            CaseError: there is no result before it.
+        """
+        if result is None:
+            endComparison()
+            return
+        before = resultBefore(result)
+        if before is None:
+            raise CaseError(
+                explain(
+                    "there is no earlier result to compare with",
+                    where=f"volume '{result.name}'",
+                    remedy="apply another model to the same volume",
+                )
+            )
+        compareSideBySide(result, before)
+
+    def correct(self, result: Result) -> Any:
+        """Open a copy of a result in the Segment Editor, on its volume, and return the copy; the result is kept."""
+        node = correctionOf(result)
+        showResult(result)
+        openSegmentEditor(node, result.volume)
+        return node
+
+    def acceptResult(self, result: Result, structures: Collection[str] | None = None) -> Acceptance:
+        """Accept a result, or its correction if there is one, as the labels of its case, and return what they say.
+
+        Accepted segments get the status "completed". ``dataclasses.replace(case, segmentation=..., lookedFor=...)``
+        makes a case of the study of it; its side of the split is not touched.
+
+        Args:
+            result: the result.
+            structures: names of what is accepted; the others are as good as not looked for. None: all of the model's.
+
+        Raises:
+            CaseError: no structure is named.
+        """
+        if structures is not None and not structures:
+            raise CaseError(
+                explain(
+                    "no structure is selected",
+                    where=f"result of '{result.name}'",
+                    remedy="select the structures that are right in the table, or accept all",
+                )
+            )
+        node = result.shown
+        names = {i: node.GetSegmentation().GetSegment(i).GetName() for i in segmentIds(node)}
+        # A structure that the model did not find, or that a person erased, was looked for all the same.
+        every = {name_key(name): name for name in (*result.states, *names.values())}
+        chosen = set(every) if structures is None else {name_key(name) for name in structures}
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        for segmentId, name in names.items():
+            if name_key(name) in chosen:
+                logic.SetSegmentStatus(node.GetSegmentation().GetSegment(segmentId), logic.Completed)
+        isWhole = chosen >= set(every)
+        result.decision = ACCEPTED if isWhole else PARTLY_ACCEPTED
+        return Acceptance(
+            segmentation=node,
+            lookedFor=tuple(name for key, name in every.items() if key in chosen),
+            meanings={i: LEFT_OUT for i, name in names.items() if name_key(name) not in chosen},
+            state="done" if isWhole else "partial",
+        )
+
+    def rejectResult(self, result: Result) -> None:
+        """Put a result away: it is hidden and kept, and no longer comes next."""
+        result.decision = REJECTED
+        endComparison()
+        hideResult(result)
+
+    def trainOn(self, model: str | Path | RunFolder, dataset: str | Path, **more: Any) -> RunFolder:
+        """Start a training that goes on from a model, with its method, and return its run folder at once.
+
+        Args:
+            model: model file, or a run whose model is meant.
+            dataset: folder or file of a dataset, with the accepted cases; ``exportStudy(...).path``.
+            more: arguments of ``startTraining``, for example minutes.
+
+        Raises:
+            CheckpointError: there is no such file, or it is no model.
+            RunError: the worker cannot be started.
+            CaseError: the dataset cannot be read, or the run cannot be written.
+        """
+        info = self.describeModel(model)
+        more.setdefault("method", info.method)
+        return self.startTraining(dataset, warm_start=str(modelFile(model)), **more)
+
+    def _wholes(self, job: ApplyFolder) -> dict[str, tuple[float, float, float]]:
+        """Return superclass to color of the job's model; nothing if its file is gone meanwhile."""
+        try:
+            scheme = self.describeModel(job.job.model).scheme
+        except CheckpointError:
+            return {}
+        return {structure.name: structure.color for structure in scheme.superclasses[1:]}

@@ -1,0 +1,179 @@
+"""The model that is used: which file it is, what it segments, open another one, export it."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import SemiSegError
+from SemiSegLib.methods.cards import CARDS
+from SemiSegLib.runs.model_info import ModelInfo
+from SemiSegModule import jobs
+from SemiSegModule.panel.model_drop import MODEL_ENDING, ModelDropFilter
+from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.training_buttons import setButton
+from SemiSegModule.parameters import wholePath
+from SemiSegModule.waiting import Waiting, keepAnswering
+
+
+class ModelSection:
+    """Shows the chosen model file, else the shown run's.
+
+    Args:
+        ui: widgets of the form by name.
+        panel: gives ``parameters`` and ``logic``.
+    """
+
+    def __init__(self, ui: Any, panel: Any) -> None:
+        self.ui, self.panel = ui, panel
+        self.info: ModelInfo | None = None
+        self.problem = ""
+        self._read: Any = None
+        ui.modelEdit.filters = ctk.ctkPathLineEdit.Files
+        ui.modelEdit.nameFilters = [_kinds()]
+        ui.modelEdit.connect("currentPathChanged(QString)", self._onPathChanged)
+        ui.openModelButton.connect("clicked()", self._onOpen)
+        ui.exportModelButton.connect("clicked()", self._onExport)
+        # The filter must live as long as the widget that it watches.
+        self._drop = ModelDropFilter(self.openModel)
+        ui.modelSection.acceptDrops = True
+        ui.modelSection.installEventFilter(self._drop)
+
+    @property
+    def path(self) -> Path | None:
+        """The model to use: the chosen file, else the shown run's; None if there is none."""
+        parameters = self.panel.parameters
+        run = jobs.runAt(parameters.runFolder)
+        path = wholePath(parameters.modelPath) if parameters.modelPath else run and run.model_path
+        return path if path is not None and path.is_file() else None
+
+    @property
+    def whyNot(self) -> str:
+        """Why no model can be used, or the empty string."""
+        if self.path is None:
+            return _("Choose a model file, or train one above.")
+        return self.problem.split("\n")[0]
+
+    def refresh(self, _view: StudyView) -> None:
+        """Show the model as its file says."""
+        parameters, path = self.panel.parameters, self.path
+        if self.ui.modelEdit.currentPath != parameters.modelPath:
+            self.ui.modelEdit.currentPath = parameters.modelPath
+        isRuns = not parameters.modelPath and path is not None
+        self.ui.modelEdit.comboBox().lineEdit().placeholderText = _("the model of the training above") if isRuns else ""
+        self._readInfo(path)
+        self.ui.modelInfoLabel.text = self._description(path)
+        what = _("Write a copy of the model: one file, which is all that another computer needs")
+        setButton(self.ui.exportModelButton, self.whyNot, what)
+
+    def openModel(self, path: str) -> None:
+        """Use a model file of this or another computer, if it is one; else say why not and keep what was."""
+        if self.panel.parameters is None or not path:
+            return
+        try:
+            self.panel.logic.describeModel(path)
+        except SemiSegError as error:
+            self.panel.showError(_("The model cannot be used."), str(error))
+            return
+        self.panel.parameters.modelPath = str(path)
+
+    def exportModel(self, target: str) -> None:
+        """Write a copy of the model and say how large it is."""
+        source = self.path
+        if source is None or self.panel.isBusy:
+            return
+        try:
+            with self.panel.busy():
+                path, size = self.panel.logic.exportModel(source, target, waiting=Waiting(apart=keepAnswering))
+        except SemiSegError as error:
+            self.panel.showError(_("The model could not be exported."), str(error))
+            return
+        text = _("Exported {name}, {size}.").format(name=path.name, size=fileSize(size))
+        self.ui.applyStatusLabel.text = text
+
+    def _readInfo(self, path: Path | None) -> None:
+        """Read what the file says of itself, unless that is known already."""
+        stamp = None if path is None else (str(path), path.stat().st_mtime_ns, path.stat().st_size)
+        if stamp == self._read:
+            return
+        self._read, self.info, self.problem = stamp, None, ""
+        if path is None:
+            return
+        try:
+            self.info = self.panel.logic.describeModel(path)
+        except SemiSegError as error:
+            self.problem = str(error)
+
+    def _description(self, path: Path | None) -> str:
+        if path is None:
+            return _("No model yet: train one, or open a file.")
+        if self.info is None:
+            return html.escape(self.problem).replace("\n", "<br>")
+        lines = [_structures(self.info, self.panel.logic.modelColors(self.info)), *_facts(self.info)]
+        return "<br>".join([*lines, _("File: {size}").format(size=fileSize(path.stat().st_size))])
+
+    def _onPathChanged(self, path: str) -> None:
+        if self.panel.parameters is not None and path != self.panel.parameters.modelPath:
+            self.panel.parameters.modelPath = path
+
+    def _onOpen(self) -> None:
+        self.openModel(qt.QFileDialog.getOpenFileName(self.ui.modelSection, _("Open model"), "", _kinds()))
+
+    def _onExport(self) -> None:
+        if self.info is None:
+            return
+        name = f"{self.info.title or self.info.scheme.name or self.info.method}{MODEL_ENDING}".replace("/", "-")
+        target = qt.QFileDialog.getSaveFileName(self.ui.modelSection, _("Export model"), name, _kinds())
+        if target:
+            self.exportModel(target)
+
+
+def fileSize(size: int) -> str:
+    """Return a number of bytes in words."""
+    if size < 1_000_000:
+        return _("{size} kB").format(size=max(1, round(size / 1000)))
+    return _("{size} MB").format(size=f"{size / 1e6:.1f}")
+
+
+def _kinds() -> str:
+    return _("SemiSeg models (*.safetensors)")
+
+
+def _structures(info: ModelInfo, colors: dict[str, tuple[float, float, float]]) -> str:
+    """Return every structure with a square of its color, parts in brackets behind their whole."""
+    scheme, texts = info.scheme, []
+    for whole in scheme.superclasses[1:]:
+        parts = [leaf for leaf in scheme.leaves[1:] if scheme.ancestors(leaf.name)[-1] is whole]
+        named = ", ".join(_colored(leaf.name, colors[leaf.name]) for leaf in parts)
+        texts.append(named if parts == [whole] else f"{html.escape(whole.name)} ({named})")
+    return _("Segments: {structures}").format(structures=", ".join(texts))
+
+
+def _colored(name: str, color: tuple[float, float, float]) -> str:
+    red, green, blue = (round(255 * part) for part in color)
+    return f'<span style="color:#{red:02x}{green:02x}{blue:02x}">&#9632;</span>&nbsp;{html.escape(name)}'
+
+
+def _facts(info: ModelInfo) -> list[str]:
+    """Return the lines about channels, method, training and validation."""
+    plan = info.provenance.get("modality")
+    channels = ", ".join(info.channels)
+    lines = [_("Channels: {names}").format(names=html.escape(f"{channels} ({plan})" if plan else channels))]
+    title = next((card.title for card in CARDS if card.name == info.method), info.method)
+    lines.append(_("Method: {title}").format(title=html.escape(title)))
+    words = {"full": _("fine"), "coarse": _("coarse"), "partial": _("partial"), "none": _("unlabeled")}
+    counts = [f"{count} {words.get(name, name)}" for name, count in info.training_cases.items() if count]
+    if counts:
+        day = info.created.split(" ")[0]
+        text = _("Trained on cases: {counts}").format(counts=", ".join(counts))
+        lines.append(f"{text}{f' ({html.escape(day)})' if day else ''}")
+    if info.validation_dice is not None:
+        each = ", ".join(f"{html.escape(name)} {dice:.2f}" for name, dice in info.structure_dice.items())
+        text = _("Validation Dice: {dice}").format(dice=f"{info.validation_dice:.2f}")
+        lines.append(f"{text}{f' ({each})' if each else ''}")
+    return lines
