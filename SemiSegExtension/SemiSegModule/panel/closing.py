@@ -81,4 +81,4 @@ class ClosingGuard(qt.QWidget):
         ):
             box.button(button).text = text
         box.setDefaultButton(qt.QMessageBox.Yes)
-        return box.exec_()
+        return box.exec()

@@ -94,6 +94,7 @@ class RunList:
         self._folder: Path | None = None
         self._pending: list[RunEntry] = []
         self._onRead = onRead
+        self._isLooking = False
         self._portions, self._looks = makeTimer(), makeTimer()
         self._portions.setInterval(PORTION_PAUSE_MILLISECONDS)
         self._portions.connect("timeout()", self._readOn)
@@ -116,7 +117,10 @@ class RunList:
         found = jobs.findRuns(folder) if folder is not None else []
         self.entries = [known.get(run.path) or RunEntry(run, run.path.name) for run in found]
         self._pending = [entry for entry in self.entries if not entry.isRead or entry.isBusy]
-        self._looks.start()
+        if not self._isLooking:
+            # Started once: a panel that is refreshed all the time would put the next look off for ever.
+            self._isLooking = True
+            self._looks.start()
         self._read()
 
     def look(self) -> None:
@@ -141,6 +145,7 @@ class RunList:
         """Look no more."""
         self._portions.stop()
         self._looks.stop()
+        self._isLooking = False
         self._pending = []
 
     def _readOn(self) -> None:
