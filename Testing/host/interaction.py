@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from PySide6 import QtCore, QtTest, QtWidgets
+from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 from PySide6.QtCore import Qt
 
 from Testing.host.widgets.factory import stand_in
@@ -96,8 +96,13 @@ def click_cell(view: Any, row: int, column: int = 0) -> None:
 
 def tick_cell(view: Any, row: int, column: int = 0) -> None:
     """Click the check box of a cell."""
+    tick_index(view, view.model().index(row, column))
+
+
+def tick_index(view: Any, index: Any) -> None:
+    """Click the check box of an entry of a table or tree, given as its model index."""
     _require_usable(view)
-    index = view.model().index(row, column)
+    row, column = index.row(), index.column()
     if not index.flags() & Qt.ItemFlag.ItemIsUserCheckable or not index.flags() & Qt.ItemFlag.ItemIsEnabled:
         raise AssertionError(f"cell ({row}, {column}) of '{view.objectName()}' can not be ticked by a person")
     view.scrollTo(index)
@@ -107,6 +112,48 @@ def tick_cell(view: Any, row: int, column: int = 0) -> None:
     view.itemDelegate().initStyleOption(option, index)
     indicator = QtWidgets.QStyle.SubElement.SE_ItemViewItemCheckIndicator
     position = view.style().subElementRect(indicator, option, view).center()
+    QtTest.QTest.mouseClick(view.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, position)
+    process_events()
+
+
+def press(widget: Any, key: Any) -> None:
+    """Press a key of the keyboard in a widget, for example ``Qt.Key.Key_Space``."""
+    _require_usable(widget)
+    widget.setFocus()
+    QtTest.QTest.keyClick(widget, key)
+    process_events()
+
+
+def double_click_cell(view: Any, row: int, column: int = 0) -> None:
+    """Double-click a cell of a table, list or flat tree."""
+    _require_usable(view)
+    position = item_center(view, row, column)
+    for act in (QtTest.QTest.mouseClick, QtTest.QTest.mouseDClick):
+        act(view.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, position)
+    process_events()
+
+
+def drop_files(widget: Any, paths: Any) -> bool:
+    """Drag files and folders from another program onto a widget and let go; returns whether they were taken."""
+    _require_usable(widget)
+    data = QtCore.QMimeData()
+    data.setUrls([QtCore.QUrl.fromLocalFile(str(path)) for path in paths])
+    place, act = widget.rect().center(), Qt.DropAction.CopyAction
+    enter = QtGui.QDragEnterEvent(place, act, data, LEFT, Qt.KeyboardModifier.NoModifier)
+    QtWidgets.QApplication.sendEvent(widget, enter)
+    is_taken = enter.isAccepted()
+    if is_taken:
+        drop = QtGui.QDropEvent(QtCore.QPointF(place), act, data, LEFT, Qt.KeyboardModifier.NoModifier)
+        QtWidgets.QApplication.sendEvent(widget, drop)
+    process_events()
+    return bool(is_taken)
+
+
+def click_index(view: Any, index: Any) -> None:
+    """Click an entry of a table or tree, given as its model index."""
+    _require_usable(view)
+    view.scrollTo(index)
+    position = view.visualRect(index).center()
     QtTest.QTest.mouseClick(view.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, position)
     process_events()
 

@@ -33,6 +33,7 @@ from Testing.host.widgets import (
     node_combo_box,
     segments_table,
     subject_hierarchy_tree,
+    terminology_navigator,
 )
 from Testing.host.widgets.factory import stand_in
 
@@ -52,6 +53,7 @@ BEHAVIORS = (
     node_combo_box,
     segments_table,
     subject_hierarchy_tree,
+    terminology_navigator,
 )
 # Names that `import slicer` of the slicer-core wheel copies from slicer.util; Slicer itself does not have them.
 _OWN_NAMES = ("util", "slicer_core")

@@ -72,12 +72,13 @@ def test_a_case_can_be_left_out_and_taken_back(panel):
 
 def test_a_person_can_say_that_a_volume_has_no_labels(panel):
     a_small_study()
-    choose(panel.ui.casesTable.cellWidget(0, SEGMENTATION), "(none)")
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    choose(panel.ui.caseSegmentationSelector, "(none)")
     assert column(panel.ui.casesTable, LABELS)[0] == "none"
     scenes.a_volume(np.random.default_rng(4), name="another")
     process_events()
     assert column(panel.ui.casesTable, SEGMENTATION)[0] == "(none)"
-    choose(panel.ui.casesTable.cellWidget(0, SEGMENTATION), "Ann drawn")
+    choose(panel.ui.caseSegmentationSelector, "Ann drawn")
     assert column(panel.ui.casesTable, LABELS)[0] == "fine"
 
 
@@ -85,8 +86,8 @@ def test_the_segments_of_the_selected_case_are_shown_and_ticked_as_looked_for(pa
     a_small_study()
     click_cell(panel.ui.casesTable, 2, LABELS)
     assert panel.ui.labelsCaseLabel.text == "Cid, labeled by Cid drawn"
-    assert column(panel.ui.segmentsTable, 0) == ["organ", "vessel"]
-    assert column(panel.ui.segmentsTable, 1) == ["organ", "vessel"]
+    assert column(panel.ui.meaningsTable, 0) == ["organ", "vessel"]
+    assert column(panel.ui.meaningsTable, 1) == ["organ", "vessel"]
     assert set(panel.panel.view.cases[2].lookedFor) == {"organ", "vessel"}
 
 
@@ -94,7 +95,7 @@ def test_a_case_without_segmentation_says_so(panel):
     a_small_study()
     click_cell(panel.ui.casesTable, 3, LABELS)
     assert "has no segmentation" in panel.ui.labelsCaseLabel.text
-    assert not panel.ui.segmentsTable.visible
+    assert not panel.ui.meaningsTable.visible
     assert not panel.ui.lookedForTree.visible
 
 
@@ -125,17 +126,6 @@ def test_a_structure_that_is_unticked_becomes_unknown_where_it_was_not_drawn(pan
     assert column(panel.ui.casesTable, LABELS)[0] == "fine"
 
 
-def test_unticking_a_whole_unticks_its_parts_and_unticking_a_part_keeps_the_other(panel):
-    a_small_study()
-    click_cell(panel.ui.casesTable, 0, LABELS)
-    toggle(panel, "organ")
-    assert panel.panel.view.cases[0].lookedFor == ("vessel",)
-    toggle(panel, "organ")
-    assert set(panel.panel.view.cases[0].lookedFor) == {"organ", "vessel"}
-    toggle(panel, "organ", "head")
-    assert set(panel.panel.view.cases[0].lookedFor) == {"tail", "vessel"}
-
-
 def test_a_segment_that_matches_nothing_blocks_the_case_until_a_person_says_what_it_is(panel, tmp_path):
     path = tmp_path / "scheme.json"
     write_scheme(scenes.SCHEME, path)
@@ -149,11 +139,11 @@ def test_a_segment_that_matches_nothing_blocks_the_case_until_a_person_says_what
     assert not panel.ui.trainButton.enabled
     assert panel.ui.trainButton.toolTip == "Bob: say what 1 of its segments are"
     click_cell(panel.ui.casesTable, 1, LABELS)
-    combo = panel.ui.segmentsTable.cellWidget(1, 1)
+    combo = panel.ui.meaningsTable.cellWidget(1, 1)
     assert combo.currentText == "choose..."
     choose(combo, "tail")
     assert column(panel.ui.casesTable, LABELS) == ["fine", "partial"]
-    choose(panel.ui.segmentsTable.cellWidget(1, 1), "(left out)")
+    choose(panel.ui.meaningsTable.cellWidget(1, 1), "(left out)")
     assert panel.panel.view.rowProblems == {}
 
 
@@ -184,49 +174,36 @@ def test_a_ready_scheme_can_be_chosen(panel):
     assert column(panel.ui.casesTable, LABELS)[:3] == ["fine", "fine", "coarse"]
 
 
-def test_the_tree_of_structures_can_be_made_in_the_panel(panel):
-    generator = np.random.default_rng(6)
-    _, fine = a_drawn_scan(generator, "Ann", ("head", "tail"))
-    _, coarse = a_drawn_scan(generator, "Bob", ("organ",))
-    for node in (fine, coarse):
-        for index in range(node.GetSegmentation().GetNumberOfSegments()):
-            node.GetSegmentation().GetNthSegment(index).RemoveTag("SemiSeg.Superclass")
-    process_events()
-    panel.enter()
-    assert panel.panel.view.scheme.leaf_names == ("background", "head", "tail", "organ")
-    open_structures(panel)
-    names = column(panel.ui.structuresTable, 0)
-    for part in ("head", "tail"):
-        choose(panel.ui.structuresTable.cellWidget(names.index(part), 1), "organ")
-    assert panel.panel.view.scheme.superclass_names == ("background", "organ")
-    assert column(panel.ui.casesTable, LABELS) == ["fine", "coarse"]
-
-
-def test_a_circle_of_parts_is_refused_and_nothing_changes(host, panel):
-    a_small_study()
-    open_structures(panel)
-    names = column(panel.ui.structuresTable, 0)
-    choose(panel.ui.structuresTable.cellWidget(names.index("organ"), 1), "head")
-    assert host.dialogs.shown("error") == ["head is inside organ, so organ cannot be part of it."]
-    assert panel.panel.view.scheme.superclass_names == ("background", "vessel", "organ")
-    assert column(panel.ui.structuresTable, 1)[names.index("organ")] == "(nothing)"
-
-
-def test_a_second_channel_gets_a_column_and_must_be_chosen_for_every_case(panel):
+def test_a_second_channel_must_be_chosen_for_every_case(panel):
     volumes = a_small_study()
-    scenes.a_volume(np.random.default_rng(7), name="Ann FLAIR")
+    scenes.a_volume(np.random.default_rng(7), name="Ann two")
     process_events()
     open_structures(panel)
     type_text(panel.ui.channelsEdit, "T1, FLAIR")
     table = panel.ui.casesTable
-    assert [table.horizontalHeaderItem(i).text() for i in range(4)] == ["Volume", "FLAIR", "Segmentation", "Labels"]
+    click_cell(table, 0, LABELS)
     assert "choose the volume of channel FLAIR" in panel.panel.view.rowProblems[0]
-    choose(table.cellWidget(0, 1), "Ann FLAIR")
+    assert "The volume of channel FLAIR is missing" in panel.ui.caseCheckLabel.text
+    assert not panel.ui.fixCaseButton.visible
+    choose(panel.panel.cases.details.channelSelector("FLAIR"), "Ann two")
     case = panel.panel.view.cases[0]
     assert case.volumes["T1"] is volumes["Ann"]
-    assert case.volumes["FLAIR"].GetName() == "Ann FLAIR"
+    assert case.volumes["FLAIR"].GetName() == "Ann two"
     assert 0 not in panel.panel.view.rowProblems
     assert column(table, VOLUME) == ["Ann", "Bob", "Cid", "Dan"]
+
+
+def test_a_volume_whose_name_says_that_it_is_the_missing_channel_is_proposed(panel):
+    a_small_study()
+    scenes.a_volume(np.random.default_rng(7), name="Ann FLAIR")
+    process_events()
+    open_structures(panel)
+    type_text(panel.ui.channelsEdit, "T1, FLAIR")
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    assert panel.ui.fixCaseButton.text == "Use Ann FLAIR"
+    click(panel.ui.fixCaseButton)
+    assert panel.panel.view.cases[0].volumes["FLAIR"].GetName() == "Ann FLAIR"
+    assert column(panel.ui.casesTable, VOLUME) == ["Ann", "Bob", "Cid", "Dan"]
 
 
 def test_a_renamed_segment_is_matched_anew(panel):
@@ -235,7 +212,7 @@ def test_a_renamed_segment_is_matched_anew(panel):
     segmentation = slicer.util.getNode("Cid drawn")
     segmentation.GetSegmentation().GetSegment("id organ").SetName("tail")
     process_events()
-    assert column(panel.ui.segmentsTable, 0) == ["tail", "vessel"]
+    assert column(panel.ui.meaningsTable, 0) == ["tail", "vessel"]
     assert column(panel.ui.casesTable, LABELS)[2] == "partial"
 
 
@@ -306,10 +283,11 @@ def test_no_click_at_a_wrong_time_raises(panel, seed):
         elif kind == 3:
             volumes.append(a_drawn_scan(generator, f"new {number}", ("head", "vessel"))[0])
         elif kind == 4 and table.rowCount:
-            combo = table.cellWidget(int(generator.integers(table.rowCount)), SEGMENTATION)
-            choose(combo, str(generator.choice([combo.itemText(i) for i in range(combo.count)])))
-        elif kind == 5 and panel.ui.segmentsTable.visible and panel.ui.segmentsTable.rowCount:
-            choose(panel.ui.segmentsTable.cellWidget(0, 1), "(left out)")
+            click_cell(table, int(generator.integers(table.rowCount)), LABELS)
+            nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+            choose(panel.ui.caseSegmentationSelector, str(generator.choice(["(none)", *(n.GetName() for n in nodes)])))
+        elif kind == 5 and panel.ui.meaningsTable.visible and panel.ui.meaningsTable.rowCount:
+            choose(panel.ui.meaningsTable.cellWidget(0, 1), "(left out)")
         elif kind == 6 and number % 20 == 19:
             slicer.mrmlScene.Clear()
             volumes = []
@@ -329,5 +307,5 @@ def test_the_panel_of_sixty_cases_answers_at_once(panel):
         begin = time.perf_counter()
         process_events()
         times.append(time.perf_counter() - begin)
-    # Longest time that Slicer may stand still is 0.2 s; the best of three, because other programs run too.
-    assert min(times) < 0.2
+    # The best of three, because other programs run too.
+    assert min(times) < 0.1

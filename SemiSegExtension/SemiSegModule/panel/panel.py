@@ -17,10 +17,11 @@ from SemiSegLib.methods.recommend import Recommendation
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.cases_section import CasesSection
-from SemiSegModule.panel.labels_section import LabelsSection, StructuresSection
+from SemiSegModule.panel.labels_section import LabelsSection
 from SemiSegModule.panel.model_section import ModelSection
 from SemiSegModule.panel.packages_section import PackagesSection
 from SemiSegModule.panel.review_section import ReviewSection
+from SemiSegModule.panel.structures_section import StructuresSection
 from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
 from SemiSegModule.parameters import StudyParameters, wholePath
@@ -66,6 +67,7 @@ class Panel:
             self.owner.removeObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
             self._unobserveSegmentations()
         self.cases.close()
+        self.labels.close()
         self.training.close()
         self.apply.close()
         self.review.close()
@@ -87,6 +89,8 @@ class Panel:
         self._timer.stop()
         self.packages.close()
         self.cases.close()
+        self.labels.close()
+        self.training.closing.letGo()
         self.training.close()
         self.apply.close()
         self.review.close()

@@ -1,0 +1,276 @@
+"""The structures of the study: a tree to edit, their colors and terms, where they come from and go to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import SemiSegError, take_apart
+from SemiSegLib.labels.edits import Edit
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key
+from SemiSegModule.bridge.color_tables import colorTables
+from SemiSegModule.bridge.pairing import segmentations
+from SemiSegModule.panel.structure_icons import colorIcon
+from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.terminology_dialog import chooseTerminology, describeTerminology
+from SemiSegModule.study_scheme import applyEdit, undoEdit
+
+_MOST_ROWS = 12
+_SCHEME, _COLOR_TABLE = ".json", ".csv"
+
+
+class StructuresSection:
+    """Shows the label scheme; an edit makes it the study's own, kept with the scene.
+
+    Args:
+        ui: widgets of the form by name.
+        panel: gives ``parameters``, ``logic`` and ``view``.
+    """
+
+    def __init__(self, ui: Any, panel: Any) -> None:
+        self.ui, self.panel = ui, panel
+        self._shown: Any = None
+        self._updating = False
+        self._selected = ""
+        self._parents: list[str | None] = []
+        self._targets: list[str] = []
+        ui.structuresTree.setColumnCount(2)
+        ui.structuresTree.setHeaderLabels([_("Structure"), _("Standard term")])
+        ui.structuresTree.connect("itemChanged(QTreeWidgetItem*,int)", self._onItemChanged)
+        ui.structuresTree.connect("currentItemChanged(QTreeWidgetItem*,QTreeWidgetItem*)", self._onCurrent)
+        self._delete = qt.QShortcut(qt.QKeySequence("Del"), ui.structuresTree)
+        self._delete.context = qt.Qt.WidgetShortcut
+        self._delete.connect("activated()", self._onRemove)
+        for name, function in (
+            ("addStructureButton", self._onAdd),
+            ("addPartButton", self._onAddPart),
+            ("renameStructureButton", self._onRename),
+            ("removeStructureButton", self._onRemove),
+            ("undoStructureButton", self._onUndo),
+            ("terminologyButton", self._onTerminology),
+            ("clearTerminologyButton", self._onClearTerminology),
+            ("addSegmentsButton", self._onAddSegments),
+            ("addColorTableButton", self._onAddColorTable),
+            ("addSchemeFileButton", self._onAddFile),
+            ("makeColorTableButton", self._onMakeColorTable),
+            ("saveSchemeButton", self._onSave),
+        ):
+            getattr(ui, name).connect("clicked()", function)
+        ui.parentComboBox.connect("activated(int)", self._onParent)
+        ui.mergeComboBox.connect("activated(int)", self._onMerge)
+        ui.structureColorButton.connect("colorChanged(QColor)", self._onColor)
+
+    @property
+    def scheme(self) -> LabelScheme | None:
+        """The scheme that is shown."""
+        return self.panel.view.scheme
+
+    @property
+    def selected(self) -> Structure | None:
+        """The structure that is selected."""
+        names = [s.name for s in self.scheme.structures] if self.scheme is not None else []
+        return self.scheme.find(self._selected) if self._selected in names else None
+
+    def refresh(self, view: StudyView) -> None:
+        """Show the scheme of a study."""
+        self.ui.undoStructureButton.enabled = self.panel.parameters.schemeUndo is not None
+        self.ui.addColorTableButton.enabled = bool(colorTables())
+        self.ui.addSegmentsButton.enabled = bool(segmentations(withResults=False))
+        signature = repr((view.scheme and view.scheme.structures, view.problem))
+        if signature == self._shown:
+            return
+        self._shown = signature
+        self.ui.structuresLabel.text = (
+            _("A structure can be part of another one: a coarse label of the whole then teaches its parts together.")
+            if view.scheme is not None
+            else view.problem.split("\n")[0]
+        )
+        self._fill(view.scheme)
+        self._showSelected()
+
+    def _fill(self, scheme: LabelScheme | None) -> None:
+        self._updating = True
+        tree = self.ui.structuresTree
+        tree.clear()
+        items: dict[str, Any] = {}
+        structures = [s for s in scheme.structures if name_key(s.name) != BACKGROUND] if scheme is not None else []
+        for structure in sorted(structures, key=lambda s: len(scheme.ancestors(s.name))):
+            item = qt.QTreeWidgetItem()
+            parent = items.get(scheme.find(structure.parent).name) if structure.parent else None
+            if parent is not None:
+                parent.addChild(item)
+            else:
+                tree.addTopLevelItem(item)
+            item.setText(0, structure.name)
+            item.setData(0, qt.Qt.UserRole, structure.name)
+            item.setIcon(0, colorIcon(structure.color))
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEditable)
+            if structure.terminology is not None:
+                item.setText(1, describeTerminology(structure.terminology))
+                item.setToolTip(1, describeTerminology(structure.terminology))
+            items[structure.name] = item
+        tree.expandAll()
+        tree.resizeColumnToContents(0)
+        rowHeight = tree.sizeHintForRow(0) if items else 0
+        header = tree.header().sizeHint.height()
+        tree.setFixedHeight(header + max(2, min(len(items), _MOST_ROWS)) * rowHeight + 2 * tree.frameWidth)
+        if self._selected not in items:
+            self._selected = next(iter(items), "")
+        if self._selected:
+            tree.setCurrentItem(items[self._selected])
+        self._updating = False
+
+    def _showSelected(self) -> None:
+        structure, scheme = self.selected, self.scheme
+        for name in ("addPartButton", "renameStructureButton", "removeStructureButton", "structureFrame"):
+            getattr(self.ui, name).enabled = structure is not None
+        for name in ("makeColorTableButton", "saveSchemeButton"):
+            getattr(self.ui, name).enabled = scheme is not None
+        self.ui.addStructureButton.enabled = scheme is not None
+        if structure is None:
+            return
+        self._updating = True
+        others = [s for s in scheme.structures if name_key(s.name) != BACKGROUND and s is not structure]
+        free = [s.name for s in others if structure not in scheme.ancestors(s.name)]
+        self._parents = [None, *free]
+        _fillCombo(self.ui.parentComboBox, [_("(nothing)"), *free])
+        parent = scheme.find(structure.parent).name if structure.parent else None
+        self.ui.parentComboBox.currentIndex = self._parents.index(parent)
+        self._targets = [s.name for s in others if structure not in scheme.ancestors(s.name)]
+        _fillCombo(self.ui.mergeComboBox, [_("choose..."), *self._targets])
+        self.ui.structureColorButton.color = qt.QColor(*(round(255 * part) for part in structure.color))
+        self.ui.terminologyButton.text = describeTerminology(structure.terminology)
+        self.ui.clearTerminologyButton.enabled = structure.terminology is not None
+        self._updating = False
+
+    def _onCurrent(self, item: Any, _before: Any) -> None:
+        if not self._updating and item is not None:
+            self._selected = item.data(0, qt.Qt.UserRole)
+            self._showSelected()
+
+    def _edit(self, make: Callable[[], Edit], select: str = "") -> None:
+        """Make one edit, or say in a sentence why it cannot be."""
+        try:
+            edit = make()
+        except SemiSegError as error:
+            what, _where, remedy = take_apart(str(error))
+            self.panel.showError(f"{what[:1].upper()}{what[1:]}: {remedy}." if remedy else str(error))
+            edit = None
+        if edit is not None and edit.scheme is not self.scheme and edit.scheme != self.scheme:
+            self._selected = select or self._selected
+            applyEdit(self.panel.parameters, edit)
+        # A name that was typed and refused is shown as it was.
+        self._shown = None
+        self.panel.scheduleRefresh()
+
+    def _onAdd(self) -> None:
+        self._addStructure(_("Name of the new structure:"), None)
+
+    def _onAddPart(self) -> None:
+        whole = self.selected
+        if whole is not None:
+            self._addStructure(_("Name of the new part of {name}:").format(name=whole.name), whole.name)
+
+    def _addStructure(self, question: str, parent: str | None) -> None:
+        name = qt.QInputDialog.getText(self.ui.structuresTree, _("Structures"), question)
+        if name and self.scheme is not None:
+            self._edit(lambda: self.panel.logic.addStructure(self.scheme, name, parent), name.strip())
+
+    def _onRename(self) -> None:
+        item = self.ui.structuresTree.currentItem()
+        if item is not None:
+            self.ui.structuresTree.editItem(item, 0)
+
+    def _onItemChanged(self, item: Any, column: int) -> None:
+        if self._updating or self.scheme is None:
+            return
+        name, text = item.data(0, qt.Qt.UserRole), item.text(0)
+        if column == 0 and text != name:
+            self._edit(lambda: self.panel.logic.renameStructure(self.scheme, name, text), text.strip())
+        elif column == 1:
+            # The term is chosen, not typed.
+            self._edit(lambda: Edit(self.scheme))
+
+    def _onRemove(self) -> None:
+        structure = self.selected
+        if structure is not None:
+            self._edit(lambda: self.panel.logic.removeStructure(self.scheme, structure.name), structure.parent or "")
+
+    def _onUndo(self) -> None:
+        undoEdit(self.panel.parameters)
+
+    def _onParent(self, index: int) -> None:
+        structure = self.selected
+        if structure is not None:
+            self._edit(lambda: self.panel.logic.moveStructure(self.scheme, structure.name, self._parents[index]))
+
+    def _onMerge(self, index: int) -> None:
+        structure = self.selected
+        if structure is None or index == 0:
+            return
+        into = self._targets[index - 1]
+        self._edit(lambda: self.panel.logic.mergeStructures(self.scheme, [structure.name], into), into)
+
+    def _onColor(self, color: Any) -> None:
+        structure = self.selected
+        if self._updating or structure is None:
+            return
+        parts = (color.red() / 255, color.green() / 255, color.blue() / 255)
+        self._edit(lambda: self.panel.logic.recolorStructure(self.scheme, structure.name, parts))
+
+    def _onTerminology(self) -> None:
+        structure = self.selected
+        chosen = chooseTerminology(structure, self.ui.structuresTree) if structure is not None else None
+        if chosen is not None:
+            self._edit(lambda: self.panel.logic.codeStructure(self.scheme, structure.name, chosen))
+
+    def _onClearTerminology(self) -> None:
+        structure = self.selected
+        if structure is not None:
+            self._edit(lambda: self.panel.logic.codeStructure(self.scheme, structure.name, None))
+
+    def _onAddSegments(self) -> None:
+        nodes = segmentations(withResults=False)
+        self._edit(lambda: self.panel.logic.addSegments(self.scheme, nodes))
+
+    def _onAddColorTable(self) -> None:
+        nodes = colorTables()
+        names = [node.GetName() for node in nodes]
+        name = names[0] if len(names) == 1 else None
+        if name is None:
+            question = _("Color table:")
+            name = qt.QInputDialog.getItem(self.ui.structuresTree, _("Structures"), question, names, 0, False)
+        if name in names:
+            self._edit(lambda: self.panel.logic.addColorTable(self.scheme, nodes[names.index(name)]))
+
+    def _onAddFile(self) -> None:
+        kinds = _("Label schemes (*.json *.csv)")
+        path = qt.QFileDialog.getOpenFileName(self.ui.structuresTree, _("Add structures"), "", kinds)
+        if path:
+            self._edit(lambda: self.panel.logic.addSchemeFile(self.scheme, path))
+
+    def _onMakeColorTable(self) -> None:
+        try:
+            self.panel.logic.makeColorTable(self.scheme)
+        except SemiSegError as error:
+            self.panel.showError(_("The color table cannot be made."), str(error))
+
+    def _onSave(self) -> None:
+        kinds = _("Label scheme (*.json);;Color table (*.csv)")
+        path = qt.QFileDialog.getSaveFileName(self.ui.structuresTree, _("Save structures"), "", kinds)
+        if not path:
+            return
+        if not path.lower().endswith((_SCHEME, _COLOR_TABLE)):
+            path += _SCHEME
+        try:
+            self.panel.logic.saveScheme(self.scheme, path)
+        except SemiSegError as error:
+            self.panel.showError(_("The structures cannot be saved."), str(error))
+
+
+def _fillCombo(combo: Any, texts: list[str]) -> None:
+    combo.clear()
+    combo.addItems(texts)

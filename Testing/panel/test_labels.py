@@ -1,0 +1,146 @@
+"""What the labels of the selected case mean, as a person sees and changes it: segments and what was looked for."""
+
+import numpy as np
+import slicer
+from PySide6.QtCore import Qt
+
+from SemiSegLib.labels.schemes import write_scheme
+from Testing.bridge import scenes
+from Testing.host.interaction import choose, click, click_cell, press, process_events
+from Testing.panel.studies import a_drawn_scan, a_small_study, column
+from Testing.panel.trees import click_item, tick_item, ticks
+
+
+def select(panel, row):
+    click_cell(panel.ui.casesTable, row, 0)
+
+
+def looked_for(panel, row):
+    return set(panel.panel.view.cases[row].lookedFor)
+
+
+def rename(node, before, after):
+    node.GetSegmentation().GetSegment(f"id {before}").SetName(after)
+
+
+def test_a_whole_is_ticked_with_all_its_parts_and_half_ticked_with_some(panel, screenshot):
+    a_small_study()
+    select(panel, 0)
+    tree = panel.ui.lookedForTree
+    assert ticks(tree) == {"organ": "yes", "head": "yes", "tail": "yes", "vessel": "yes"}
+    tick_item(tree, "head")
+    assert looked_for(panel, 0) == {"tail", "vessel"}
+    assert ticks(tree) == {"organ": "some", "head": "no", "tail": "yes", "vessel": "yes"}
+    screenshot("labels_looked_for", panel.ui.labelsSection)
+    tick_item(tree, "organ")
+    assert ticks(tree)["organ"] == "yes"
+    assert looked_for(panel, 0) == {"organ", "tail", "vessel"}
+    tick_item(tree, "organ")
+    assert looked_for(panel, 0) == {"vessel"}
+    assert ticks(tree) == {"organ": "no", "head": "no", "tail": "no", "vessel": "yes"}
+
+
+def test_a_whole_drawn_without_parts_is_ticked_and_its_parts_are_not(panel):
+    a_small_study()
+    select(panel, 2)
+    assert ticks(panel.ui.lookedForTree) == {"organ": "yes", "head": "no", "tail": "no", "vessel": "yes"}
+
+
+def test_structures_are_ticked_by_the_space_bar(panel):
+    a_small_study()
+    select(panel, 0)
+    click_item(panel.ui.lookedForTree, "vessel")
+    press(panel.ui.lookedForTree, Qt.Key.Key_Space)
+    assert looked_for(panel, 0) == {"head", "tail"}
+
+
+def test_all_and_only_what_is_drawn_are_one_click_each(panel):
+    generator = np.random.default_rng(1)
+    a_drawn_scan(generator, "Ann", ("head", "tail"))
+    a_drawn_scan(generator, "Bob", ("organ", "vessel"))
+    process_events()
+    select(panel, 0)
+    assert looked_for(panel, 0) == {"head", "tail"}
+    click(panel.ui.lookedForAllButton)
+    assert set(ticks(panel.ui.lookedForTree).values()) == {"yes"}
+    click(panel.ui.lookedForDrawnButton)
+    assert looked_for(panel, 0) == {"head", "tail"}
+    select(panel, 1)
+    tick_item(panel.ui.lookedForTree, "vessel")
+    click(panel.ui.lookedForAllButton)
+    # The coarse outline of the organ says nothing of its parts.
+    assert ticks(panel.ui.lookedForTree) == {"organ": "yes", "head": "no", "tail": "no", "vessel": "yes"}
+
+
+def test_the_ticks_go_to_all_cases_with_the_same_structures_and_to_no_other(panel):
+    a_small_study()
+    select(panel, 0)
+    before = looked_for(panel, 2)
+    tick_item(panel.ui.lookedForTree, "vessel")
+    click(panel.ui.lookedForSameButton)
+    assert looked_for(panel, 0) == looked_for(panel, 1) == {"head", "tail"}
+    assert looked_for(panel, 2) == before
+    assert panel.panel.view.cases[3].lookedFor == ()
+
+
+def a_doubtful_study(panel, tmp_path):
+    path = tmp_path / "scheme.json"
+    write_scheme(scenes.SCHEME, path)
+    generator = np.random.default_rng(2)
+    for name, spelling in (("Ann", "Vesssel"), ("Bob", "Vesssel"), ("Cid", "blob")):
+        _, node = a_drawn_scan(generator, name, ("head", "tail", "vessel"))
+        rename(node, "vessel", spelling)
+        rename(node, "tail", f"tail of {name}")
+    panel.panel.parameters.schemeSource = str(path)
+    process_events()
+
+
+def test_doubtful_segments_are_proposed_with_their_reason_and_accepted_in_one_click(panel, tmp_path, screenshot):
+    a_doubtful_study(panel, tmp_path)
+    select(panel, 0)
+    words = panel.ui.suggestionsLabel.text
+    assert "Vesssel → vessel (the names are alike)" in words
+    assert "tail of Ann → tail (its name contains it)" in words
+    screenshot("labels_proposals", panel.ui.labelsSection)
+    click(panel.ui.acceptSuggestionsButton)
+    assert column(panel.ui.meaningsTable, 1) == ["head", "tail", "vessel"]
+    assert not panel.ui.suggestionsFrame.visible
+    assert 0 not in panel.panel.view.rowProblems
+    select(panel, 1)
+    assert "Vesssel → vessel (as in another case)" in panel.ui.suggestionsLabel.text
+
+
+def test_proposals_are_accepted_in_all_cases_and_what_is_like_nothing_stays_open(panel, tmp_path):
+    a_doubtful_study(panel, tmp_path)
+    select(panel, 0)
+    click(panel.ui.acceptEverywhereButton)
+    assert [case.meanings["id tail"] for case in panel.panel.view.cases] == ["tail"] * 3
+    assert [case.meanings["id vessel"] for case in panel.panel.view.cases] == ["vessel", "vessel", ""]
+    assert panel.panel.view.rowProblems == {2: "say what 1 of its segments are"}
+
+
+def test_codes_that_contradict_a_name_are_asked_and_proposed(panel, tmp_path):
+    from SemiSegLib.labels.terminology import to_slicer_string
+
+    path = tmp_path / "scheme.json"
+    write_scheme(scenes.SCHEME, path)
+    _, node = a_drawn_scan(np.random.default_rng(3), "Ann", ("head", "tail"))
+    segment = node.GetSegmentation().GetSegment("id tail")
+    segment.SetTag(segment.GetTerminologyEntryTagName(), to_slicer_string(scenes.SCHEME.find("vessel").terminology))
+    panel.panel.parameters.schemeSource = str(path)
+    process_events()
+    select(panel, 0)
+    assert column(panel.ui.meaningsTable, 1) == ["head", "choose..."]
+    assert "tail → vessel (by its standard term, not by its name)" in panel.ui.suggestionsLabel.text
+
+
+def test_nothing_that_is_said_of_labels_touches_the_segmentation(panel, tmp_path):
+    a_doubtful_study(panel, tmp_path)
+    nodes = [slicer.util.getNode(f"{name} drawn") for name in ("Ann", "Bob", "Cid")]
+    before = [scenes.digest(node) for node in nodes]
+    select(panel, 0)
+    click(panel.ui.acceptEverywhereButton)
+    click(panel.ui.lookedForAllButton)
+    click(panel.ui.lookedForSameButton)
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "(left out)")
+    assert [scenes.digest(node) for node in nodes] == before

@@ -1,0 +1,221 @@
+"""The tree of structures in the panel: edited by mouse and keyboard, taken back, brought in and saved."""
+
+import numpy as np
+import slicer
+from PySide6 import QtWidgets
+from PySide6.QtCore import Qt
+
+from SemiSegLib.labels.color_table import read_color_table
+from SemiSegLib.labels.schemes import read_scheme, write_scheme
+from Testing.bridge import scenes
+from Testing.host.interaction import choose, click, click_cell, press, process_events, type_text
+from Testing.panel.studies import a_drawn_scan, a_small_study, column
+from Testing.panel.trees import click_item, tree_items, tree_of
+
+
+def open_structures(panel):
+    panel.ui.structuresSection.collapsed = False
+    process_events()
+    return panel.ui.structuresTree
+
+
+def a_study(panel):
+    a_small_study()
+    return open_structures(panel)
+
+
+def type_name(tree, name):
+    """Type into the cell that is being edited."""
+    (editor,) = tree.findChildren(QtWidgets.QLineEdit)
+    type_text(editor, name)
+    process_events()
+
+
+def labels(panel):
+    return [regime.value for regime in panel.panel.view.regimes.values()]
+
+
+def test_the_tree_is_made_by_hand_from_segments_without_one(panel, screenshot):
+    generator = np.random.default_rng(6)
+    _, fine = a_drawn_scan(generator, "Ann", ("head", "tail"))
+    _, coarse = a_drawn_scan(generator, "Bob", ("organ",))
+    for node in (fine, coarse):
+        for index in range(node.GetSegmentation().GetNumberOfSegments()):
+            node.GetSegmentation().GetNthSegment(index).RemoveTag("SemiSeg.Superclass")
+    process_events()
+    panel.enter()
+    tree = open_structures(panel)
+    assert tree_of(tree) == {"head": "", "tail": "", "organ": ""}
+    for part in ("head", "tail"):
+        click_item(tree, part)
+        choose(panel.ui.parentComboBox, "organ")
+    assert tree_of(tree) == {"organ": "", "head": "organ", "tail": "organ"}
+    assert panel.panel.parameters.schemeSource == "edited"
+    assert labels(panel) == ["full", "coarse"]
+    screenshot("structures", panel.ui.structuresSection)
+
+
+def test_a_structure_cannot_be_moved_into_its_own_parts(panel):
+    tree = a_study(panel)
+    click_item(tree, "organ")
+    offered = [panel.ui.parentComboBox.itemText(i) for i in range(panel.ui.parentComboBox.count)]
+    assert offered == ["(nothing)", "vessel"]
+
+
+def test_structures_and_parts_are_added_and_bad_names_refused_with_a_sentence(host, panel):
+    tree = a_study(panel)
+    host.dialogs.enter_text("cyst")
+    click(panel.ui.addStructureButton)
+    assert tree_of(tree)["cyst"] == ""
+    host.dialogs.enter_text("wall")
+    click(panel.ui.addPartButton)
+    assert tree_of(tree)["wall"] == "cyst"
+    host.dialogs.enter_text("HEAD")
+    click(panel.ui.addStructureButton)
+    assert host.dialogs.shown("error") == ["There is a structure 'head' already: choose another name."]
+    click(panel.ui.addStructureButton)
+    assert set(tree_of(tree)) == {"organ", "head", "tail", "vessel", "cyst", "wall"}
+
+
+def test_a_name_is_changed_by_f2_and_what_was_said_of_cases_follows(host, panel):
+    tree = a_study(panel)
+    click_cell(panel.ui.casesTable, 0, 0)
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "tail")
+    click_item(tree, "tail")
+    press(tree, Qt.Key.Key_F2)
+    type_name(tree, "cauda")
+    assert tree_of(tree) == {"organ": "", "head": "organ", "cauda": "organ", "vessel": ""}
+    assert column(panel.ui.meaningsTable, 1) == ["cauda", "cauda", "vessel"]
+    assert labels(panel) == ["full", "full", "coarse", "none"] or labels(panel)[1:] == ["full", "coarse", "none"]
+    assert panel.panel.parameters.renamed == {"cauda": "tail"}
+    press(tree, Qt.Key.Key_F2)
+    type_name(tree, "head")
+    assert host.dialogs.shown("error") == ["There is a structure 'head' already: choose another name."]
+    assert "cauda" in tree_items(tree)
+    click(panel.ui.undoStructureButton)
+    assert tree_of(tree) == {"organ": "", "head": "organ", "tail": "organ", "vessel": ""}
+    assert column(panel.ui.meaningsTable, 1) == ["tail", "tail", "vessel"]
+    assert panel.panel.parameters.schemeSource == "scene"
+    assert panel.panel.parameters.renamed == {}
+    assert not panel.ui.undoStructureButton.enabled
+
+
+def test_structures_are_removed_by_key_and_button_and_brought_back_by_undo(panel):
+    tree = a_study(panel)
+    click_item(tree, "organ")
+    press(tree, Qt.Key.Key_Delete)
+    assert tree_of(tree) == {"head": "", "tail": "", "vessel": ""}
+    click(panel.ui.undoStructureButton)
+    assert tree_of(tree)["head"] == "organ"
+    click_item(tree, "vessel")
+    click(panel.ui.removeStructureButton)
+    assert "vessel" not in tree_of(tree)
+    assert panel.panel.view.rowProblems[0] == "say what 1 of its segments are"
+
+
+def test_merged_structures_keep_their_segments_and_the_training_is_told(panel):
+    tree = a_study(panel)
+    click_item(tree, "tail")
+    choose(panel.ui.mergeComboBox, "head")
+    assert tree_of(tree) == {"organ": "", "head": "organ", "vessel": ""}
+    click_cell(panel.ui.casesTable, 0, 0)
+    assert column(panel.ui.meaningsTable, 1) == ["head", "head", "vessel"]
+    assert panel.panel.parameters.merged == {"head": ["head", "tail"]}
+
+
+def test_a_color_is_chosen_and_the_user_nodes_keep_theirs(host, panel):
+    tree = a_study(panel)
+    node = slicer.util.getNode("Ann drawn")
+    before = scenes.digest(node)
+    click_item(tree, "vessel")
+    host.dialogs.choose_color("#102030")
+    click(panel.ui.structureColorButton)
+    color = panel.panel.view.scheme.find("vessel").color
+    assert [round(255 * part) for part in color] == [16, 32, 48]
+    assert scenes.digest(node) == before
+
+
+def test_a_term_is_selected_in_slicers_own_selector_and_taken_away(host, panel, screenshot):
+    tree = a_study(panel)
+    click_item(tree, "vessel")
+    assert panel.ui.terminologyButton.text == "choose a standard term..."
+
+    def select(dialog):
+        (navigator,) = [child for child in dialog.children() if hasattr(child, "_types")]
+        navigator._categories.setCurrentRow(0)
+        navigator._types.setCurrentRow(0)
+        return QtWidgets.QDialog.DialogCode.Accepted
+
+    host.dialogs.handle(select)
+    click(panel.ui.terminologyButton)
+    term = panel.panel.view.scheme.find("vessel").terminology
+    assert term.type.meaning in panel.ui.terminologyButton.text
+    assert tree_items(tree)["vessel"].text(1) == term.type.meaning
+    seen = []
+
+    def cancel(dialog):
+        (navigator,) = [child for child in dialog.children() if hasattr(child, "_types")]
+        seen.append(navigator._types.currentItem().text())
+        return QtWidgets.QDialog.DialogCode.Rejected
+
+    host.dialogs.handle(cancel)
+    click(panel.ui.terminologyButton)
+    assert seen == [term.type.meaning]
+    assert panel.panel.view.scheme.find("vessel").terminology == term
+    click(panel.ui.clearTerminologyButton)
+    assert panel.panel.view.scheme.find("vessel").terminology is None
+
+
+def test_structures_come_from_a_file_a_color_table_and_new_segments(host, panel, tmp_path):
+    volumes = a_small_study()
+    tree = open_structures(panel)
+    write_scheme(scenes.SCHEME, tmp_path / "scheme.json")
+    host.dialogs.choose_path(str(tmp_path / "scheme.json"))
+    click(panel.ui.addSchemeFileButton)
+    assert panel.panel.parameters.schemeSource == "scene"
+    colors = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "mine")
+    colors.SetTypeToUser()
+    colors.SetNumberOfColors(2)
+    colors.SetColor(0, "background", 0, 0, 0, 0)
+    colors.SetColor(1, "lesion", 1.0, 0.5, 0.0, 1.0)
+    process_events()
+    click(panel.ui.addColorTableButton)
+    assert "lesion" in tree_of(tree)
+    masks = {"stone": np.ones(scenes.SHAPE, bool)}
+    scenes.a_segmentation(volumes["Dan"], masks, name="Dan drawn")
+    process_events()
+    assert "stone" not in tree_of(tree)
+    click(panel.ui.addSegmentsButton)
+    assert "stone" in tree_of(tree)
+
+
+def test_the_structures_are_saved_as_files_and_as_a_color_table_of_the_scene(host, panel, tmp_path):
+    tree = a_study(panel)
+    host.dialogs.choose_path(str(tmp_path / "mine"), str(tmp_path / "mine.csv"))
+    click(panel.ui.saveSchemeButton)
+    click(panel.ui.saveSchemeButton)
+    assert read_scheme(tmp_path / "mine.json") == panel.panel.view.scheme
+    assert read_color_table(tmp_path / "mine.csv")[0].find("head").parent == "organ"
+    click(panel.ui.makeColorTableButton)
+    (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLColorTableNode") if n.GetAttribute("SemiSeg.Parents")]
+    made = panel.logic.study.addColorTable(None, node).scheme
+    assert {s.name: s.parent for s in made.structures} == {s.name: s.parent for s in panel.panel.view.scheme.structures}
+    assert set(tree_of(tree)) == {"organ", "head", "tail", "vessel"}
+
+
+def test_an_edited_scheme_is_saved_with_the_scene(panel, tmp_path):
+    tree = a_study(panel)
+    click_item(tree, "vessel")
+    press(tree, Qt.Key.Key_F2)
+    type_name(tree, "artery")
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    process_events()
+    assert tree_of(tree) == {}
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    process_events()
+    assert tree_of(tree) == {"organ": "", "head": "organ", "tail": "organ", "artery": ""}
+    assert panel.panel.parameters.renamed == {"artery": "vessel"}
+    click(panel.ui.undoStructureButton)
+    assert "vessel" in tree_of(tree)
