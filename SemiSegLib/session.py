@@ -25,6 +25,7 @@ from SemiSegLib.planning.planner import shrink
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.preparation import Preparation, Prepared, answered_structures
 from SemiSegLib.presence_stage import PresenceStage, settings_after_stage
+from SemiSegLib.preview import Preview
 from SemiSegLib.run_model import patient_mark, save_run_model
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
@@ -156,12 +157,16 @@ class Session:
                 ranks=self.ranks,
             )
         validation.should_stop = trainer.should_stop
+        preview = Preview(self.folder, prepared.store)
+        validation.on_predicted = preview.take
         del checkpoint
         if self.reporter is not None:
             self.reporter.listen(self._pulse(trainer, validation), trainer.stop)
         reason = ""
         for event in trainer.run():
             if self.ranks.is_first:
+                for shown in preview.hear(event):
+                    self.folder.append_event(event_to_line(shown, time=time.time()))
                 self._hear(event, trainer, validation, latest)
             if isinstance(event, Finished):
                 reason = event.reason

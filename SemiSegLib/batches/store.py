@@ -120,6 +120,11 @@ class PreparedStore:
         found = self._require(case_id)
         return found.codes.name if found.codes is not None else ""
 
+    def grid(self, case_id: str) -> PlanGrid:
+        """Return where the voxels of a prepared case come from."""
+        facts = self._require(case_id).image_facts
+        return PlanGrid.of(Geometry(tuple(facts["shape"]), np.array(facts["affine"])), self.plan)
+
     def content_keys(self) -> dict[str, tuple[str, str]]:
         """Return, of the cases used so far, the hashes of image and labels with all they depend on ("" for none)."""
         return {

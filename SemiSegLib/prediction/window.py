@@ -7,7 +7,7 @@ probabilities is that of one patch depth of rows, however many rows the image ha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -96,6 +96,7 @@ def predict_slabs(
     *,
     device: str | torch.device = "cpu",
     settings: WindowSettings | None = None,
+    before_batch: Callable[[], None] | None = None,
 ) -> Iterator[Slab]:
     """Yield the leaf probabilities of a prepared image, rows in order, each row once.
 
@@ -108,6 +109,7 @@ def predict_slabs(
         plan: gives patch, dimensions and batch.
         device: where windows are evaluated and blended.
         settings: overlap, mirroring and precision.
+        before_batch: called before each batch of windows; what it raises ends the prediction.
 
     Raises:
         ShapeError: the image has another number of channels than the plan, or an axis of no voxels.
@@ -128,6 +130,8 @@ def predict_slabs(
     blender: _Blender | None = None
     with evaluating(method):
         for first in range(0, len(windows), size):
+            if before_batch is not None:
+                before_batch()
             chosen = windows[first : first + size]
             values = forward(_cut(padded, chosen, patch, plan.dimensions))
             if plan.dimensions == 2:

@@ -19,6 +19,8 @@ from SemiSegLib.runs.request import RunRequest
 from SemiSegLib.runs.status import RunStatus, read_status, write_status
 
 REQUEST = "request.json"
+# In names of files and folders, of some system or other.
+FORBIDDEN = r'[<>:"/\\|?*\x00-\x1f]'
 
 
 class RunFolder:
@@ -59,7 +61,7 @@ class RunFolder:
         """
         parent = Path(parent).absolute()
         stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}_{request.method}"
-        if re.search(r'[<>:"/\\|?*\x00-\x1f]', stem) or stem.strip(". ") == "":
+        if re.search(FORBIDDEN, stem) or stem.strip(". ") == "":
             raise RunError(explain(f"'{stem}' cannot be a folder name", where=str(parent), remedy="use another name"))
         parent.mkdir(parents=True, exist_ok=True)
         path = _new_folder(parent, stem, is_fixed=name is not None)
@@ -225,6 +227,10 @@ class RunFolder:
     def preview(self) -> Path:
         """Folder of what the unfinished model predicts for a case, to look at while it trains."""
         return self.path / "preview"
+
+    def preview_path(self, case_id: str) -> Path:
+        """Return where the preview of a case is."""
+        return self.preview / f"{re.sub(FORBIDDEN, '_', case_id)}.seg.nrrd"
 
     @property
     def prepared(self) -> Path:

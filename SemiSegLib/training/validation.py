@@ -59,7 +59,8 @@ class Validation:
         case_ids: validation cases.
         device: torch device.
         limit_seconds: longest first validation, or None.
-        should_stop: asked before each case.
+        should_stop: asked before each batch of windows: a large scan takes minutes on a CPU.
+        on_predicted: given id and (D, H, W) uint8 leaves on the plan grid of each case, for others to look at.
         judged: cases judged so far, over all validations.
     """
 
@@ -68,6 +69,7 @@ class Validation:
     device: str
     limit_seconds: float | None = None
     should_stop: Callable[[], bool] = field(default=lambda: False)
+    on_predicted: Callable[[str, np.ndarray], None] = field(default=lambda _case_id, _leaves: None)
     judged: int = 0
 
     def __call__(self, method: Method) -> Scores:
@@ -80,8 +82,7 @@ class Validation:
         scheme = self.store.dataset.scheme
         results: dict[str, CaseResult] = {}
         for case_id in self.case_ids:
-            if self.should_stop():
-                raise ValidationStoppedError
+            self._require_going_on()
             results[case_id] = self._judge(method, self.store.get(case_id), scheme)
             self.judged += 1
             if self.limit_seconds is not None and time.monotonic() - start > self.limit_seconds:
@@ -92,10 +93,22 @@ class Validation:
     def _judge(self, method: Method, case: PreparedCase, scheme: LabelScheme) -> CaseResult:
         leaves = np.empty(case.codes.shape, dtype=np.uint8)
         settings = WindowSettings()
-        for slab in predict_slabs(method, case.image, self.store.plan, device=self.device, settings=settings):
+        for slab in predict_slabs(
+            method,
+            case.image,
+            self.store.plan,
+            device=self.device,
+            settings=settings,
+            before_batch=self._require_going_on,
+        ):
             found = slab.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
             leaves[slab.start : slab.start + len(found)] = found
+        self.on_predicted(case.id, leaves)
         return judge_case(leaves, case, scheme)
+
+    def _require_going_on(self) -> None:
+        if self.should_stop():
+            raise ValidationStoppedError
 
 
 def judge_case(leaves: np.ndarray, case: PreparedCase, scheme: LabelScheme) -> CaseResult:

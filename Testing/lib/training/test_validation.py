@@ -149,3 +149,38 @@ def test_a_validation_ends_between_cases_when_the_run_is_to_stop():
     with pytest.raises(ValidationStoppedError):
         validation(Bright())
     assert validation.judged == 1
+
+
+def test_what_was_predicted_is_handed_out_and_not_predicted_again():
+    seen, calls = {}, []
+
+    class Counting(Bright):
+        def predict(self, image):
+            calls.append(len(image))
+            return super().predict(image)
+
+    Validation(a_store(), ["case_0", "case_1"], "cpu")(Counting())
+    usual = len(calls)
+    store = a_store()
+    validation = Validation(store, ["case_0", "case_1"], "cpu", on_predicted=seen.__setitem__)
+    validation(Counting())
+    assert len(calls) == 2 * usual
+    for case_id, leaves in seen.items():
+        assert np.array_equal(leaves, np.where(store.get(case_id).image[0] > 0, HEAD, TAIL))
+    assert list(seen) == ["case_0", "case_1"]
+
+
+def test_a_validation_ends_between_windows_when_the_run_is_to_stop():
+    calls = []
+
+    class Counting(Bright):
+        def predict(self, image):
+            calls.append(len(image))
+            return super().predict(image)
+
+    method = Counting().train()
+    validation = Validation(a_store(), ["case_0"], "cpu", should_stop=lambda: len(calls) == 1)
+    with pytest.raises(ValidationStoppedError):
+        validation(method)
+    assert len(calls) == 1
+    assert method.training
