@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from SemiSegLib import api
+from SemiSegLib.baseline import baseline_request, require_baseline
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cli_queue import show_gain
 from SemiSegLib.cli_settings import assignment, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
 from SemiSegLib.config import from_json, read_json
@@ -26,6 +29,7 @@ from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.process import stop as stop_process
 from SemiSegLib.runs.request import EmbeddingSettings, RunRequest
+from SemiSegLib.runs.turn import end_of_queue
 
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 LargestComponent = Annotated[bool, typer.Option(help="Keep one piece of each structure, the largest.")]
@@ -72,6 +76,12 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Time budget.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of a time budget.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of split, sampling and initialization.")] = 0,
+    queue: Annotated[
+        bool, typer.Option(help="Begin when the runs of the folder that train or wait have ended.")
+    ] = False,
+    baseline: Annotated[
+        bool, typer.Option(help="Then train on the fine labels alone and say whether the other cases helped.")
+    ] = False,
     detach: Annotated[bool, typer.Option(help="Return at once and let the run go on in the background.")] = False,
 ) -> None:
     """Train a model in a background process and show its progress."""
@@ -98,10 +108,20 @@ def train(
             ),
             presence_model=None if presence_model is None else str(presence_model),
         )
-    run = api.start(asked, runs, name=name)
-    console.print(f"Run folder: {run.path}", soft_wrap=True)
-    if not detach:
+    if baseline:
+        require_baseline(asked)
+    last = end_of_queue(runs) if queue else None
+    started = [api.start(asked if last is None else replace(asked, after=str(last.path)), runs, name=name)]
+    if baseline:
+        started.append(api.start(baseline_request(started[0]), runs, name=None if name is None else f"{name}-baseline"))
+    for run in started:
+        console.print(f"Run folder: {run.path}", soft_wrap=True)
+    if detach:
+        return
+    for run in started:
         _follow(run)
+    if baseline:
+        show_gain(started[-1])
 
 
 def resume(run: RunPath, detach: Annotated[bool, typer.Option(help="Return at once.")] = False) -> None:
