@@ -105,9 +105,11 @@ def describeStatus(status: RunStatus) -> str:
         # The worker says in its message if nothing moves.
         unusual = "" if status.message == "training" else status.message
         return "\n".join(filter(None, [text, _sentence(unusual), status.device]))
+    if status.state == "queued":
+        # The worker says in its message for what.
+        return _sentence(status.message) or _("Waiting for its turn.")
     words = {
         "created": _("Starting..."),
-        "queued": _("Waiting for its turn."),
         "preparing": _("Preparing the cases..."),
         "stopping": _("Stopping: the current step is finished and a model is saved..."),
     }[status.state]

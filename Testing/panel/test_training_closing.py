@@ -1,0 +1,95 @@
+"""Closing Slicer while a training runs: keep it, stop it, or do not close."""
+
+import pytest
+import qt
+import slicer
+from PySide6 import QtWidgets
+
+from SemiSegLib.runs.status import RunStatus
+from Testing.host.interaction import process_events, type_text
+from Testing.panel.studies import a_run, alive
+
+Button = QtWidgets.QMessageBox.StandardButton
+
+
+@pytest.fixture
+def window(monkeypatch):
+    """Slicer's main window; the module is loaded when it is there."""
+    window = qt.QMainWindow()
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: window)
+    window.show()
+    yield window
+    window.hide()
+    window.deleteLater()
+    process_events()
+
+
+@pytest.fixture
+def busy(window, panel, tmp_path):
+    """A training at work and one that waits, in the study that the panel shows."""
+    runs = []
+    for name, state in (("at work", "training"), ("next", "queued")):
+        runs.append(a_run(tmp_path, name))
+        runs[-1].write_status(alive(RunStatus(state=state)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    return runs
+
+
+def test_without_a_training_nothing_is_asked(host, window, panel):
+    assert window.close()
+    assert host.dialogs.messages == []
+
+
+def test_keeping_closes_and_stops_nothing(host, window, busy):
+    host.dialogs.answer(Button.Yes)
+    assert window.close()
+    (message,) = host.dialogs.messages
+    assert message.text == "2 trainings go on or wait."
+    assert "found again" in message.details["informativeText"]
+    host.app.aboutToQuit.emit()
+    assert [run.stop_requested() for run in busy] == [False, False]
+
+
+def test_stopping_stops_all_when_slicer_really_quits(host, window, busy):
+    host.dialogs.answer(Button.No)
+    assert window.close()
+    # Slicer's own question about unsaved data comes now, and may be answered with Cancel.
+    assert [run.stop_requested() for run in busy] == [False, False]
+    host.app.aboutToQuit.emit()
+    assert [run.stop_requested() for run in busy] == [True, True]
+
+
+def test_a_closing_that_slicer_called_off_stops_nothing_later(host, window, busy):
+    host.dialogs.answer(Button.No, Button.Yes)
+    window.close()
+    window.show()
+    window.close()
+    host.app.aboutToQuit.emit()
+    assert [run.stop_requested() for run in busy] == [False, False]
+
+
+def test_cancel_keeps_slicer_open(host, window, busy):
+    host.dialogs.answer(Button.Cancel)
+    assert not window.close()
+    assert window.visible
+    assert [run.stop_requested() for run in busy] == [False, False]
+
+
+def test_a_run_that_cannot_be_stopped_does_not_keep_slicer_from_quitting(host, window, busy, monkeypatch, caplog):
+    from SemiSegLib.errors import CaseError
+    from SemiSegModule.logic import StudyLogic
+
+    def refuse(self, run):
+        raise CaseError("the disk is gone")
+
+    monkeypatch.setattr(StudyLogic, "stop", refuse)
+    host.dialogs.answer(Button.No)
+    window.close()
+    host.app.aboutToQuit.emit()
+    assert "the disk is gone" in caplog.text
+
+
+def test_an_unloaded_module_asks_no_more(host, window, busy, panel):
+    panel.cleanup()
+    assert window.close()
+    assert host.dialogs.messages == []
