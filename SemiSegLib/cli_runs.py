@@ -13,7 +13,7 @@ from SemiSegLib.baseline import baseline_request, require_baseline
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cli_queue import show_gain
-from SemiSegLib.cli_settings import assignment, read_settings
+from SemiSegLib.cli_settings import assignment, named, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
 from SemiSegLib.config import from_json, read_json
 from SemiSegLib.console import RunView, console, duration, show_json, show_table
@@ -70,6 +70,15 @@ def train(
     fetch_text_encoder: Annotated[
         bool, typer.Option(help="Fetch the text encoder BiomedCLIP (784 MB, once) for embedding=text.")
     ] = False,
+    from_model: Annotated[
+        Path | None, typer.Option("--from", help="Model file to go on from; structures are matched by name.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="NEW=OLD: what a structure was called in that model, repeatable.")
+    ] = None,
+    merge: Annotated[
+        list[str] | None, typer.Option(help="NEW=A,B: which of its structures one is made of, repeatable.")
+    ] = None,
     request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
@@ -107,6 +116,9 @@ def train(
                 otherwise=embedding_otherwise,
             ),
             presence_model=None if presence_model is None else str(presence_model),
+            warm_start=None if from_model is None else str(from_model),
+            renamed=dict(named(text) for text in rename or []),
+            merged={new: tuple(olds.split(",")) for new, olds in map(named, merge or [])},
         )
     if baseline:
         require_baseline(asked)

@@ -60,12 +60,22 @@ def assignment(text: str) -> tuple[str, Any]:
     Raises:
         ConfigError: it is not of that form.
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigError(
-            explain(f"'{text}' is not NAME=VALUE", where="command line", remedy="write for example seed=1")
-        )
+    name, value = named(text)
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def named(text: str) -> tuple[str, str]:
+    """Return name and value of NAME=VALUE, the value as it is typed.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(
+            explain(f"'{text}' is not NAME=VALUE", where="command line", remedy="write for example seed=1")
+        )
+    return name, value

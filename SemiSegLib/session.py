@@ -187,9 +187,10 @@ class Session:
             method = build_method(self.request.method, study, prepared.options)
         if is_new and self.request.warm_start is not None:
             donor = load_model(self.folder.warm_start)
-            table = warm_start(method, study.scheme, donor)
+            asked = self.request
+            table = warm_start(method, study.scheme, donor, renamed=asked.renamed, merged=asked.merged)
             if self.ranks.is_first:
-                add_to_manifest(self.folder.environment_path, warm_start=table)
+                add_to_manifest(self.folder.environment_path, warm_start=table, warm_start_words=table.structures())
                 for text in table.notices({patient_mark(c.patient) for c in prepared.validation}):
                     self._notice(text)
         return method
@@ -266,13 +267,13 @@ class Session:
             return
         plan = prepared.plan
         size = " x ".join(str(n) for n in plan.patch)
+        needed = estimate_memory_gib(plan, structures=answered_structures(prepared.card, prepared.dataset))
         raise TrainingError(
             explain(
                 f"memory ran out with {plan.batch} rows of {size} voxels: a step needs about "
                 f"{needed:.1f} GiB, {free_memory_gib(str(self.device)):.1f} GiB are free ({detail})",
                 where=f"device {self.device}, after {shrinks - 1} smaller plans",
                 remedy="close other programs, fix a smaller patch or batch in the plan, or use another device",
-        needed = estimate_memory_gib(plan, structures=answered_structures(prepared.card, prepared.dataset))
             )
         )
 

@@ -94,6 +94,7 @@ class DynamicHead(nn.Module):
         dimensions: 2 or 3.
         embedding: rows of the ROIs.
         is_equalized: let the layers that make the heads learn as slowly as convolutions do.
+        competes: whether the ROIs share one probability, as a softmax gives it; for a warm start.
     """
 
     def __init__(
@@ -104,8 +105,10 @@ class DynamicHead(nn.Module):
         *,
         embedding: RoiEmbedding,
         is_equalized: bool = True,
+        competes: bool = False,
     ) -> None:
         super().__init__()
+        self.competes = competes
         self.reduce = _reduction(channels, dimensions)
         self.norm = group_norm(bottleneck_channels)
         self.context = EqualizedLinear(bottleneck_channels, CONTEXT, is_equalized=is_equalized)
@@ -122,6 +125,21 @@ class DynamicHead(nn.Module):
         of_image, of_roi = torch.split(self.controller.used, [CONTEXT, self.embedding.width], dim=1)
         image_part = functional.linear(seen, of_image, self.controller.bias)
         return image_part.unsqueeze(1) + functional.linear(self.embedding(), of_roi).unsqueeze(0)
+
+    @torch.no_grad()
+    def shift_logits(self, shifts: Tensor) -> None:
+        """Add to the logit of each ROI, in every voxel; the smallest change of its learned row that does nothing else.
+
+        Args:
+            shifts: (K,).
+        """
+        of_roi = self.controller.used[:, CONTEXT:].double()
+        wanted = torch.zeros(len(of_roi), 1, dtype=torch.float64, device=of_roi.device)
+        # The last of a head's numbers is what it adds to its logit.
+        wanted[-1] = 1
+        step = torch.linalg.pinv(of_roi) @ wanted
+        weight = self.embedding.get_parameter("weight")
+        weight.add_((shifts.to(step)[:, None] * step.T).to(weight))
 
     def output_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the name of each layer with a row for each ROI, to the names of its rows."""

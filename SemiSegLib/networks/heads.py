@@ -15,10 +15,12 @@ class LinearHead(nn.Module):
         channels: of the feature map.
         classes: logits per voxel.
         dimensions: 2 or 3.
+        competes: whether the classes share one probability, as a softmax gives it; for a warm start.
     """
 
-    def __init__(self, channels: int, classes: int, dimensions: int) -> None:
+    def __init__(self, channels: int, classes: int, dimensions: int, *, competes: bool = True) -> None:
         super().__init__()
+        self.competes = competes
         self.convolution = convolution(channels, classes, (1,) * dimensions)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -39,7 +41,7 @@ class DistanceHead(LinearHead):
     """
 
     def __init__(self, channels: int, structures: int, dimensions: int) -> None:
-        super().__init__(channels, structures, dimensions)
+        super().__init__(channels, structures, dimensions, competes=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, structures, *S) float32 for (B, channels, *S) features."""

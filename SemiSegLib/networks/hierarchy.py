@@ -18,6 +18,9 @@ trains the superclass logits. "detached" keeps it from that.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -117,6 +120,33 @@ class HierarchyHead(nn.Module):
             for position, leaf in enumerate(indices):
                 parts[leaf] = leaves[:, position : position + 1]
         return {"superclass": torch.cat(owns, 1), "subclass": torch.cat(parts, 1)}
+
+    @torch.no_grad()
+    def begin_leaves(self, copied: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Let leaves begin as their superclass is, in branches of which a warm start copied the superclass alone.
+
+        Each leaf gets the superclass's logit less ln(n), so that together they are as likely as it is.
+
+        Args:
+            copied: names of this head's tensors that were copied.
+
+        Returns:
+            Name of each layer that began so, to its leaves.
+        """
+        begun: dict[str, tuple[str, ...]] = {}
+        for layer, names in self.output_rows().items():
+            branch = layer.removesuffix(".leaves.convolution")
+            own = f"{branch}.superclass.convolution"
+            if branch == layer or f"{own}.weight" not in copied or f"{layer}.weight" in copied:
+                continue
+            leaves, superclass = self.get_submodule(layer), self.get_submodule(own)
+            weight, bias = leaves.get_parameter("weight"), leaves.get_parameter("bias")
+            # What is left out is the column that sees the superclass's logit.
+            weight.zero_()
+            weight[:, : superclass.get_parameter("weight").shape[1]] = superclass.get_parameter("weight")
+            bias[:] = superclass.get_parameter("bias") - math.log(len(names))
+            begun[layer] = names
+        return begun
 
     def output_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the name of each output layer to the class names of its rows."""

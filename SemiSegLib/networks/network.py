@@ -54,17 +54,26 @@ class SegmentationNetwork(nn.Module):
             "subclass" and "superclass" together.
         leaves: number of leaves, for the heads at lower resolutions.
         projection: applied to the feature map before the heads, or None.
+        competes: whether the outputs of the heads at lower resolutions share one probability.
     """
 
     def __init__(
-        self, backbone: Backbone, heads: Mapping[str, nn.Module], *, leaves: int, projection: nn.Module | None = None
+        self,
+        backbone: Backbone,
+        heads: Mapping[str, nn.Module],
+        *,
+        leaves: int,
+        projection: nn.Module | None = None,
+        competes: bool = True,
     ) -> None:
         super().__init__()
         dimensions = len(backbone.divisor)
         self.backbone = backbone
         self.projection = projection or nn.Identity()
         self.heads = nn.ModuleDict(dict(heads))
-        self.deep_heads = nn.ModuleList(LinearHead(n, leaves, dimensions) for n in backbone.deep_channels)
+        self.deep_heads = nn.ModuleList(
+            LinearHead(n, leaves, dimensions, competes=competes) for n in backbone.deep_channels
+        )
 
     @property
     def deep_strides(self) -> tuple[tuple[int, ...], ...]:

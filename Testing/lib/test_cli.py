@@ -170,6 +170,25 @@ def test_a_preset_is_trained_as_it_says_and_what_is_typed_wins(cohort, monkeypat
     assert "did you mean 'paper'" in str(refused.exception)
 
 
+def test_a_training_goes_on_from_a_model_whose_structures_had_other_names(cohort, run, monkeypatch, tmp_path):
+    asked = []
+
+    def start(request, runs, *, name):
+        asked.append(request)
+        return RunFolder.create(tmp_path, request)
+
+    monkeypatch.setattr(api, "start", start)
+    model = run / "model.safetensors"
+    plain = ("train", cohort, "--method", "marginal", "--detach")
+    call(*plain, "--from", model, "--rename", "head=caput", "--merge", "vessel=artery,vein")
+    assert asked[0].warm_start == str(model)
+    assert (asked[0].renamed, asked[0].merged) == ({"head": "caput"}, {"vessel": ("artery", "vein")})
+    refused = CliRunner().invoke(app, [str(word) for word in (*plain, "--rename", "head=caput")])
+    assert "there is no earlier model" in str(refused.exception)
+    refused = CliRunner().invoke(app, [str(word) for word in (*plain, "--from", model, "--rename", "caput")])
+    assert "is not NAME=VALUE" in str(refused.exception)
+
+
 def test_the_number_of_fine_cases_is_a_number_or_all(cohort, tmp_path):
     refused = CliRunner().invoke(app, ["compare", str(cohort), "--fine", "6,any", "--output", str(tmp_path)])
     assert "'any' is no number of cases" in str(refused.exception)

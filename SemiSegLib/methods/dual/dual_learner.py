@@ -93,7 +93,7 @@ class DistanceLearner(nn.Module):
         backbone, structures = study_backbone(study), len(task.names)
         head = DistanceHead(backbone.feature_channels, structures, study.plan.dimensions)
         # Its heads at lower resolutions give distances too, before the tanh.
-        self.network = SegmentationNetwork(backbone, {"distance": head}, leaves=structures)
+        self.network = SegmentationNetwork(backbone, {"distance": head}, leaves=structures, competes=False)
 
     def forward(self, image: Tensor) -> Outputs:
         """Return the network's outputs for (B, M, *S) images."""

@@ -92,7 +92,7 @@ class Dodnet(Method):
             is_equalized=options.equalized,
         )
         self.deep_heads = torch.nn.ModuleList(
-            LinearHead(width, len(self.table), dimensions) for width in self.backbone.deep_channels
+            LinearHead(width, len(self.table), dimensions, competes=False) for width in self.backbone.deep_channels
         )
         # Of a task with fewer parts than another, the last heads stand for its organ once more and are not taught.
         padded = [[*task, *[task[0]] * (most - len(task))] for task in tasks]

@@ -101,9 +101,12 @@ class RoiLearner(nn.Module):
             dimensions,
             embedding=RoiEmbedding(options.embedding, self.table, given=study.embeddings, chosen=chosen),
             is_equalized=options.equalized,
+            competes=self.is_softmax,
         )
         self.row_names = tuple(self.table.names[k] for k in chosen)
-        self.deep_heads = nn.ModuleList(LinearHead(n, len(chosen), dimensions) for n in self.backbone.deep_channels)
+        self.deep_heads = nn.ModuleList(
+            LinearHead(n, len(chosen), dimensions, competes=self.is_softmax) for n in self.backbone.deep_channels
+        )
         self.pairs = [(k, parent) for k, parent in enumerate(self.table.parents) if parent >= 0]
         self.register_buffer("members", torch.from_numpy(self.table.members.copy()), persistent=False)
 

@@ -43,8 +43,8 @@ class Small(Method):
         return {"head.weight": self.names, "head.bias": self.names}
 
 
-def a_donor(method, **provenance):
-    return SimpleNamespace(method=method, provenance=provenance)
+def a_donor(method, scheme=BEFORE, **provenance):
+    return SimpleNamespace(method=method, study=SimpleNamespace(scheme=scheme), provenance=provenance)
 
 
 def test_a_split_class_starts_from_its_parent_with_the_same_probability():
@@ -85,8 +85,8 @@ class _Other(Small):
 
 def test_a_validation_patient_the_earlier_model_was_trained_on_is_told():
     table = warm_start(Small(BEFORE), BEFORE, a_donor(Small(BEFORE), trained_on=["aa", "bb"]))
-    assert "1 of the patients that validate" in table.notices({"bb", "cc"})[1]
-    assert len(table.notices({"cc"})) == 1
+    assert "1 of the patients that validate" in table.notices({"bb", "cc"})[2]
+    assert table.notices({"cc"})[1:] == ["warm start: kept: background, organ, vessel"]
 
 
 def test_the_presence_network_of_the_run_is_left_as_it_is():
