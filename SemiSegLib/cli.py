@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from SemiSegLib import cli_compare, cli_models, cli_presence, cli_queue, cli_runs, cli_study
+from SemiSegLib import cli_compare, cli_models, cli_preflight, cli_presence, cli_queue, cli_runs, cli_study
 from SemiSegLib.console import show_error
 from SemiSegLib.errors import SemiSegError
 
@@ -35,6 +35,7 @@ for command in (
 ):
     app.command()(command)
 app.command(name="recommend")(cli_study.recommend_command)
+app.command(name="preflight")(cli_preflight.preflight_command)
 app.command(name="compare")(cli_compare.compare_command)
 app.command(name="runs")(cli_queue.runs_command)
 app.command(name="gain")(cli_queue.gain_command)

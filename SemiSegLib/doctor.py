@@ -1,10 +1,15 @@
-"""What this computer offers: packages, devices tried by a real 3-D convolution, disk and memory, and one advice."""
+"""What this computer offers: packages, devices tried by a real 3-D convolution, disk and memory, and one advice.
+
+``python -m SemiSegLib.doctor`` prints it as JSON, for a panel that has no torch itself.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +18,7 @@ import torch
 from torch import nn
 
 import SemiSegLib
+from SemiSegLib.config import to_json
 from SemiSegLib.methods.cards import CARDS
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors", "edt", "typer", "rich", "matplotlib")
@@ -124,3 +130,13 @@ def _advice(devices: tuple[DeviceTrial, ...]) -> str:
     return f"Training will use {working[0].device}" + (
         ", with small patches because its memory is small." if small else "."
     )
+
+
+def main() -> int:
+    """Print what was found as one line of JSON."""
+    sys.stdout.write(json.dumps(to_json(diagnose()), ensure_ascii=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
