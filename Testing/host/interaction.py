@@ -138,12 +138,12 @@ def drop_files(widget: Any, paths: Any) -> bool:
     _require_usable(widget)
     data = QtCore.QMimeData()
     data.setUrls([QtCore.QUrl.fromLocalFile(str(path)) for path in paths])
-    place, act = widget.rect().center(), Qt.DropAction.CopyAction
+    place, act = QtCore.QPointF(widget.rect().center()), Qt.DropAction.CopyAction
     enter = QtGui.QDragEnterEvent(place, act, data, LEFT, Qt.KeyboardModifier.NoModifier)
     QtWidgets.QApplication.sendEvent(widget, enter)
     is_taken = enter.isAccepted()
     if is_taken:
-        drop = QtGui.QDropEvent(QtCore.QPointF(place), act, data, LEFT, Qt.KeyboardModifier.NoModifier)
+        drop = QtGui.QDropEvent(place, act, data, LEFT, Qt.KeyboardModifier.NoModifier)
         QtWidgets.QApplication.sendEvent(widget, drop)
     process_events()
     return bool(is_taken)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 
 from SemiSegLib.cases.dataset import Case, Dataset
@@ -14,14 +11,13 @@ from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.labels.terminology import to_slicer_string
 from SemiSegModule.bridge.case_files import CaseFiles, Drawn, addCase
 from SemiSegModule.bridge.geometry import Grid, fromGeometry
-from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, STATES, SUPERCLASS_TAG, SceneCase, suggestLookedFor
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, SUPERCLASS_TAG, SceneCase, suggestLookedFor
 from SemiSegModule.bridge.segmentation_file import FileSegment
+from SemiSegModule.bridge.states import readStates
 
 REGION_NAME = "annotated region"
 _REGION_COLOR = (0.6, 0.6, 0.6)
 _TERMINOLOGY_TAG = "TerminologyEntry"
-# Beside dataset.json: case ID to how far its annotation is, which is no matter of training.
-STATES_FILE = "states.json"
 
 
 def loadCase(dataset: Dataset, case: Case) -> SceneCase:
@@ -54,16 +50,6 @@ def readCase(dataset: Dataset, case: Case) -> CaseFiles:
         side=case.split.value if case.split else None,
         state=readStates(dataset.root).get(case.id, "done" if drawn is not None else ""),
     )
-
-
-def readStates(folder: Path) -> dict[str, str]:
-    """Return case ID to state as a study keeps it; empty if it keeps none that can be read."""
-    try:
-        data = json.loads((Path(folder) / STATES_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        # How far a person got is a help, not a condition: without the file everything else is there.
-        return {}
-    return {str(name): state for name, state in data.items() if state in STATES} if isinstance(data, dict) else {}
 
 
 def _drawn(codes: np.ndarray, table: LabelSetTable, scheme: LabelScheme, grid: Grid) -> Drawn:

@@ -13,14 +13,15 @@ from typing import Any
 from SemiSegLib.cases.checks import Finding
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.formats import save_dataset
-from SemiSegLib.config import to_json
+from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.annotation_image import Drawing, annotationImage, readDrawing
 from SemiSegModule.bridge.geometry import Grid, worldGrid
 from SemiSegModule.bridge.images import Scan, readScan, writeOnce, writeScan, writingTo
-from SemiSegModule.bridge.scene_case import SceneCase, safeFileName
+from SemiSegModule.bridge.scene_case import SceneCase, safeFileName, suggestState
+from SemiSegModule.bridge.states import STATES_FILE, readStates
 from SemiSegModule.waiting import Waiting
 
 # Lowest intensity of a volume from which on it is taken for CT when nothing says what it is, in HU.
@@ -92,6 +93,9 @@ def exportStudy(
     )
     with writingTo(folder):
         path = _save(dataset, folder)
+        states = {case.id: case.state or suggestState(case.segmentation) for case in cases}
+        # What other exports have said of cases that this one leaves out is kept.
+        write_json(folder / STATES_FILE, {**readStates(folder), **states})
     return StudyExport(path, dataset, grids, tuple(findings))
 
 

@@ -66,6 +66,10 @@ class CaseDetails:
         self.ui.caseSideComboBox.enabled = not isLocked
         self._showProblem(problems if isOne else ())
 
+    def channelSelector(self, channel: str) -> Any:
+        """Return the selector of a further channel."""
+        return self._selectors[channel]
+
     def _showPatient(self, view: StudyView) -> None:
         edit = self.ui.casePatientEdit
         if edit.hasFocus() and edit.isModified():
