@@ -8,7 +8,7 @@ from SemiSegLib.labels.schemes import write_scheme
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, press, process_events
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
-from Testing.panel.trees import click_item, tick_item, ticks
+from Testing.panel.trees import alone, click_item, tick_item, ticks
 
 
 def select(panel, row):
@@ -31,7 +31,8 @@ def test_a_whole_is_ticked_with_all_its_parts_and_half_ticked_with_some(panel, s
     tick_item(tree, "head")
     assert looked_for(panel, 0) == {"tail", "vessel"}
     assert ticks(tree) == {"organ": "some", "head": "no", "tail": "yes", "vessel": "yes"}
-    screenshot("labels_looked_for", panel.ui.labelsSection)
+    with alone(panel, panel.ui.labelsSection) as section:
+        screenshot("labels_looked_for", section)
     tick_item(tree, "organ")
     assert ticks(tree)["organ"] == "yes"
     assert looked_for(panel, 0) == {"organ", "tail", "vessel"}
@@ -101,7 +102,8 @@ def test_doubtful_segments_are_proposed_with_their_reason_and_accepted_in_one_cl
     words = panel.ui.suggestionsLabel.text
     assert "Vesssel → vessel (the names are alike)" in words
     assert "tail of Ann → tail (its name contains it)" in words
-    screenshot("labels_proposals", panel.ui.labelsSection)
+    with alone(panel, panel.ui.labelsSection) as section:
+        screenshot("labels_proposals", section)
     click(panel.ui.acceptSuggestionsButton)
     assert column(panel.ui.meaningsTable, 1) == ["head", "tail", "vessel"]
     assert not panel.ui.suggestionsFrame.visible

@@ -2,15 +2,15 @@
 
 import numpy as np
 import slicer
-from PySide6 import QtWidgets
+from PySide6 import QtTest, QtWidgets
 from PySide6.QtCore import Qt
 
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.schemes import read_scheme, write_scheme
 from Testing.bridge import scenes
-from Testing.host.interaction import choose, click, click_cell, press, process_events, type_text
+from Testing.host.interaction import choose, click, click_cell, press, process_events
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
-from Testing.panel.trees import click_item, tree_items, tree_of
+from Testing.panel.trees import alone, click_item, tree_items, tree_of
 
 
 def open_structures(panel):
@@ -27,7 +27,9 @@ def a_study(panel):
 def type_name(tree, name):
     """Type into the cell that is being edited."""
     (editor,) = tree.findChildren(QtWidgets.QLineEdit)
-    type_text(editor, name)
+    editor.selectAll()
+    QtTest.QTest.keyClicks(editor, name)
+    QtTest.QTest.keyClick(editor, Qt.Key.Key_Return)
     process_events()
 
 
@@ -52,7 +54,8 @@ def test_the_tree_is_made_by_hand_from_segments_without_one(panel, screenshot):
     assert tree_of(tree) == {"organ": "", "head": "organ", "tail": "organ"}
     assert panel.panel.parameters.schemeSource == "edited"
     assert labels(panel) == ["full", "coarse"]
-    screenshot("structures", panel.ui.structuresSection)
+    with alone(panel, panel.ui.structuresSection) as section:
+        screenshot("structures", section)
 
 
 def test_a_structure_cannot_be_moved_into_its_own_parts(panel):
@@ -86,7 +89,7 @@ def test_a_name_is_changed_by_f2_and_what_was_said_of_cases_follows(host, panel)
     type_name(tree, "cauda")
     assert tree_of(tree) == {"organ": "", "head": "organ", "cauda": "organ", "vessel": ""}
     assert column(panel.ui.meaningsTable, 1) == ["cauda", "cauda", "vessel"]
-    assert labels(panel) == ["full", "full", "coarse", "none"] or labels(panel)[1:] == ["full", "coarse", "none"]
+    assert labels(panel)[1:] == ["full", "coarse", "none"]
     assert panel.panel.parameters.renamed == {"cauda": "tail"}
     press(tree, Qt.Key.Key_F2)
     type_name(tree, "head")

@@ -8,6 +8,7 @@ from SemiSegModule.bridge.overlaps import EITHER
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click_cell, process_events, type_text, wait_until
 from Testing.panel.studies import a_small_study, column
+from Testing.panel.trees import alone
 
 
 def select(panel, row):
@@ -38,7 +39,8 @@ def test_some_slices_are_named_and_the_rest_of_the_scan_is_unknown(host, panel, 
     assert region(panel).ranges == ((1, 1), (3, 4))
     assert 0 not in panel.panel.view.rowProblems
     assert panel.panel.view.regimes[0].value == "partial"
-    screenshot("labels_slices", panel.ui.labelsSection)
+    with alone(panel, panel.ui.labelsSection) as section:
+        screenshot("labels_slices", section)
     found = exported_names(panel, tmp_path)
     for k in range(scenes.SHAPE[0]):
         assert (found[k] == "*").all() == (k not in (1, 3, 4))
@@ -69,7 +71,8 @@ def test_a_box_is_made_in_the_middle_of_the_scan_and_asked_for_when_it_is_remove
     assert box is not None
     assert min(box.GetSize()) > 0
     assert 0 not in panel.panel.view.rowProblems
-    screenshot("labels_box", panel.ui.labelsSection)
+    with alone(panel, panel.ui.labelsSection) as section:
+        screenshot("labels_box", section)
     found = exported_names(panel, tmp_path)
     assert 0 < (found == "*").mean() < 1
     slicer.mrmlScene.RemoveNode(box)
@@ -133,7 +136,8 @@ def test_overlapping_siblings_are_listed_and_a_rule_is_asked_and_kept(panel, tmp
     count = str(int(masks["head"].sum()))
     assert overlaps_shown(panel) == (["head, vessel"], [count], ["choose..."])
     assert "until then they are ignored" in panel.ui.overlapsLabel.text
-    screenshot("labels_overlaps", panel.ui.labelsSection)
+    with alone(panel, panel.ui.labelsSection) as section:
+        screenshot("labels_overlaps", section)
     shared = masks["head"]
     assert (exported_names(panel, tmp_path / "ignored")[shared] == "*").all()
     choose(panel.ui.overlapsTable.cellWidget(0, 2), "head")

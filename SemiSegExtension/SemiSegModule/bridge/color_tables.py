@@ -65,6 +65,8 @@ def colorTableFromScheme(scheme: LabelScheme) -> Any:
         )
     node.SetName(name)
     node.SetAttribute("Category", "SemiSeg")
+    # Color tables are hidden unless they say otherwise; this one is to be chosen in other modules.
+    node.SetHideFromEditors(False)
     parents = {s.name: s.parent for s in scheme.structures if s.parent and name_key(s.name) != BACKGROUND}
     node.SetAttribute(PARENTS_ATTRIBUTE, json.dumps(parents, ensure_ascii=False))
     return node
@@ -74,4 +76,4 @@ def colorTables() -> list[Any]:
     """Return the color tables of the scene that a person or a file brought in: Slicer's own name no structures."""
     nodes = slicer.util.getNodesByClass("vtkMRMLColorTableNode")
     own = (slicer.vtkMRMLColorTableNode.User, slicer.vtkMRMLColorTableNode.File)
-    return [n for n in nodes if n.GetType() in own and not n.GetSingletonTag() and not n.GetHideFromEditors()]
+    return [n for n in nodes if n.GetType() in own and not n.GetSingletonTag()]

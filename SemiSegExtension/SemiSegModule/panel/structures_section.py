@@ -41,6 +41,7 @@ class StructuresSection:
         ui.structuresTree.setHeaderLabels([_("Structure"), _("Standard term")])
         ui.structuresTree.connect("itemChanged(QTreeWidgetItem*,int)", self._onItemChanged)
         ui.structuresTree.connect("currentItemChanged(QTreeWidgetItem*,QTreeWidgetItem*)", self._onCurrent)
+        ui.structuresTree.connect("itemDoubleClicked(QTreeWidgetItem*,int)", self._onDoubleClicked)
         self._delete = qt.QShortcut(qt.QKeySequence("Del"), ui.structuresTree)
         self._delete.context = qt.Qt.WidgetShortcut
         self._delete.connect("activated()", self._onRemove)
@@ -183,6 +184,12 @@ class StructuresSection:
         item = self.ui.structuresTree.currentItem()
         if item is not None:
             self.ui.structuresTree.editItem(item, 0)
+
+    def _onDoubleClicked(self, item: Any, column: int) -> None:
+        if column == 0:
+            self.ui.structuresTree.editItem(item, 0)
+        else:
+            self._onTerminology()
 
     def _onItemChanged(self, item: Any, column: int) -> None:
         if self._updating or self.scheme is None:

@@ -39,7 +39,7 @@ def chooseTerminology(structure: Structure, parent: Any) -> Terminology | None:
         logic.DeserializeTerminologyEntry(to_slicer_string(structure.terminology), entry)
         navigator.setTerminologyEntry(entry)
     selected = None
-    if dialog.exec_() == qt.QDialog.Accepted:
+    if dialog.exec() == qt.QDialog.Accepted:
         entry = slicer.vtkSlicerTerminologyEntry()
         if navigator.terminologyEntry(entry):
             selected = from_slicer_string(logic.SerializeTerminologyEntry(entry))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtGui, QtWidgets
 
 from Testing.host.widgets.factory import behavior
@@ -24,14 +25,16 @@ class qSlicerTerminologyNavigatorWidget:
         self._categories.currentRowChanged.connect(lambda _row: self._list_types())
         self._types.currentRowChanged.connect(lambda _row: self._list_modifiers())
         self._types.itemDoubleClicked.connect(lambda _item: self.typeDoubleClicked.emit())
-        self._contexts.addItems([self._logic.GetNthLoadedTerminologyName(n) for n in range(self._count())])
+        self._contexts.addItems(self._context_names())
 
     @property
     def _logic(self) -> Any:
         return slicer.modules.terminologies.logic()
 
-    def _count(self) -> int:
-        return int(self._logic.GetNumberOfLoadedTerminologies())
+    def _context_names(self) -> list[str]:
+        names = vtk.vtkStringArray()
+        self._logic.GetLoadedTerminologyNames(names)
+        return [names.GetValue(number) for number in range(names.GetNumberOfValues())]
 
     def _nth_category(self, row: int) -> Any:
         category = slicer.vtkSlicerTerminologyCategory()
@@ -65,6 +68,8 @@ class qSlicerTerminologyNavigatorWidget:
             return
         category, context = self._nth_category(self._categories.currentRow()), self._contexts.currentText()
         self._modifiers.addItem("")
+        if not kind.GetHasModifiers():
+            return
         for number in range(self._logic.GetNumberOfTypeModifiersInTerminologyType(context, category, kind)):
             modifier = slicer.vtkSlicerTerminologyType()
             self._logic.GetNthTypeModifierInTerminologyType(context, category, kind, number, modifier)
@@ -76,16 +81,16 @@ class qSlicerTerminologyNavigatorWidget:
             return False
         category, context = self._nth_category(self._categories.currentRow()), self._contexts.currentText()
         entry.SetTerminologyContextName(context)
-        entry.SetCategoryObject(category)
-        entry.SetTypeObject(kind)
+        entry.GetCategoryObject().Copy(category)
+        entry.GetTypeObject().Copy(kind)
         number = self._modifiers.currentIndex() - 1
         modifier = slicer.vtkSlicerTerminologyType()
         if number >= 0:
             self._logic.GetNthTypeModifierInTerminologyType(context, category, kind, number, modifier)
-        entry.SetTypeModifierObject(modifier)
+        entry.GetTypeModifierObject().Copy(modifier)
         entry.SetRegionContextName(self._region.GetRegionContextName())
-        entry.SetRegionObject(self._region.GetRegionObject())
-        entry.SetRegionModifierObject(self._region.GetRegionModifierObject())
+        entry.GetRegionObject().Copy(self._region.GetRegionObject())
+        entry.GetRegionModifierObject().Copy(self._region.GetRegionModifierObject())
         return True
 
     def setTerminologyEntry(self, entry: Any) -> bool:
