@@ -28,6 +28,7 @@ class ModelInfo:
     Attributes:
         scheme: the structures.
         channels: roles of the images that it needs, in their order.
+        ct_channels: those of them whose intensities are taken for CT numbers.
         dimensions: 2 (slice by slice) or 3.
         spacing_mm: of the grid it works on, in the order of its own axes; 0 is the scan's own.
         patch: voxels that it sees at once.
@@ -48,6 +49,7 @@ class ModelInfo:
 
     scheme: LabelScheme
     channels: tuple[str, ...]
+    ct_channels: tuple[str, ...]
     dimensions: int
     spacing_mm: tuple[float, ...]
     patch: tuple[int, ...]
@@ -118,6 +120,7 @@ def read_model_info(path: Path | str) -> ModelInfo:
         return ModelInfo(
             scheme=header.scheme,
             channels=tuple(str(channel["role"]) for channel in plan["channels"]),
+            ct_channels=tuple(str(c["role"]) for c in plan["channels"] if c.get("normalization") == "ct"),
             dimensions=int(plan["dimensions"]),
             spacing_mm=tuple(float(mm) for mm in plan["spacing_mm"]),
             patch=tuple(int(n) for n in plan["patch"]),

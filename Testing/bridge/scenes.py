@@ -126,7 +126,7 @@ def digest(node):
     return state.hexdigest()
 
 
-def write_segmentation_file(path, labels, geometry, names):
+def write_segmentation_file(path, labels, geometry, names, *, states=None):
     """A ``.seg.nrrd`` as prediction writes it: one layer, gzip, LPS; names are value to segment name."""
 
     def vector(values):
@@ -145,11 +145,12 @@ def write_segmentation_file(path, labels, geometry, names):
         "encoding: gzip",
         f"space origin: {vector(affine[:3, 3])}",
     ]
-    entry = (
-        "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
-        "SCT^64033007^Kidney~^^~Anatomic codes - DICOM master list~^^~^^"
-    )
     for number, (value, name) in enumerate(names.items()):
+        kind = f"99SEMISEG^{name.upper()}^{name}" if number else "SCT^64033007^Kidney"
+        entry = (
+            "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
+            f"{kind}~^^~Anatomic codes - DICOM master list~^^~^^"
+        )
         header += [
             f"Segment{number}_ID:={name}",
             f"Segment{number}_Name:={name}",
@@ -157,7 +158,8 @@ def write_segmentation_file(path, labels, geometry, names):
             f"Segment{number}_LabelValue:={value}",
             f"Segment{number}_Layer:=0",
             f"Segment{number}_Extent:=0 {columns - 1} 0 {rows - 1} 0 {depth - 1}",
-            f"Segment{number}_Tags:=TerminologyEntry:{entry}|SemiSeg.Superclass:organ|Segmentation.Status:inprogress|",
+            f"Segment{number}_Tags:=TerminologyEntry:{entry}|SemiSeg.Superclass:organ|Segmentation.Status:inprogress|"
+            + (f"SemiSeg.State:{states[name]}|" if states and name in states else ""),
         ]
     header += [
         "Segmentation_ContainedRepresentationNames:=Binary labelmap|",

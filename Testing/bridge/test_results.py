@@ -1,16 +1,13 @@
 """What a model found, in the scene: order, colors and states of structures, uncertainty, scores and places of doubt."""
 
 import colorsys
-import json
 
 import numpy as np
 import pytest
 import slicer
 
-from SemiSegLib.cases.volume import Volume, write_volume
 from SemiSegLib.runs.apply_folder import ApplyFolder
-from SemiSegLib.runs.review import Review, write_review
-from SemiSegModule.bridge.geometry import Grid, toGeometry, volumeGrid, worldGrid
+from SemiSegModule.bridge.geometry import volumeGrid, worldGrid
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.result import Result, nextToReview, ranked, resultBefore, resultsInScene
 from SemiSegModule.bridge.result_segments import arranged, schemeColors
@@ -18,9 +15,9 @@ from SemiSegModule.bridge.results import absentVolumes, createJob, loadResults
 from SemiSegModule.bridge.segmentation_file import FileSegment
 from SemiSegModule.bridge.uncertainty import overlaid, overlay
 from Testing.bridge import scenes
+from Testing.bridge.results import write_results
 
 PLAIN = (0.5, 0.5, 0.5)
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def a_segment(name, whole="", *, color=PLAIN, state=""):
@@ -41,27 +38,6 @@ def a_scan(name="scan", seed=0):
 
 def a_job(folder, volumes):
     return createJob(folder, folder / "model.safetensors", [{"image": volume} for volume in volumes])
-
-
-def write_results(job, *, places=None, scores=None, peak=0.9, states=None):
-    """What a worker writes for each scan of a job: a segmentation, an uncertainty map and a review."""
-    scene = json.loads((job.path / "scene.json").read_text())
-    for number, case in enumerate(job.job.cases):
-        matrix, shape = np.array(scene[case.id]["matrix"]), tuple(scene[case.id]["shape"])
-        geometry = toGeometry(Grid(matrix, shape))
-        labels = np.zeros(shape, np.uint8)
-        labels[2:4, 3:5, 2:5] = 1
-        labels[2:4, 3:5, 6:8] = 2
-        job.result_path(case).parent.mkdir(exist_ok=True)
-        scenes.write_segmentation_file(job.result_path(case), labels, geometry, {1: "head", 2: "tail", 3: "vessel"})
-        doubt = np.zeros(shape, np.float32)
-        doubt[1, 2, 3] = peak
-        write_volume(Volume(doubt, geometry), job.uncertainty_path(case))
-        index = (places or {}).get(number, (3, 2, 1))
-        place = tuple(float(part) for part in (LPS @ matrix @ np.append(index, 1.0))[:3])
-        score = (scores or {}).get(number, 0.5)
-        review = Review(score=score, reason=f"reason {number}: a; b, c", place_lps_mm=place, uncertain_ml=0.1)
-        write_review(review, job.review_path(case))
 
 
 def test_parts_of_one_whole_stand_together_in_shades_of_its_hue():

@@ -23,10 +23,10 @@ PROVENANCE = {
 }
 
 
-def a_model_file(path, *, channels=("image",), method="marginal", number=1, scheme=SCHEME):
+def a_model_file(path, *, channels=("image",), normalization="zscore", method="marginal", number=1, scheme=SCHEME):
     """Write a model file and return its path."""
     plan = {
-        "channels": [{"role": role, "normalization": "zscore"} for role in channels],
+        "channels": [{"role": role, "normalization": normalization} for role in channels],
         "dimensions": 3,
         "spacing_mm": [1.0, 1.0, 1.0],
         "patch": [32, 32, 32],

@@ -1,14 +1,13 @@
 """The model: what its file says, opened from anywhere, exported as one file, refused where it does not fit."""
 
 import pytest
-import qt
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtGui
 
 from SemiSegLib.errors import CaseError, CheckpointError
 from SemiSegModule import jobs
 from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
-from Testing.host.interaction import click, process_events, tick_cell, type_text
+from Testing.host.interaction import click, drop_files, process_events, tick_cell, type_text
 from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_run, a_small_study
 
@@ -29,7 +28,12 @@ def test_the_panel_says_what_a_model_segments_and_where_it_comes_from(panel, tmp
     assert lines[3] == "Trained on cases: 4 fine, 8 coarse (2026-11-20)"
     assert lines[4] == "Validation Dice: 0.88 (head 0.85, tail 0.84)"
     assert lines[5] == "File: 1 kB"
-    assert "#e61919" in panel.ui.modelInfoLabel.text
+    assert "#e61a1a" in panel.ui.modelInfoLabel.text
+
+
+def test_a_model_of_ct_says_so(panel, tmp_path):
+    type_text(panel.ui.modelEdit, str(a_model_file(tmp_path / "model.safetensors", normalization="ct")))
+    assert plain(panel.ui.modelInfoLabel).split("\n")[1] == "Channels: image (CT)"
 
 
 def test_a_model_is_opened_by_its_button_and_used_without_any_study(host, panel, tmp_path):
@@ -74,18 +78,18 @@ def test_a_typed_path_of_a_foreign_file_is_explained_and_cannot_be_applied(panel
     assert not panel.ui.exportModelButton.enabled
 
 
-def test_a_model_file_is_dropped_on_the_section(panel, tmp_path):
+@pytest.mark.parametrize("target", ["modelSection", "modelEdit"])
+def test_a_model_file_is_dropped_on_the_section(panel, tmp_path, target):
     model = a_model_file(tmp_path / "model.safetensors")
-    mime = QtCore.QMimeData()
-    mime.setUrls([QtCore.QUrl.fromLocalFile(str(model))])
-    place = QtCore.QPointF(20, 5)
-    drop = QtGui.QDropEvent(
-        place, qt.Qt.CopyAction, mime, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier
-    )
-    QtWidgets.QApplication.sendEvent(panel.ui.modelSection, drop)
-    process_events()
-    assert drop.isAccepted()
+    widget = getattr(panel.ui, target)
+    assert drop_files(widget.comboBox().lineEdit() if target == "modelEdit" else widget, [model])
     assert panel.panel.model.path == model
+
+
+def test_other_files_that_are_dropped_are_left_to_slicer(panel, tmp_path):
+    scan = tmp_path / "scan.nrrd"
+    scan.write_bytes(b"")
+    assert not drop_files(panel.ui.modelSection, [scan])
 
 
 def test_a_model_is_exported_as_one_file_that_says_the_same(host, panel, tmp_path):

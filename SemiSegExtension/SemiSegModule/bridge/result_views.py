@@ -60,6 +60,7 @@ def compareSideBySide(result: Result, before: Result) -> None:
             "layout": layout.GetViewArrangement(),
             "orientation": right.GetOrientation(),
             "linked": {node.GetID(): node.GetLinkedControl() for node in composites},
+            "hidden": [n.GetID() for n in (result.shown, before.shown) if not n.GetDisplayNode().GetVisibility()],
         }
         layout.SetAttribute(_BEFORE, json.dumps(memory))
         for node in composites:
@@ -91,6 +92,8 @@ def endComparison() -> None:
         for node in (result.node, result.correction):
             if node is not None and node.GetDisplayNode() is not None:
                 node.GetDisplayNode().RemoveAllViewNodeIDs()
+                if node.GetID() in before["hidden"]:
+                    _setVisible(node, False)
     for nodeId, isLinked in before["linked"].items():
         composite = slicer.mrmlScene.GetNodeByID(nodeId)
         if composite is not None:

@@ -41,8 +41,10 @@ class ModelSection:
         ui.exportModelButton.connect("clicked()", self._onExport)
         # The filter must live as long as the widget that it watches.
         self._drop = ModelDropFilter(self.openModel)
-        ui.modelSection.acceptDrops = True
-        ui.modelSection.installEventFilter(self._drop)
+        # Also on the path, which would take a dropped file for text.
+        for widget in (ui.modelSection, ui.modelEdit.comboBox().lineEdit()):
+            widget.acceptDrops = True
+            widget.installEventFilter(self._drop)
 
     @property
     def path(self) -> Path | None:
@@ -161,9 +163,8 @@ def _colored(name: str, color: tuple[float, float, float]) -> str:
 
 def _facts(info: ModelInfo) -> list[str]:
     """Return the lines about channels, method, training and validation."""
-    plan = info.provenance.get("modality")
-    channels = ", ".join(info.channels)
-    lines = [_("Channels: {names}").format(names=html.escape(f"{channels} ({plan})" if plan else channels))]
+    channels = [f"{role} (CT)" if role in info.ct_channels else role for role in info.channels]
+    lines = [_("Channels: {names}").format(names=html.escape(", ".join(channels)))]
     title = next((card.title for card in CARDS if card.name == info.method), info.method)
     lines.append(_("Method: {title}").format(title=html.escape(title)))
     words = {"full": _("fine"), "coarse": _("coarse"), "partial": _("partial"), "none": _("unlabeled")}
