@@ -21,15 +21,14 @@ class SemiSeg(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
+        from SemiSegModule import about
+
         self.parent.title = _("SemiSeg")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.dependencies = ["Segmentations", "SubjectHierarchy"]
         self.parent.contributors = ["SemiSeg developers"]
-        self.parent.helpText = _(
-            "Train a segmentation model from few fine labels and many coarse, partial or missing ones, and apply it "
-            "to further scans. Training runs in the background and survives Slicer."
-        )
-        self.parent.acknowledgementText = _("Built on PyTorch, MONAI and SimpleITK.")
+        self.parent.helpText = about.helpText()
+        self.parent.acknowledgementText = about.acknowledgementText()
         makeLibraryImportable()
         slicer.app.connect("startupCompleted()", registerSampleData)
 

@@ -1,6 +1,5 @@
 """What a built extension holds: every file of the module and the library, found by CMake, and a valid catalog entry."""
 
-import json
 import re
 import shutil
 import struct
@@ -89,22 +88,6 @@ def test_the_installed_extension_holds_module_library_and_schemes(tmp_path):
     assert (modules / "Resources/UI/SemiSeg.ui").is_file()
     assert (modules / "Resources/Icons/SemiSeg.png").is_file()
     assert files(modules / "Resources", ".json") == files(ROOT / "Resources", ".json")
-
-
-def test_the_catalog_entry_has_the_fields_of_the_index_and_fits_cmake():
-    entry = json.loads((ROOT / "SemiSeg.json").read_text(encoding="utf-8"))
-    allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory"}
-    allowed |= {"dicom_support_rule", "enabled", "tier"}
-    assert {"$schema", "category", "scm_url"} <= set(entry) <= allowed
-    assert entry["category"] == "Segmentation"
-    assert entry["scm_url"].startswith("https://")
-    assert 1 <= entry["tier"] <= 5
-    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert re.search(r"^project\((\w+)\)", cmake, re.MULTILINE).group(1) == "SemiSeg"
-    depends = re.search(r'EXTENSION_DEPENDS "([^"]*)"', cmake).group(1)
-    assert depends.split(";") == entry["build_dependencies"]
-    for name in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS"):
-        assert f"set(EXTENSION_{name} " in cmake
 
 
 def test_files_named_in_the_catalog_have_unix_line_ends():
