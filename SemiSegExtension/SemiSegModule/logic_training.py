@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
+
+import slicer
 
 from SemiSegLib.baseline import baseline_request
 from SemiSegLib.cases.dataset import Dataset
@@ -22,12 +25,14 @@ from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.runs.turn import end_of_queue
 from SemiSegLib.training.events import Previewed
 from SemiSegModule import jobs
-from SemiSegModule.bridge.images import writingTo
+from SemiSegModule.bridge.images import caseGrid, writingTo
 from SemiSegModule.bridge.pairing import sketchStudy
 from SemiSegModule.bridge.preview import loadPreview
 from SemiSegModule.bridge.scene_case import SceneCase
 from SemiSegModule.bridge.training_plot import showPlot, updatePlot
 from SemiSegModule.history import TrainingHistory
+from SemiSegModule.look_ahead import startLookAhead, writeSketch
+from SemiSegModule.packages.command import Command
 from SemiSegModule.preflight import Remark, preflight
 from SemiSegModule.waiting import Waiting
 
@@ -84,24 +89,43 @@ class TrainingLogic:
             ConfigError: the method has no such preset.
         """
         path = Path(dataset)
-        study = load_dataset(path)
-        method = method or recommend(study).method
-        if minutes is None and steps is None:
-            minutes = DEFAULT_MINUTES
-        seconds = None if minutes is None else minutes * 60.0
-        training = TrainingSettings(steps=steps, seconds=seconds, device=device)
-        own = preset_settings(card_of(method), preset)
-        planned = more.pop("plan", PlanSettings())
-        fixed = [name for name, value in dataclasses.asdict(planned).items() if value is not None]
-        training, planned = own.under(training, planned, given={"seconds", "device", *fixed})
-        training = more.pop("training", None) or training
-        request = RunRequest(dataset=str(path), method=method, preset=preset, training=training, plan=planned, **more)
-        beside = jobs.runsFolder(path if path.is_dir() else path.parent)
-        return self._start(beside if folder is None else Path(folder), request)
+        method = method or recommend(load_dataset(path)).method
+        request = _request(path, method, minutes=minutes, steps=steps, device=device, preset=preset, **more)
+        return self._start(jobs.runsFolder(path if path.is_dir() else path.parent), request)
 
     def preflight(self, cases: Sequence[SceneCase], studyFolder: str | Path) -> list[Remark]:
         """Return what to know before a training on cases of the scene: packages, disk; warnings first."""
         return preflight(cases, Path(studyFolder))
+
+    def lookAhead(
+        self,
+        cases: Sequence[SceneCase],
+        scheme: LabelScheme,
+        studyFolder: str | Path,
+        *,
+        onEnd: Callable[[list[Remark]], None],
+        method: str | None = None,
+        **asked: Any,
+    ) -> Command:
+        """Work out memory, device and disk of a training beside Slicer, before anything is written; returns at once.
+
+        Args:
+            cases: of the scene.
+            scheme: holds every structure that a case names.
+            studyFolder: where the study would be written.
+            onEnd: called with what is to be known, warnings first.
+            method: name of a method; the recommended one if None.
+            asked: what ``startTraining`` would be given besides.
+
+        Raises:
+            CaseError: a case cannot be placed, or the program cannot be started.
+        """
+        sketch = sketchStudy(cases, scheme, "Scene")
+        folder = Path(mkdtemp(prefix="SemiSeg-preflight-", dir=slicer.app.temporaryPath or None))
+        with writingTo(folder):
+            path = writeSketch(folder, sketch, [caseGrid(case.volumes)[0] for case in cases])
+            request = _request(path, method or recommend(sketch).method, **asked)
+            return startLookAhead(folder, request, jobs.runsFolder(studyFolder), onEnd)
 
     def endOfQueue(self, studyFolder: str | Path) -> RunFolder | None:
         """Return the run of a study that a new one must come ``after``; None if none is at work or waits."""
@@ -217,3 +241,26 @@ class TrainingLogic:
             run = RunFolder.create(parent, request)
             jobs.startWorker(run)
         return run
+
+
+def _request(
+    path: Path,
+    method: str,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    preset: str | None = None,
+    **more: Any,
+) -> RunRequest:
+    """Return a request with the training and plan settings of a preset under those that are given."""
+    if minutes is None and steps is None:
+        minutes = DEFAULT_MINUTES
+    seconds = None if minutes is None else minutes * 60.0
+    training = TrainingSettings(steps=steps, seconds=seconds, device=device)
+    planned = more.pop("plan", PlanSettings())
+    fixed = [name for name, value in dataclasses.asdict(planned).items() if value is not None]
+    own = preset_settings(card_of(method), preset)
+    training, planned = own.under(training, planned, given={"seconds", "device", *fixed})
+    training = more.pop("training", None) or training
+    return RunRequest(dataset=str(path), method=method, preset=preset, training=training, plan=planned, **more)

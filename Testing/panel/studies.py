@@ -89,6 +89,15 @@ def open_box(box):
         click(box, QtCore.QPoint(12, 8))
 
 
+def show_whole(panel):
+    """Make the window as high as its content, as Slicer's scroll area does, for a picture."""
+    window = panel.form.window()
+    window.resize(520, window.heightForWidth(520))
+    process_events()
+    window.resize(520, window.heightForWidth(520))
+    process_events()
+
+
 def choose_run(panel, title):
     """Click a run in the list of runs."""
     open_box(panel.ui.runsBox)

@@ -5,10 +5,13 @@ import slicer
 
 from SemiSegLib.methods.cards import CARDS, card_of
 from SemiSegLib.methods.factory import resolve_options
-from SemiSegModule import dependencies, preflight
+from SemiSegModule import dependencies, look_ahead, preflight
 from SemiSegModule.panel.training_options import optionTitle, presetValues
-from Testing.host.interaction import choose, click, process_events, set_slider, tick_cell, type_text
-from Testing.panel.studies import a_run, column, open_box, shown_run
+from Testing.host.interaction import choose, click, process_events, set_slider, tick_cell, type_text, wait_until
+from Testing.panel.studies import a_run, column, open_box, show_whole, shown_run
+
+# A new Python that imports torch on a busy machine.
+PATIENCE_SECONDS = 200
 
 
 def choose_method(study, name):
@@ -35,6 +38,7 @@ def test_the_rest_is_folded_and_the_panel_is_short(study, screenshot):
     assert not study.ui.runsBox.visible
     assert not study.ui.logBox.visible
     assert not study.ui.plotFrame.visible
+    show_whole(study)
     screenshot("training_folded", study.ui.trainingSection)
 
 
@@ -89,6 +93,7 @@ def test_options_that_a_person_changes_are_asked_for_told_and_reset(study, start
     click(editor(study, "projection"))
     type_text(editor(study, "alpha_levels"), "3")
     assert study.ui.advancedBox.title == "Advanced (4 changed)"
+    show_whole(study)
     screenshot("training_advanced", study.ui.trainingSection)
     click(study.ui.trainButton)
     changed = {"dice_weight": 0.25, "mix": "mixup", "projection": True, "alpha_levels": 3}
@@ -195,8 +200,33 @@ def test_what_to_know_before_a_training_is_said_before_it(study, monkeypatch):
     assert second.startswith("\u26a0 The disk is too full: about 0.5 GB are needed, 0.1 GB are free.")
     for row in range(3):
         tick_cell(study.ui.casesTable, row)
-    # The button says what is missing then.
-    assert not study.ui.preflightLabel.visible
+    # The Train button says what is missing then.
+    assert not study.ui.preflightFrame.visible
+
+
+def test_what_a_training_needs_is_worked_out_beside_slicer_without_writing(study, screenshot):
+    before = study.ui.preflightLabel.text
+    click(study.ui.preflightButton)
+    assert study.ui.preflightLabel.text == "Working out what the training needs..."
+    assert not study.ui.preflightButton.enabled
+    wait_until(lambda: study.panel.training.preflight._command is None, seconds=PATIENCE_SECONDS)
+    process_events()
+    text = study.ui.preflightLabel.text
+    assert "Training takes samples of " in text
+    assert "Memory: about " in text
+    assert study.ui.preflightButton.enabled
+    assert not study.panel.parameters.studyPath.exists()
+    show_whole(study)
+    screenshot("training_preflight", study.ui.trainingSection)
+    # Other choices, other needs.
+    tick_cell(study.ui.casesTable, 3)
+    assert study.ui.preflightLabel.text.split(";")[0] == before.split(";")[0]
+
+
+def test_what_cannot_be_worked_out_is_said():
+    (remark,) = look_ahead.remarksOf(["Traceback", "ImportError: no torch"])
+    assert remark.isWarning
+    assert remark.text.endswith("could not be worked out: ImportError: no torch")
 
 
 def test_the_disk_of_a_folder_that_is_not_there_yet_is_looked_at(tmp_path):

@@ -11,7 +11,7 @@ from SemiSegModule import jobs
 from SemiSegModule.panel import run_list
 from SemiSegModule.panel.run_list import RunList
 from Testing.host.interaction import click, item_center, process_events, type_text, wait_until
-from Testing.panel.studies import a_run, alive, choose_run, column, open_box, shown_run
+from Testing.panel.studies import a_run, alive, choose_run, column, open_box, show_whole, shown_run
 
 # What a person notices; the processor's time, because other programs run too.
 PAUSE_SECONDS = 0.1
@@ -60,6 +60,7 @@ def test_a_second_training_waits_for_the_first_and_the_first_stays_in_view(study
     open_box(study.ui.runsBox)
     assert rows(study) == [(title, "Waiting", ""), (title, "Waiting", ""), (title, "Training 30 %", "0.500")]
     assert study.ui.runsTable.currentRow() == 2
+    show_whole(study)
     screenshot("training_queue", study.ui.trainingSection)
 
 

@@ -18,7 +18,7 @@ from SemiSegModule.history import TrainingHistory
 from SemiSegModule.panel.log_view import LINES
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events
-from Testing.panel.studies import alive, choose_run, column, open_box
+from Testing.panel.studies import alive, choose_run, column, open_box, show_whole
 
 
 def look(panel):
@@ -90,6 +90,7 @@ def test_loss_and_dice_of_each_structure_are_a_plot_of_slicers(host, training, s
     assert len({series[n].GetColor() for n in range(3)}) == 3
     layout = slicer.app.layoutManager().layout
     assert slicer.modules.plots.logic().GetLayoutWithPlot(layout) == layout
+    show_whole(study)
     screenshot("training_running", study.ui.trainingSection)
 
 
@@ -238,6 +239,7 @@ def test_the_log_is_read_while_its_box_is_open_and_only_its_end(training, screen
         file.write("one more\n")
     look(study)
     assert study.ui.logEdit.plainText.splitlines()[-1] == "one more"
+    show_whole(study)
     screenshot("training_log", study.ui.trainingSection)
 
 
@@ -278,7 +280,7 @@ def test_whether_the_other_scans_helped_is_said_structure_by_structure(host, stu
     click(study.ui.baselineCheckBox)
     click(study.ui.trainButton)
     first, second = started
-    title = study.panel.training.table._entries[0].title
+    title = study.ui.runsTable.item(0, 0).text()
     for run in started:
         run.write_status(alive(RunStatus(state="training", step=1)))
     look(study)
@@ -293,12 +295,14 @@ def test_whether_the_other_scans_helped_is_said_structure_by_structure(host, stu
     process_events()
     assert study.ui.gainLabel.text.split("\n") == [a_gain().sentence, "Only 4 patients."]
     assert column(study.ui.gainTable, 0) == ["all (mean)", "head", "tail"]
-    assert column(study.ui.gainTable, 3)[1] == "+0.100 (+0.080 to +0.120)"
-    assert column(study.ui.gainTable, 4) == ["helped", "helped", "no measurable gain"]
+    assert column(study.ui.gainTable, 1)[1] == "0.700, 0.800"
+    assert column(study.ui.gainTable, 2)[1] == "+0.100 (+0.080 to +0.120)"
+    assert column(study.ui.gainTable, 3) == ["helped", "helped", "no measurable gain"]
+    show_whole(study)
     screenshot("training_gain", study.ui.trainingSection)
     # The baseline tells the same of itself.
     choose_run(study, title)
-    assert column(study.ui.gainTable, 4)[0] == "helped"
+    assert column(study.ui.gainTable, 3)[0] == "helped"
 
 
 def test_a_baseline_that_failed_leaves_it_open(study, started):

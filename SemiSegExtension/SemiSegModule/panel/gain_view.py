@@ -53,7 +53,7 @@ class GainView:
     def _showRows(self, gain: Gain) -> None:
         table = self.ui.gainTable
         table.clearContents()
-        heads = [_("Structure"), _("Dice"), _("Fine alone"), _("Difference (95 %)"), _("Verdict")]
+        heads = [_("Structure"), _("Dice: fine alone, all"), _("Difference (95 %)"), _("Verdict")]
         table.setColumnCount(len(heads))
         table.setHorizontalHeaderLabels(heads)
         table.setRowCount(len(gain.rows))
@@ -87,17 +87,12 @@ def _texts(row: GainRow) -> list[str]:
         difference = _("{difference} ({low} to {high})").format(
             difference=difference, low=f"{row.low:+.3f}", high=f"{row.high:+.3f}"
         )
-    return [
-        row.structure or _("all (mean)"),
-        _dice(row.dice),
-        _dice(row.baseline_dice),
-        difference,
-        verdictText(row.verdict),
-    ]
+    both = _("{baseline}, {dice}").format(baseline=_dice(row.baseline_dice), dice=_dice(row.dice))
+    return [row.structure or _("all (mean)"), both, difference, verdictText(row.verdict)]
 
 
 def _dice(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _baseline(chosen: RunEntry | None, entries: Sequence[RunEntry]) -> RunEntry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import qt
@@ -53,6 +54,13 @@ class ProgressView:
         self.draw()
         if self.data.best is not None:
             self._showScores(self.data.best)
+
+    def tellFindings(self, findings: Sequence[Any]) -> None:
+        """Say below the state what was noticed while the cases were written; notes are not worth it."""
+        told = [f"{finding.case}: {finding.what}" for finding in findings if finding.severity != "note"]
+        if told:
+            more = _("and {count} more").format(count=len(told) - 3) if len(told) > 3 else ""
+            self.data.notice = "\n".join(filter(None, [*told[:3], more]))
 
     def draw(self) -> None:
         """Draw the curve to the width of the panel, unless that is done already."""

@@ -42,7 +42,7 @@ class TrainingSection:
         self.form = TrainingForm(ui, panel)
         self.progress = ProgressView(ui)
         self.log, self.gain, self.preview = LogView(ui), GainView(ui, panel), PreviewView(ui, panel)
-        self.preflight = PreflightLine(ui, panel)
+        self.preflight = PreflightLine(ui, panel, self.form)
         self.runs = RunList(self._onRunsRead)
         self.table = RunsTable(ui, self._onRunChosen, self._onRenamed)
         self.watcher = jobs.RunWatcher(self)
@@ -107,7 +107,10 @@ class TrainingSection:
             parameters.runFolder = str(run.path)
             self._isOwnRun = True
             self._watch()
-        self._tellFindings(findings)
+        else:
+            # In place of how far the writing was.
+            self.watcher.look()
+        self.progress.tellFindings(findings)
 
     def stop(self) -> None:
         """Ask the shown run to stop; it saves a model first."""
@@ -145,6 +148,7 @@ class TrainingSection:
         self.watcher.unwatch()
         self.runs.close()
         self.preview.close()
+        self.preflight.close()
 
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the run (called by the watcher)."""
@@ -235,12 +239,6 @@ class TrainingSection:
         self.ui.statusLabel.text = _("Writing {name} ({number} of {count})...").format(
             name=name, number=done + 1, count=count
         )
-
-    def _tellFindings(self, findings: tuple[Any, ...]) -> None:
-        told = [f"{finding.case}: {finding.what}" for finding in findings if finding.severity != "note"]
-        if told:
-            more = _("and {count} more").format(count=len(told) - 3) if len(told) > 3 else ""
-            self.progress.data.notice = "\n".join(filter(None, [*told[:3], more]))
 
     def _showRuns(self) -> None:
         self.table.show(self.runs.entries, self.panel.parameters.runFolder)
