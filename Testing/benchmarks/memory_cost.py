@@ -3,6 +3,7 @@
     python Testing/benchmarks/memory_cost.py [--large] [--no-steps] [--cases 20 400] [--json]
 
 Each number is the peak of a process of its own (of a step: its resident memory at most, less what it had before).
+Steps with structures are those of dynamic heads, which answer each structure by itself.
 ``--large`` adds a 3 GiB step. The rows of cases must not grow with their number; worker_memory.py measures the same of
 the whole worker.
 """
@@ -18,10 +19,15 @@ from pathlib import Path
 import torch
 from reporting import Cell, Result, add_output_option, child_environment, say, show
 
+from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.source import BatchSource
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.labels.label_set import LabelSetTable, Regime
+from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegLib.methods.factory import build_method
+from SemiSegLib.methods.method import Progress, Study
 from SemiSegLib.networks.backbones import build_backbone
 from SemiSegLib.networks.heads import LinearHead
 from SemiSegLib.planning.fingerprint import fingerprint
@@ -46,6 +52,13 @@ STEPS = [
     ("dodnet_unet", (48, 64, 48), 16, 1, 1),
     ("unetr", (64, 64, 64), 16, 1, 1),
     ("swin_unetr", (64, 64, 64), 16, 1, 1),
+]
+# The same with dynamic heads of so many structures.
+STRUCTURE_STEPS = [
+    ("plan_unet", (40, 56, 40), 16, 2, 2, 4),
+    ("plan_unet", (40, 56, 40), 16, 2, 2, 12),
+    ("plan_unet", (40, 56, 40), 16, 2, 2, 40),
+    ("plan_unet", (192, 192), 16, 1, 4, 12),
 ]
 LARGE = ("plan_unet", (96, 96, 96), 32, 1, 1)
 
@@ -97,6 +110,35 @@ def measure_step(plan: Plan) -> float:
     return peak_gib() - before
 
 
+def measure_structures(plan: Plan, structures: int) -> float:
+    """Return the peak of two training steps of dynamic heads in GiB, in this process."""
+    torch.set_num_threads(1)
+    before = peak_gib()
+    scheme = LabelScheme(name="flat", structures=tuple(Structure(name=f"s{k}") for k in range(structures)))
+    method = build_method("dynamic_head", Study(scheme=scheme, plan=plan), {}).train()
+    compute = Compute(device="cpu", channels_last=True)
+    compute.place_method(method)
+    optimizer = torch.optim.AdamW(method.parameters())
+    leaves = structures + 1
+    table = LabelSetTable.of(leaves, [frozenset([leaf]) for leaf in range(leaves)])
+    slices = dict.fromkeys(Regime, slice(0, 0)) | {Regime.FULL: slice(0, plan.batch)}
+    batch = Batch(
+        image=torch.randn(plan.batch, 1, *plan.patch),
+        codes=torch.randint(1, leaves + 1, (plan.batch, *plan.patch)),
+        label_sets=torch.from_numpy(table.array.copy()),
+        rows=slices,
+        case_ids=("row",) * plan.batch,
+        maps={},
+    )
+    placed = compute.place(batch)
+    for step in range(2):
+        optimizer.zero_grad()
+        for terms in method.losses(placed, Progress(step=step, fraction=0.5)):
+            torch.autograd.backward(terms.total())
+        optimizer.step()
+    return peak_gib() - before
+
+
 def measure_cases(folder: Path, cache: Path) -> float:
     """Return the peak of this process in GiB after planning, preparing and drawing 300 batches."""
     torch.set_num_threads(1)
@@ -124,20 +166,25 @@ def measure_one(kind: str, text: str) -> float:
     """Return one peak, in the process made for it."""
     values = json.loads(text)
     if kind == "step":
-        backbone, patch, *rest = values
-        return measure_step(a_plan(backbone, tuple(patch), *rest))
+        backbone, patch, width, stem, rows, *structures = values
+        plan = a_plan(backbone, tuple(patch), width, stem, rows)
+        return measure_structures(plan, *structures) if structures else measure_step(plan)
     return measure_cases(*map(Path, values))
 
 
 def measure_all(options: argparse.Namespace) -> list[tuple[Cell, ...]]:
     """Return name, measured and estimated GiB of every step and number of cases."""
     rows: list[tuple[Cell, ...]] = []
-    steps = [*STEPS, *([LARGE] if options.large else [])] if options.steps else []
+    steps = [*STEPS, *([LARGE] if options.large else []), *STRUCTURE_STEPS] if options.steps else []
     for step in steps:
-        backbone, patch, width, stem, batch = step
+        backbone, patch, width, stem, batch, *structures = step
         name = f"step: {backbone}, {batch} x {' x '.join(map(str, patch))}, width {width}, stem {stem}"
+        count = sum(structures)
+        if count:
+            name += f", {count} structures"
         say(name)
-        rows.append((name, in_process("step", *step), estimate_memory_gib(a_plan(*step), classes=3)))
+        estimate = estimate_memory_gib(a_plan(*step[:5]), classes=8 if count else 3, structures=count)
+        rows.append((name, in_process("step", *step), estimate))
     with tempfile.TemporaryDirectory() as parent:
         for count in options.cases:
             say(f"{count} cases")
