@@ -18,8 +18,8 @@ ASSUMED_FREE_GIB = 8.0
 # error 14 %); Testing/benchmarks/memory_cost.py measures it again.
 BYTES_PER_VALUE = 15.6
 # The same per patch voxel, row and structure that a method answers by itself: two hidden maps of 8 channels, the logit,
-# and what labels say of it. Fitted to dynamic heads of 4 to 40 structures in 2-D and 3-D (0.30 to 1.3 GiB, largest error
-# 8 %); memory_cost.py measures it too.
+# and what labels say of it. Fitted to dynamic heads of 4 to 40 structures in 2-D and 3-D (0.30 to 1.3 GiB, largest
+# error 8 %); memory_cost.py measures it too.
 BYTES_PER_STRUCTURE = 165.0
 # Code that the first step loads and compiles.
 OVERHEAD_GIB = 0.09
