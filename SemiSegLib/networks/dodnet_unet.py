@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from SemiSegLib.networks.backbone import BACKBONES, Backbone, Features, Shape
-from SemiSegLib.networks.layers import GroupNorm
+from SemiSegLib.networks.layers import GroupNorm, subsampled
 
 WIDTHS = (32, 64, 128, 256, 256)
 BLOCKS = (1, 2, 2, 2, 2)
@@ -37,8 +37,10 @@ class Standardized(nn.Module):
 
     def __init__(self, channels: int, filters: int, dimensions: int, *, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.layer = Conv[Conv.CONV, dimensions](channels, filters, kernel, stride, kernel // 2, bias=False)
-        self.stride, self.padding = stride, kernel // 2
+        # A 1 x 1 convolution sees its strided image; see networks/layers.py for why.
+        self.steps = (stride if kernel == 1 else 1,) * dimensions
+        self.stride, self.padding = 1 if kernel == 1 else stride, kernel // 2
+        self.layer = Conv[Conv.CONV, dimensions](channels, filters, kernel, self.stride, self.padding, bias=False)
         self.convolve = functional.conv2d if dimensions == 2 else functional.conv3d
 
     def forward(self, image: Tensor) -> Tensor:
@@ -47,7 +49,8 @@ class Standardized(nn.Module):
         flat = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
         variance, mean = torch.var_mean(flat, dim=1, keepdim=True)
         standard = ((flat - mean) * (variance + SMALLEST_VARIANCE).rsqrt()).view_as(weight)
-        return self.convolve(image, standard.to(weight.dtype), stride=self.stride, padding=self.padding)
+        seen = subsampled(image, self.steps)
+        return self.convolve(seen, standard.to(weight.dtype), stride=self.stride, padding=self.padding)
 
 
 class Block(nn.Module):

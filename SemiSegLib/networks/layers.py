@@ -2,7 +2,9 @@
 
 On a CPU, PyTorch's instance norm and group norm copy a channels-last tensor to channels-first and back, and oneDNN's
 fp32 1 x 1 convolution is several times slower in channels-last. Both are replaced by equal arithmetic that is fast
-there: a batch norm per row, and a matrix product over the channel axis.
+there: a batch norm per row, and a matrix product over the channel axis. And oneDNN must never be asked for the weight
+gradient of a 1 x 1 convolution with a stride: for channels-last images of fewer than 16 channels it writes beyond its
+memory (oneDNN 3, ``jit_1x1:avx512_core``), which ends the process then or much later.
 """
 
 from __future__ import annotations
@@ -79,22 +81,39 @@ def _as_product(convolution: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor | N
     return rows.movedim(-1, 1)
 
 
+def subsampled(image: Tensor, stride: Sequence[int]) -> Tensor:
+    """Return the voxels that a 1 x 1 convolution with a stride looks at, in the memory format of the image.
+
+    Args:
+        image: (B, C, *S).
+        stride: per axis of space.
+    """
+    if max(stride) == 1:
+        return image
+    seen = image[(..., *(slice(None, None, step) for step in stride))]
+    if not is_channels_last(image):
+        return seen.contiguous()
+    return seen.contiguous(memory_format=torch.channels_last if image.ndim == 4 else torch.channels_last_3d)
+
+
 class PointwiseConv2d(nn.Conv2d):
-    """1 x 1 convolution over images."""
+    """1 x 1 convolution over images, of any stride."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return (B, C', *S) for (B, C, *S)."""
-        product = _as_product(self, image)
-        return super().forward(image) if product is None else product
+        """Return (B, C', *S / stride) for (B, C, *S)."""
+        seen = subsampled(image, self.stride)
+        product = _as_product(self, seen)
+        return functional.conv2d(seen, self.weight, self.bias) if product is None else product
 
 
 class PointwiseConv3d(nn.Conv3d):
-    """1 x 1 x 1 convolution over volumes."""
+    """1 x 1 x 1 convolution over volumes, of any stride."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return (B, C', *S) for (B, C, *S)."""
-        product = _as_product(self, image)
-        return super().forward(image) if product is None else product
+        """Return (B, C', *S / stride) for (B, C, *S)."""
+        seen = subsampled(image, self.stride)
+        product = _as_product(self, seen)
+        return functional.conv3d(seen, self.weight, self.bias) if product is None else product
 
 
 def convolution(
@@ -110,9 +129,10 @@ def convolution(
         bias: with a learned shift; not needed before a norm.
     """
     stride = tuple(stride or (1,) * len(kernel))
-    if max(kernel) == 1 and max(stride) == 1:
-        pointwise = PointwiseConv2d if len(kernel) == 2 else PointwiseConv3d
-        return pointwise(channels, filters, 1, bias=bias)
+    if max(kernel) == 1:
+        if len(kernel) == 2:
+            return PointwiseConv2d(channels, filters, 1, (stride[0], stride[1]), bias=bias)
+        return PointwiseConv3d(channels, filters, 1, (stride[0], stride[1], stride[2]), bias=bias)
     layer = Conv[Conv.CONV, len(kernel)]
     built: nn.Module = layer(channels, filters, tuple(kernel), stride, tuple(size // 2 for size in kernel), bias=bias)
     return built
@@ -165,3 +185,21 @@ def initialize(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def exchange_strided_pointwise(network: nn.Module) -> None:
+    """Give a network that others have written our 1 x 1 convolutions where it has some with a stride; see the module.
+
+    Weights and the names of all parameters stay as they are.
+    """
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if not isinstance(child, (nn.Conv2d, nn.Conv3d)) or isinstance(child, (PointwiseConv2d, PointwiseConv3d)):
+                continue
+            if max(child.kernel_size) > 1 or max(child.stride) == 1:
+                continue
+            ours = convolution(
+                child.in_channels, child.out_channels, child.kernel_size, child.stride, bias=child.bias is not None
+            )
+            ours.weight, ours.bias = child.weight, child.bias
+            setattr(parent, name, ours)

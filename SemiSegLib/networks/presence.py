@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.networks.layers import exchange_strided_pointwise
 
 GROUPS = 8
 
@@ -89,6 +90,7 @@ class PresenceNetwork(nn.Module):
             widen_factor=shape.width,
             conv1_t_stride=shape.stem_stride,
         )
+        exchange_strided_pointwise(self.body)
         if shape.norm == "group":
             _exchange_norms(self.body)
 

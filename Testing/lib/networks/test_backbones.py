@@ -8,7 +8,7 @@ from SemiSegLib.errors import ConfigError, ShapeError
 from SemiSegLib.networks.backbone import BACKBONES, padded_size
 from SemiSegLib.networks.backbones import build_backbone
 from SemiSegLib.networks.heads import LinearHead, Projection
-from SemiSegLib.networks.layers import GroupNorm, InstanceNorm, is_channels_last
+from SemiSegLib.networks.layers import GroupNorm, InstanceNorm, PointwiseConv2d, PointwiseConv3d, is_channels_last
 from SemiSegLib.networks.network import SegmentationNetwork
 from SemiSegLib.planning.plan import NetworkPlan
 
@@ -203,3 +203,30 @@ def test_a_wrong_input_or_plan_is_explained():
         build(plan(deep_supervision=2))
     with pytest.raises(ConfigError, match="kernel size is even"):
         build(NetworkPlan(features=(4, 4), strides=((2, 2, 2),), kernels=((3, 2, 3), (3, 3, 3))))
+
+
+def strided_pointwise(network):
+    convolutions = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))]
+    return [m for m in convolutions if max(m.kernel_size) == 1 and max(m.stride) > 1]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_no_strided_pointwise_convolution_is_left_to_onednn(name, dimensions):
+    # Its weight gradient writes beyond its memory, see networks/layers.py.
+    network = named(name, dimensions, patch=(32,) * dimensions)
+    assert all(isinstance(m, (PointwiseConv2d, PointwiseConv3d)) for m in strided_pointwise(network))
+    if name == "plan_unet":
+        assert strided_pointwise(network)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_images_of_one_channel_are_learned_from_in_channels_last(dimensions):
+    # Channels-last, one channel, stride 2: ended the process when the shortcut was one strided convolution.
+    network = build(plan(dimensions, stem=2, residual=True), dimensions=dimensions, channels=1)
+    layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    network = network.to(memory_format=layout)
+    image = torch.randn(4, 1, *(64, 56, 8)[:dimensions]).to(memory_format=layout)
+    for _ in range(3):
+        network(image).map.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)

@@ -8,8 +8,10 @@ from torch.nn import functional
 from SemiSegLib.networks.layers import (
     GroupNorm,
     InstanceNorm,
+    PointwiseConv2d,
     convolution,
     downsampling,
+    exchange_strided_pointwise,
     is_channels_last,
     norm_layer,
     upsampling,
@@ -119,3 +121,36 @@ def test_every_norm_can_be_made_for_any_channel_count(kind):
         for channels in (1, 7, 12, 16):
             image = torch.randn(2, channels, *(4,) * dimensions)
             assert norm_layer(kind, channels, dimensions)(image).shape == image.shape
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6, 16])
+def test_a_pointwise_convolution_with_a_stride_is_pytorchs(channels):
+    for stride in ((2, 1), (2, 2), (1, 3), (2, 2, 2), (1, 2, 2)):
+        layer = convolution(channels, 5, (1,) * len(stride), stride)
+        reference = (nn.Conv2d if len(stride) == 2 else nn.Conv3d)(channels, 5, 1, stride)
+        reference.load_state_dict(layer.state_dict())
+        for image in (part for pair in images(channels) for part in pair if part.ndim == len(stride) + 2):
+            plain = outcome(reference, image.contiguous(), list(reference.parameters()))
+            assert_same(outcome(layer, image, list(layer.parameters())), plain)
+
+
+class Downsampled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shortcut = nn.Sequential(nn.Conv2d(3, 4, 1, 2, bias=False), nn.BatchNorm2d(4))
+        self.usual = nn.Conv2d(4, 4, 3, 2)
+
+    def forward(self, image):
+        return self.usual(self.shortcut(image))
+
+
+def test_networks_of_others_never_ask_for_a_strided_pointwise_convolution():
+    network = Downsampled()
+    image = torch.randn(2, 3, 11, 9, generator=torch.Generator().manual_seed(0))
+    expected = outcome(network, image, list(network.parameters()))
+    names = list(network.state_dict())
+    exchange_strided_pointwise(network)
+    assert type(network.shortcut[0]) is PointwiseConv2d
+    assert type(network.usual) is nn.Conv2d
+    assert list(network.state_dict()) == names
+    assert_same(outcome(network, image, list(network.parameters())), expected)

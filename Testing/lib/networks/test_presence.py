@@ -98,3 +98,13 @@ def test_a_shape_that_cannot_be_built_is_refused(changes):
         shape(**changes)
     with pytest.raises(ConfigError, match="did you mean 'left'"):
         PresenceDescription(shape=shape(), classes_of={"kidney": ("lft",)})
+
+
+def test_no_strided_pointwise_convolution_is_left_to_onednn():
+    # Its weight gradient writes beyond its memory, see networks/layers.py.
+    for dimensions in (2, 3):
+        network = PresenceNetwork(PresenceShape(classes=("a",), dimensions=dimensions, channels=1, width=0.125))
+        strided = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)) and max(m.stride) > 1]
+        pointwise = [m for m in strided if max(m.kernel_size) == 1]
+        assert pointwise
+        assert all(type(m).__name__ == f"PointwiseConv{dimensions}d" for m in pointwise)
