@@ -53,7 +53,7 @@ class GainView:
     def _showRows(self, gain: Gain) -> None:
         table = self.ui.gainTable
         table.clearContents()
-        heads = [_("Structure"), _("Dice: fine alone, all"), _("Difference (95 %)"), _("Verdict")]
+        heads = [_("Structure"), _("Dice"), _("Gain (95 %)"), _("Verdict")]
         table.setColumnCount(len(heads))
         table.setHorizontalHeaderLabels(heads)
         table.setRowCount(len(gain.rows))
@@ -61,6 +61,8 @@ class GainView:
             for column, text in enumerate(_texts(row)):
                 item = qt.QTableWidgetItem(text)
                 item.setFlags(qt.Qt.ItemIsEnabled)
+                # For both there is no room side by side.
+                item.setToolTip(_("Fine labels alone: {dice}").format(dice=_dice(row.baseline_dice)))
                 table.setItem(number, column, item)
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
@@ -87,8 +89,7 @@ def _texts(row: GainRow) -> list[str]:
         difference = _("{difference} ({low} to {high})").format(
             difference=difference, low=f"{row.low:+.3f}", high=f"{row.high:+.3f}"
         )
-    both = _("{baseline}, {dice}").format(baseline=_dice(row.baseline_dice), dice=_dice(row.dice))
-    return [row.structure or _("all (mean)"), both, difference, verdictText(row.verdict)]
+    return [row.structure or _("all (mean)"), _dice(row.dice), difference, verdictText(row.verdict)]
 
 
 def _dice(value: float | None) -> str:
