@@ -81,11 +81,19 @@ class ModelLogic:
             waiting: is told how far the copies of the volumes are.
 
         Raises:
-            CheckpointError: there is no such file, or it is no model.
-            CaseError: a volume lacks a channel of the model, or cannot be written.
+            CheckpointError: the file is no model that this version can use.
+            CaseError: there is no model yet, or a volume lacks one of its channels or cannot be written.
             RunError: the worker cannot be started.
         """
         path = modelFile(model)
+        if not path.is_file():
+            raise CaseError(
+                explain(
+                    "there is no model",
+                    where=str(path),
+                    remedy="choose a model file, or wait until the training has written one",
+                )
+            )
         roles = read_model_info(path).channels
         scans = [channelsFor(roles, v if isinstance(v, Mapping) else {"image": v}) for v in volumes]
         parent = Path(folder) if folder is not None else path.parent / "applied"

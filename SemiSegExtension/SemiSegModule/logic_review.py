@@ -32,12 +32,12 @@ from SemiSegModule.bridge.result_views import (
     jumpToDoubt,
     openSegmentEditor,
     showResult,
+    showUncertainty,
 )
 from SemiSegModule.bridge.results import absentVolumes, isUnseen, loadResults, markSeen
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.segments import segmentIds
-from SemiSegModule.bridge.uncertainty import overlay
 from SemiSegModule.logic_model import ModelLogic, modelFile
 from SemiSegModule.waiting import Waiting
 
@@ -120,10 +120,8 @@ class ReviewLogic(ModelLogic):
         showResult(result)
 
     def showUncertainty(self, result: Result | None) -> None:
-        """Lay the uncertainty of a result over the slice views; None takes away the one that is there."""
-        overlay(None)
-        if result is not None and result.uncertainty is not None:
-            overlay(result.uncertainty)
+        """Lay the uncertainty of a result over the slice views, with its structures as outlines; None takes it away."""
+        showUncertainty(result)
 
     def jumpToMostUncertain(self, result: Result) -> bool:
         """Bring the slice views to the place where the model is least sure; return whether there is one."""

@@ -147,6 +147,7 @@ def write_segmentation_file(path, labels, geometry, names, *, states=None):
     ]
     for number, (value, name) in enumerate(names.items()):
         kind = f"99SEMISEG^{name.upper()}^{name}" if number else "SCT^64033007^Kidney"
+        status = "flagged" if (states or {}).get(name) == "ambiguous" else "inprogress"
         entry = (
             "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
             f"{kind}~^^~Anatomic codes - DICOM master list~^^~^^"
@@ -158,7 +159,7 @@ def write_segmentation_file(path, labels, geometry, names, *, states=None):
             f"Segment{number}_LabelValue:={value}",
             f"Segment{number}_Layer:=0",
             f"Segment{number}_Extent:=0 {columns - 1} 0 {rows - 1} 0 {depth - 1}",
-            f"Segment{number}_Tags:=TerminologyEntry:{entry}|SemiSeg.Superclass:organ|Segmentation.Status:inprogress|"
+            f"Segment{number}_Tags:=TerminologyEntry:{entry}|SemiSeg.Superclass:organ|Segmentation.Status:{status}|"
             + (f"SemiSeg.State:{states[name]}|" if states and name in states else ""),
         ]
     header += [

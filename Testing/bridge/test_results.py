@@ -1,12 +1,14 @@
 """What a model found, in the scene: order, colors and states of structures, uncertainty, scores and places of doubt."""
 
 import colorsys
+import threading
 
 import numpy as np
 import pytest
 import slicer
 
 from SemiSegLib.runs.apply_folder import ApplyFolder
+from SemiSegModule.bridge import results, segmentation_import
 from SemiSegModule.bridge.geometry import volumeGrid, worldGrid
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.result import Result, nextToReview, ranked, resultBefore, resultsInScene
@@ -14,6 +16,7 @@ from SemiSegModule.bridge.result_segments import arranged, schemeColors
 from SemiSegModule.bridge.results import absentVolumes, createJob, loadResults
 from SemiSegModule.bridge.segmentation_file import FileSegment
 from SemiSegModule.bridge.uncertainty import overlaid, overlay
+from SemiSegModule.waiting import Waiting, keepAnswering
 from Testing.bridge import scenes
 from Testing.bridge.results import write_results
 
@@ -267,3 +270,20 @@ def test_results_of_a_scene_that_was_saved_and_loaded_while_the_job_ran_lie_wher
     assert result.placeInWorld() == pytest.approx(place[:3], abs=0.01)
     k, j, i = np.argwhere(doubt == 90)[0]
     assert worldGrid(result.uncertainty).matrix @ (i, j, k, 1) == pytest.approx(place, abs=0.01)
+
+
+def test_files_are_read_apart_from_the_main_thread(scene, tmp_path, monkeypatch):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    threads = []
+
+    def watch(module, name):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path: threads.append(threading.current_thread()) or original(path))
+
+    watch(segmentation_import, "readSegmentationFile")
+    watch(results, "readUncertainty")
+    loadResults(job, waiting=Waiting(apart=keepAnswering))
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads

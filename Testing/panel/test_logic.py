@@ -17,6 +17,7 @@ from SemiSegModule.bridge.dataset_import import loadCase
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.self_test import checkRoundTrip
 from Testing.bridge import scenes
+from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_run, a_small_study, alive
 
 
@@ -108,8 +109,7 @@ def test_applying_a_model_that_is_not_there_is_explained(logic, tmp_path):
 def test_a_failed_job_loads_nothing(logic, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "startWorker", lambda job: None)
     volumes = a_small_study()
-    model = tmp_path / "model.safetensors"
-    model.write_bytes(b"")
+    model = a_model_file(tmp_path / "model.safetensors")
     job = logic.applyModel(model, [volumes["Ann"], {"image": volumes["Bob"]}])
     job.write_status(RunStatus(state="failed", message="out of memory", remedy="use the CPU"))
     with pytest.raises(CaseError, match=r"out of memory(.|\n)*remedy: use the CPU"):

@@ -137,7 +137,7 @@ def test_channels_are_matched_by_role_and_those_that_the_model_does_not_know_are
 
 
 def test_console_calls_refuse_what_is_no_model(host, tmp_path):
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(CaseError, match="there is no model"):
         StudyLogic().applyModel(tmp_path / "none.safetensors", [a_volume("Ann")])
     with pytest.raises(CheckpointError, match="does not exist"):
         StudyLogic().exportModel(tmp_path / "none.safetensors", tmp_path / "copy.safetensors")

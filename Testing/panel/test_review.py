@@ -1,14 +1,12 @@
-"""Review by mouse: results by rank, doubt in the views, comparison, correction, acceptance, training on."""
+"""Review by mouse: results by rank, doubt and uncertainty in the views, comparison, results that come later."""
 
 import numpy as np
 import pytest
 import slicer
 
-from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule.bridge.geometry import worldGrid
-from SemiSegModule.bridge.result import RESULT_ATTRIBUTE, ranked
-from SemiSegModule.bridge.scene_case import LEFT_OUT
+from SemiSegModule.bridge.result import ranked
 from SemiSegModule.bridge.uncertainty import overlaid
 from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
@@ -16,10 +14,10 @@ from Testing.bridge.results import write_results
 from Testing.host.interaction import click, click_cell, process_events, type_text, wait_until
 from Testing.host.rendering.window import slice_picture
 from Testing.panel.models import a_model_file
+from Testing.panel.reviews import apply_to_all, reviewed, row_of, slice_center, visible
 from Testing.panel.studies import a_small_study, column
 
 STATES = {"head": "latent", "tail": "ambiguous"}
-COMPLETED = 2
 
 
 @pytest.fixture
@@ -29,36 +27,6 @@ def ready(panel, started, tmp_path):
     panel.panel.parameters.studyFolder = str(tmp_path / "study")
     type_text(panel.ui.modelEdit, str(a_model_file(tmp_path / "organ model.safetensors")))
     return panel, volumes
-
-
-def apply_to_all(panel, started, **results):
-    """Press Apply to all and let the worker be done; return the job."""
-    click(panel.ui.applyAllButton)
-    job = started[-1]
-    write_results(job, **results)
-    job.write_status(RunStatus(state="finished", fraction=1.0, message="done"))
-    panel.panel.apply.watcher.look()
-    process_events()
-    return job
-
-
-def reviewed(panel):
-    return panel.panel.review.current.name
-
-
-def row_of(panel, name):
-    return next(row for row in panel.panel.parameters.rows() if row.volumes["image"].GetName() == name)
-
-
-def slice_center(name="Red"):
-    matrix = slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode().GetSliceToRAS()
-    return np.array([matrix.GetElement(row, 3) for row in range(3)])
-
-
-def visible():
-    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    made = [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE)]
-    return [node.GetName() for node in made if node.GetDisplayNode().GetVisibility()]
 
 
 def test_results_are_listed_by_rank_and_the_first_is_shown_where_the_model_is_least_sure(ready, started):
@@ -97,6 +65,7 @@ def test_structures_are_shown_with_their_status_and_what_is_known_of_them(ready,
     assert table.statusColumnVisible
     names = [table.segmentationNode().GetSegmentation().GetSegment(i).GetName() for i in table.displayedSegmentIDs()]
     assert names == ["head", "tail"]
+    assert [table.tableWidget().item(row, 4).text() for row in range(2)] == ["In progress", "Flagged"]
     assert panel.ui.resultLabel.text.endswith("Found: head; Doubtful (flagged): tail; Not there: vessel")
 
 
@@ -107,6 +76,8 @@ def test_uncertainty_is_laid_over_the_views_and_taken_away(ready, started, scree
     click(panel.ui.uncertaintyButton)
     assert overlaid() is panel.panel.review.current.uncertainty
     assert panel.ui.uncertaintyButton.checked
+    # Outlines let the map be seen below the structures.
+    assert not panel.panel.review.current.node.GetDisplayNode().GetVisibility2DFill()
     picture = slice_picture("Red", (300, 300), offset_share=None)
     colorful = np.ptp(picture.astype(int), axis=2) > 60
     assert colorful.any()
@@ -114,6 +85,7 @@ def test_uncertainty_is_laid_over_the_views_and_taken_away(ready, started, scree
     assert overlaid() is panel.panel.review.current.uncertainty
     click(panel.ui.uncertaintyButton)
     assert overlaid() is None
+    assert panel.panel.review.current.node.GetDisplayNode().GetVisibility2DFill()
     assert not panel.ui.uncertaintyButton.checked
     assert len(panel.panel.view.rows) == len(volumes)
 
@@ -148,110 +120,6 @@ def test_the_result_before_is_compared_in_two_linked_views_and_the_layout_comes_
     assert not layout.sliceWidget("Red").mrmlSliceCompositeNode().GetLinkedControl()
     assert slicer.util.getNode("Ann better").GetDisplayNode().GetViewNodeIDs() == ()
     assert visible() == ["Ann better"]
-
-
-def test_a_correction_is_a_copy_in_the_segment_editor_and_the_result_is_kept(ready, started):
-    panel, volumes = ready
-    apply_to_all(panel, started, scores={3: 0.9})
-    result = panel.panel.review.current
-    click(panel.ui.correctButton)
-    corrected = slicer.util.getNode("Dan corrected")
-    editor = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
-    assert editor.GetSegmentationNode() is corrected
-    assert editor.GetSourceVolumeNode() is volumes["Dan"]
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(corrected, "head", volumes["Dan"])
-    mask[:] = 0
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, corrected, "head", volumes["Dan"])
-    assert slicer.util.arrayFromSegmentBinaryLabelmap(result.node, "head", volumes["Dan"]).any()
-    assert visible() == ["Dan corrected"]
-    process_events()
-    # A second press goes on with the same copy; it is no result of its own.
-    click(panel.ui.correctButton)
-    assert len(slicer.util.getNodes("Dan corrected*")) == 1
-    assert len(column(panel.ui.reviewTable, 0)) == len(volumes)
-    assert row_of(panel, "Dan").segmentation is None
-
-
-def test_an_accepted_result_becomes_the_labels_of_its_case_and_is_exported(ready, started, tmp_path):
-    panel, _ = ready
-    apply_to_all(panel, started, scores={3: 0.9})
-    click(panel.ui.acceptButton)
-    row = row_of(panel, "Dan")
-    assert row.segmentation is panel.panel.review.current.node
-    assert (row.state, row.side, row.isChosen, row.lookedFor) == ("done", "train", True, ["head", "tail", "vessel"])
-    segments = row.segmentation.GetSegmentation()
-    statuses = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus
-    assert {statuses(segments.GetSegment(i)) for i in segments.GetSegmentIDs()} == {COMPLETED}
-    assert column(panel.ui.reviewTable, 3)[0] == "accepted"
-    export = StudyLogic().exportStudy(tmp_path / "out", panel.panel.view.chosen, panel.panel.view.scheme)
-    case = next(case for case in load_dataset(export.path).cases if case.id == "Dan")
-    assert case.regime(panel.panel.view.scheme).value == "full"
-    assert case.split.value == "train"
-
-
-def test_accepting_never_moves_the_side_of_a_case_and_leaves_the_old_labels_in_the_scene(ready, started):
-    panel, _ = ready
-    rows = panel.panel.parameters.rows()
-    next(row for row in rows if row.volumes["image"].GetName() == "Bob").side = "validation"
-    panel.panel.parameters.setRows(rows)
-    drawn = row_of(panel, "Bob").segmentation
-    before = scenes.digest(drawn)
-    apply_to_all(panel, started, scores={1: 0.9})
-    click(panel.ui.acceptButton)
-    assert row_of(panel, "Bob").side == "validation"
-    assert row_of(panel, "Bob").segmentation is panel.panel.review.current.node
-    assert scenes.digest(drawn) == before
-    assert f"'{drawn.GetName()}' stays in the scene" in panel.ui.resultLabel.text
-
-
-def test_a_correction_is_what_is_accepted(ready, started):
-    panel, _ = ready
-    apply_to_all(panel, started, scores={3: 0.9})
-    click(panel.ui.correctButton)
-    click(panel.ui.acceptButton)
-    assert row_of(panel, "Dan").segmentation is slicer.util.getNode("Dan corrected")
-
-
-def test_selected_structures_alone_are_accepted_and_of_the_others_nothing_is_said(ready, started):
-    panel, _ = ready
-    apply_to_all(panel, started, scores={3: 0.9})
-    assert not panel.ui.acceptSelectedButton.enabled
-    click_cell(panel.ui.resultSegmentsTable.tableWidget(), 1, 3)
-    click(panel.ui.acceptSelectedButton)
-    row = row_of(panel, "Dan")
-    assert (row.state, row.lookedFor) == ("partial", ["tail"])
-    assert row.meanings == {"head": LEFT_OUT, "vessel": LEFT_OUT}
-    assert column(panel.ui.reviewTable, 3)[0] == "partly accepted"
-
-
-def test_a_rejected_result_is_hidden_and_kept_and_comes_next_no_more(ready, started):
-    panel, _ = ready
-    apply_to_all(panel, started, scores={0: 0.8, 3: 0.9})
-    node = panel.panel.review.current.node
-    click(panel.ui.rejectButton)
-    assert visible() == []
-    assert node.GetScene() is slicer.mrmlScene
-    assert not panel.ui.rejectButton.enabled
-    click(panel.ui.nextCaseButton)
-    assert reviewed(panel) == "Ann"
-    for _case in range(3):
-        click(panel.ui.acceptButton)
-        if panel.ui.nextCaseButton.enabled:
-            click(panel.ui.nextCaseButton)
-    assert panel.ui.nextCaseButton.toolTip == "Every case is accepted or rejected."
-
-
-def test_a_training_goes_on_from_the_model_with_what_was_accepted(host, ready, started):
-    panel, _ = ready
-    apply_to_all(panel, started, scores={3: 0.9})
-    assert panel.ui.trainOnButton.toolTip == "Accept at least one case first."
-    click(panel.ui.acceptButton)
-    click(panel.ui.trainOnButton)
-    assert host.dialogs.shown("error") == []
-    request = started[-1].request
-    assert request.warm_start == str(panel.panel.model.path)
-    assert request.method == "marginal"
-    assert {case.id for case in load_dataset(request.dataset).cases} == {"Ann", "Bob", "Cid", "Dan"}
 
 
 def test_a_review_goes_on_after_the_scene_was_saved_and_loaded(ready, started, tmp_path):
@@ -311,13 +179,3 @@ def test_results_are_read_while_slicer_answers_and_progress_is_shown(ready, star
         for number, name in enumerate(("Ann", "Bob", "Cid", "Dan"), 1)
     ]
     assert panel.ui.applyProgressBar.value == 100
-
-
-def test_slicer_switches_to_the_segment_editor_where_it_has_a_window(ready, started, monkeypatch):
-    panel, _ = ready
-    apply_to_all(panel, started)
-    opened = []
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.form)
-    monkeypatch.setattr(slicer.util, "selectModule", opened.append)
-    click(panel.ui.correctButton)
-    assert opened == ["SegmentEditor"]

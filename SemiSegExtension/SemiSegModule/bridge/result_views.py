@@ -24,14 +24,29 @@ def showResult(result: Result) -> None:
     """
     endComparison()
     hadOverlay = overlaid() is not None
+    showUncertainty(None)
     slicer.util.setSliceViewerLayers(background=result.volume, fit=True)
     for other in resultsInScene():
         _setVisible(other.node, other == result and other.correction is None)
         _setVisible(other.correction, other == result)
-    overlay(None)
-    if hadOverlay and isUncertainty(result.uncertainty):
-        overlay(result.uncertainty)
+    if hadOverlay:
+        showUncertainty(result)
     jumpToDoubt(result)
+
+
+def showUncertainty(result: Result | None) -> None:
+    """Lay the uncertainty of a result over the views, its structures as outlines; None shows the views without."""
+    overlay(None)
+    hasMap = result is not None and isUncertainty(result.uncertainty)
+    for other in resultsInScene():
+        for node in (other.node, other.correction):
+            display = node.GetDisplayNode() if node is not None else None
+            # Slicer draws segments over every volume: filled ones would hide what the map shows below them.
+            isFilled = not (hasMap and other == result)
+            if display is not None and bool(display.GetVisibility2DFill()) != isFilled:
+                display.SetVisibility2DFill(isFilled)
+    if hasMap:
+        overlay(result.uncertainty)
 
 
 def hideResult(result: Result) -> None:
@@ -39,7 +54,7 @@ def hideResult(result: Result) -> None:
     for node in (result.node, result.correction):
         _setVisible(node, False)
     if result.uncertainty is not None and overlaid() is result.uncertainty:
-        overlay(None)
+        showUncertainty(None)
 
 
 def jumpToDoubt(result: Result) -> bool:

@@ -18,6 +18,10 @@ from SemiSegModule.panel.review_table import ReviewTable, describeStates
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 
+# Height of Slicer's table of segments: its rows are of one height, and beyond the most it scrolls.
+_FEWEST_ROWS, _MOST_ROWS = 2, 7
+_HEADER_PIXELS, _ROW_PIXELS = 24, 30
+
 
 class ReviewSection:
     """Shows results by rank and the chosen one in the views.
@@ -63,6 +67,8 @@ class ReviewSection:
         if self.ui.resultSegmentsTable.segmentationNode() is not shown:
             self.ui.resultSegmentsTable.setSegmentationNode(shown)
         self.ui.resultSegmentsTable.visible = shown is not None
+        rows = min(max(self.ui.resultSegmentsTable.segmentCount, _FEWEST_ROWS), _MOST_ROWS)
+        self.ui.resultSegmentsTable.setFixedHeight(_HEADER_PIXELS + rows * _ROW_PIXELS)
         self.ui.resultLabel.text = self._description(current)
         self.ui.resultLabel.visible = bool(results)
         self._showButtons(view, results, current)

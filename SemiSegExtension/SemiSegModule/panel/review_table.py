@@ -12,7 +12,7 @@ from SemiSegModule.bridge.result import ACCEPTED, PARTLY_ACCEPTED, REJECTED, Res
 from SemiSegModule.bridge.result_segments import ABSENT, AMBIGUOUS, LATENT
 from SemiSegModule.panel.tables import fitRows
 
-_CASE, _LOOK, _WHY, _DECISION = range(4)
+_CASE, _PRIORITY, _WHY, _DECISION = range(4)
 
 
 class ReviewTable:
@@ -49,7 +49,7 @@ class ReviewTable:
     def _fill(self, rows: Sequence[tuple[str, ...]]) -> None:
         table = self.table
         table.clearContents()
-        headers = [_("Case"), _("Look"), _("Why"), _("Decision")]
+        headers = [_("Case"), _("Priority"), _("Why"), _("Decision")]
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
         table.setRowCount(len(rows))
