@@ -124,9 +124,11 @@ class ReviewSection:
 
     def acceptSelected(self) -> None:
         """Take the selected structures for labels of the case; of the others nothing is known."""
-        node = self.ui.resultSegmentsTable.segmentationNode()
-        ids = self.ui.resultSegmentsTable.selectedSegmentIDs()
-        self._accept([node.GetSegmentation().GetSegment(segmentId).GetName() for segmentId in ids])
+        result = self.current
+        if result is not None:
+            segmentation = result.shown.GetSegmentation()
+            ids = self.ui.resultSegmentsTable.selectedSegmentIDs()
+            self._accept([segmentation.GetSegment(segmentId).GetName() for segmentId in ids])
 
     def reject(self) -> None:
         """Put the result away."""
