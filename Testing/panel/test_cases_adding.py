@@ -224,6 +224,8 @@ def test_a_sequence_is_no_case_until_images_of_it_are_chosen(host, panel, screen
     proxy, frames = a_sequence()
     assert "perfusion" not in column(panel.ui.casesTable, CASE)
     assert panel.ui.framesLabel.text.startswith("perfusion holds 4 images")
+    panel.parent.resize(520, panel.parent.sizeHint.height())
+    process_events()
     screenshot("cases_sequence", panel.parent)
     before = scenes.digest(proxy)
     host.dialogs.enter_text("1, 3")

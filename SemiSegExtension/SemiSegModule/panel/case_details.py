@@ -87,11 +87,12 @@ class CaseDetails:
         """Show a selector for each channel after the first."""
         channels = self.panel.parameters.channels[1:]
         if channels != self._channels:
+            form = self.ui.caseFields.layout()
             for _channel in self._channels:
-                self.ui.caseForm.removeRow(_CHANNEL_ROW)
+                form.removeRow(_CHANNEL_ROW)
             self._selectors = {channel: self._selector(channel) for channel in channels}
             for place, (channel, selector) in enumerate(self._selectors.items()):
-                self.ui.caseForm.insertRow(_CHANNEL_ROW + place, f"{channel}:", selector)
+                form.insertRow(_CHANNEL_ROW + place, f"{channel}:", selector)
             self._channels = channels
         isOne = len(self._rows) == 1
         for channel, selector in self._selectors.items():
