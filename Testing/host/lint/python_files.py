@@ -6,7 +6,7 @@ from pathlib import Path
 
 from Testing.host import facts
 from Testing.host.lint import names
-from Testing.host.lint.findings import Finding
+from Testing.host.lint.findings import Finding, Used
 from Testing.host.lint.names import Scope, class_error, dotted, is_checked_class, member_error
 
 MODULES = ("qt", "ctk", "slicer")
@@ -69,6 +69,7 @@ class PythonCheck(ast.NodeVisitor):
         self.path, self.form, self.made = path, form, made
         self.scope = Scope(form)
         self.findings: list[Finding] = []
+        self.used = Used()
         self.count = 0
 
     def report(self, node: ast.expr, what: str) -> None:
@@ -106,13 +107,16 @@ class PythonCheck(ast.NodeVisitor):
     def _check_module_name(self, node: ast.Attribute, parts: tuple[str, ...]) -> None:
         if len(parts) == 2:
             self.count += 1
+            self.used.names.add(".".join(parts))
             self.report(node, class_error(parts))
         elif parts[:2] == ("slicer", "util") and len(parts) == 3:
             self.count += 1
+            self.used.names.add(".".join(parts))
             if parts[2] not in names.util_names():
                 self.report(node, f"slicer.util.{parts[2]} does not exist")
         elif len(parts) == 3 and not class_error(parts) and is_checked_class(parts[1]):
             self.count += 1
+            self.used.members.add((parts[1], parts[2]))
             self.report(node, member_error(parts[1], parts[2]))
 
     def _check_member(self, node: ast.Attribute) -> None:
@@ -120,6 +124,7 @@ class PythonCheck(ast.NodeVisitor):
         if not is_checked_class(owner):
             return
         self.count += 1
+        self.used.members.add((str(owner), node.attr))
         error = member_error(str(owner), node.attr)
         kind = "" if error else facts.members(str(owner)).get(node.attr, "")
         if not error and isinstance(node.ctx, ast.Store) and kind not in ("property", "always", ""):
@@ -144,6 +149,7 @@ class PythonCheck(ast.NodeVisitor):
             return
         self.count += 1
         signal = facts.normalized(text)
+        self.used.signals.add(signal)
         if is_checked_class(owner) and not str(owner).startswith("vtk"):
             if signal not in facts.signals(str(owner)):
                 self.report(node, f"{owner} has no signal '{signal}'")

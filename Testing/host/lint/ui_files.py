@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from Testing.host import facts
-from Testing.host.lint.findings import Finding
+from Testing.host.lint.findings import Finding, Used
 
 
 def is_known_class(name: str) -> bool:
@@ -49,3 +49,16 @@ def _connection_errors(root: ElementTree.Element, classes: dict[str, str]) -> li
         if receiver and parts["slot"].split("(")[0] not in facts.members(receiver):
             errors.append(f"connection: {parts['receiver']} ({receiver}) has no slot {parts['slot']}")
     return errors
+
+
+def used_in_form(path: Path) -> Used:
+    """Return the classes, properties and signals of a form."""
+    root = ElementTree.parse(path).getroot()
+    used = Used()
+    for widget in root.iter("widget"):
+        used.members.add((widget.get("class", ""), ""))
+        for item in widget.findall("property"):
+            if item.get("stdset") != "0":
+                used.members.add((widget.get("class", ""), item.get("name", "")))
+    used.signals |= {facts.normalized(item.text or "") for item in root.iter("signal")}
+    return used
