@@ -33,11 +33,11 @@ from SemiSegLib.methods.catalogue import Card
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Study
 from SemiSegLib.networks.backbones import build_backbone
-from SemiSegLib.planning.cost import BYTES_PER_WEIGHT, GIB, step_multiply_adds
+from SemiSegLib.planning.cost import BYTES_PER_WEIGHT, GIB, step_core_seconds
 from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
 from SemiSegLib.planning.plan import Plan
-from SemiSegLib.planning.planner import CPU_MULTIPLY_ADDS_A_SECOND, make_plan
+from SemiSegLib.planning.planner import make_plan, time_on_cores, usable_cores
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import allowed_regimes, answered_structures, may_be_used
 from SemiSegLib.runs.preflight import (
@@ -97,7 +97,7 @@ def measure(request: RunRequest, runs: Path) -> Needs:
         dataset,
         request.plan,
         device=device,
-        seconds=request.training.seconds,
+        core_seconds=time_on_cores(request.training),
         structures=structures,
     )
     classes = len(dataset.scheme.leaves)
@@ -106,7 +106,8 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     memory += (BYTES_PER_WEIGHT * max(0, trained - single) + 4 * held) / GIB
     voxels = sum(math.prod(PlanGrid.of(grid, plan).shape) for grid in grids) * len(cases) / len(grids)
     maps = DISTANCE_BYTES * len(RoiTable.of(dataset.scheme)) if SIGNED_DISTANCE in card.maps else 0
-    seconds = step_multiply_adds(plan, classes=classes) / CPU_MULTIPLY_ADDS_A_SECOND if device == "cpu" else None
+    threads = request.training.threads
+    seconds = step_core_seconds(plan, classes=classes) / usable_cores(threads) if device == "cpu" else None
     return Needs(
         cases=len(cases),
         device=device,

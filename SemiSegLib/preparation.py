@@ -29,7 +29,7 @@ from SemiSegLib.methods.catalogue import Card, batch_shares
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.plan import Plan
-from SemiSegLib.planning.planner import make_plan
+from SemiSegLib.planning.planner import make_plan, time_on_cores
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Reporter
@@ -189,10 +189,8 @@ class Preparation:
         if path.exists():
             return from_json(Plan, read_json(path), where=path.name)
         seen = fingerprint(dataset, on_progress=self._progress("planning"))
-        seconds = self.request.training.seconds
-        plan = make_plan(
-            seen, dataset, self.request.plan, device=self.device, seconds=seconds, structures=structures
-        )
+        time = time_on_cores(self.request.training)
+        plan = make_plan(seen, dataset, self.request.plan, device=self.device, core_seconds=time, structures=structures)
         write_json(path, plan)
         return plan
 

@@ -231,7 +231,9 @@ def _with(scheme: LabelScheme, structures: tuple[Structure, ...]) -> LabelScheme
 
 def _moved(scheme: LabelScheme, structure: Structure, places: dict[str, str | None] | dict[str, str]) -> Structure:
     """Return a structure whose parent has another name, or is another one, now."""
-    parent = scheme.find(structure.parent).name if structure.parent else None
+    if not structure.parent:
+        return structure
+    parent = scheme.find(structure.parent).name
     return replace(structure, parent=places[parent]) if parent in places else structure
 
 

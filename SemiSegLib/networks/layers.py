@@ -90,7 +90,9 @@ def subsampled(image: Tensor, stride: Sequence[int]) -> Tensor:
     """
     if max(stride) == 1:
         return image
-    seen = image[(..., *(slice(None, None, step) for step in stride))]
+    seen = image
+    for axis, step in enumerate(stride, start=2):
+        seen = seen[(slice(None),) * axis + (slice(None, None, step),)]
     if not is_channels_last(image):
         return seen.contiguous()
     return seen.contiguous(memory_format=torch.channels_last if image.ndim == 4 else torch.channels_last_3d)
@@ -190,7 +192,7 @@ def initialize(module: nn.Module) -> None:
 def exchange_strided_pointwise(network: nn.Module) -> None:
     """Give a network that others have written our 1 x 1 convolutions where it has some with a stride; see the module.
 
-    Weights and the names of all parameters stay as they are.
+    Values and names of all parameters stay as they are.
     """
     for parent in list(network.modules()):
         for name, child in parent.named_children():
@@ -201,5 +203,5 @@ def exchange_strided_pointwise(network: nn.Module) -> None:
             ours = convolution(
                 child.in_channels, child.out_channels, child.kernel_size, child.stride, bias=child.bias is not None
             )
-            ours.weight, ours.bias = child.weight, child.bias
+            ours.load_state_dict(child.state_dict())
             setattr(parent, name, ours)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from SemiSegLib.errors import TrainingError, explain
-from SemiSegLib.planning.cost import step_multiply_adds
+from SemiSegLib.planning.cost import step_core_seconds
 from SemiSegLib.planning.memory import estimate_memory_gib
 from SemiSegLib.planning.plan import NetworkPlan, Plan
 from SemiSegLib.planning.topology import plan_topology
@@ -26,14 +26,14 @@ class Budget:
 
     Attributes:
         memory_gib: of one step.
-        multiply_adds: of one step; infinite where only memory counts.
+        core_seconds: of one step on a processor; infinite where only memory counts.
         widths: (features of the first stage, downsampling before it) to try, best first.
         rows: fewest and most rows of a batch.
         most_voxels: of all rows together, as long as the fewest rows are there.
     """
 
     memory_gib: float
-    multiply_adds: float
+    core_seconds: float
     widths: tuple[tuple[int, int], ...]
     rows: tuple[int, int]
     most_voxels: float
@@ -72,7 +72,7 @@ def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple
         memory_gib = estimate_memory_gib(candidate, classes=outputs.classes, structures=outputs.structures)
         if memory_gib > budget.memory_gib:
             return False
-        return step_multiply_adds(candidate, classes=outputs.classes) <= budget.multiply_adds
+        return step_core_seconds(candidate, classes=outputs.classes) <= budget.core_seconds
 
     def build(patch: tuple[int, ...], width: int, stem: int) -> Plan:
         network = _network(settings, patch, spacing_mm=spacing_mm, width=width, stem=stem)

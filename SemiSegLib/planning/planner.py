@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
 from SemiSegLib.planning.fitting import Budget, Outputs
 from SemiSegLib.planning.memory import free_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
-from SemiSegLib.runs.request import PlanSettings
+from SemiSegLib.runs.request import PlanSettings, TrainingSettings
 
 # One axis this much thicker than the finest: slices are planned as such (nnU-Net).
 THICK = 3.0
@@ -28,14 +29,14 @@ BLANKED = 0.25
 USUAL_GIB = 10.0
 # Rows of one batch hold at most this share of the dataset's voxels on a graphics card (nnU-Net).
 SHARE_OF_DATASET = 0.05
-# A CPU step may cost so many multiply-adds: a third of a second on two cores. Fewer and dearer steps at full resolution
-# win: hippocampus, marginal, 6 + 134, 270 s, validation Dice 0.869 / 0.847 after 888 steps of 16-32-64-128 channels,
+# What a step may take of one CPU core: a third of a second on two. Fewer and dearer steps at full resolution win:
+# hippocampus, marginal, 6 + 134, 270 s, validation Dice 0.869 / 0.847 after 888 steps of 16-32-64-128 channels,
 # 0.861 / 0.845 after 1,869 steps of 32-64-128 at half resolution.
-CPU_MULTIPLY_ADDS = 32e9
-# A short time budget must still hold so many steps, on two cores that do so many multiply-adds a second in convolutions
-# with all that comes with them; below that, more and cheaper steps win.
+CPU_CORE_SECONDS = 0.7
+# A short time budget must still hold so many steps; below that, more and cheaper steps win.
 FEWEST_STEPS = 500
-CPU_MULTIPLY_ADDS_A_SECOND = 1e11
+# More cores than this hardly make the small steps of a CPU plan faster.
+MOST_CORES = 8
 # Features of the first stage and downsampling before it, best first.
 CPU_WIDTHS = ((32, 1), (16, 1), (32, 2), (16, 2))
 GRAPHICS_WIDTHS = ((32, 1),)
@@ -50,7 +51,7 @@ def make_plan(
     settings: PlanSettings,
     *,
     device: str = "cpu",
-    seconds: float | None = None,
+    core_seconds: float | None = None,
     structures: int = 0,
 ) -> Plan:
     """Return the plan for a dataset on a device.
@@ -65,7 +66,8 @@ def make_plan(
         settings: what a person fixed; without a budget of memory it is three quarters of what is free (on a graphics
             card at most 10 GiB).
         device: what to plan for: "cpu", "cuda", "cuda:1", "mps".
-        seconds: time budget of the training, or None; a short one gets a cheaper network on a CPU.
+        core_seconds: time budget of the training on all cores together, see ``time_on_cores``, or None; a short one
+            gets a cheaper network on a CPU.
         structures: that the method answers one by one, see ``Card.answers``.
 
     Raises:
@@ -89,11 +91,24 @@ def make_plan(
         median_shape=(int(median[0]), int(median[1]), int(median[2])),
     )
     budget = _budget(fingerprint, device, settings.memory_gib, dimensions)
-    if seconds is not None and torch.device(device).type == "cpu":
-        affordable = seconds * CPU_MULTIPLY_ADDS_A_SECOND / FEWEST_STEPS
-        budget = replace(budget, multiply_adds=min(budget.multiply_adds, affordable))
+    if core_seconds is not None and torch.device(device).type == "cpu":
+        budget = replace(budget, core_seconds=min(budget.core_seconds, core_seconds / FEWEST_STEPS))
     outputs = Outputs(fingerprint.classes, structures)
     return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], outputs=outputs)
+
+
+def usable_cores(threads: int | None) -> int:
+    """Return how many cores a training uses well: so many threads, or those that this process may use if None."""
+    if threads is None:
+        # Containers and batch systems give a process fewer cores than the machine has; not every system tells.
+        allowed = getattr(os, "sched_getaffinity", None)
+        threads = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, min(threads, MOST_CORES))
+
+
+def time_on_cores(training: TrainingSettings) -> float | None:
+    """Return the time budget of a training, in seconds, times the cores that it may use; None if steps end it."""
+    return None if training.seconds is None else training.seconds * usable_cores(training.threads)
 
 
 def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:
@@ -155,6 +170,6 @@ def _budget(fingerprint: Fingerprint, device: str, memory_gib: float | None, dim
         free = 0.75 * free_memory_gib(device)
         memory_gib = free if is_cpu else min(USUAL_GIB, free)
     if is_cpu:
-        return Budget(memory_gib, CPU_MULTIPLY_ADDS, CPU_WIDTHS, CPU_ROWS[dimensions], math.inf)
+        return Budget(memory_gib, CPU_CORE_SECONDS, CPU_WIDTHS, CPU_ROWS[dimensions], math.inf)
     voxels = float(np.prod(fingerprint.median_shape_at(fingerprint.median_spacing_mm))) * len(fingerprint.shapes)
     return Budget(memory_gib, math.inf, GRAPHICS_WIDTHS, GRAPHICS_ROWS[dimensions], SHARE_OF_DATASET * voxels)

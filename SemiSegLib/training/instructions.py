@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 LIMIT_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 WITHOUT_AMX = "AVX512_CORE_FP16"
 PROBE_SECONDS = 120
@@ -65,6 +67,12 @@ def apply_limit(support: Bf16Support) -> None:
     """Set the limit for this process; it holds if no oneDNN kernel has run here before."""
     if support.limit is not None:
         os.environ[LIMIT_VARIABLE] = support.limit
+
+
+def bf16_is_quick() -> bool:
+    """Return whether bf16 has tiles to be computed in; without them it is slower than fp32 on a processor."""
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return bool(has_tiles) and os.environ.get(LIMIT_VARIABLE) != WITHOUT_AMX
 
 
 def _run_probe(environment: Mapping[str, str]) -> int:

@@ -14,6 +14,7 @@ import torch
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.methods.method import Progress, Trainable
 from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.instructions import bf16_is_quick
 from SemiSegLib.training.precision import Compute, fp32_where_tiny, set_threads
 
 MAX_SECONDS = 10.0
@@ -59,7 +60,8 @@ class Tuning:
 def tune(method: Trainable, batch: Batch, settings: TrainingSettings, start: Compute) -> Tuning:
     """Return the fastest setting whose numbers agree with fp32.
 
-    Trials: first the plain setting; then bf16 and channels last, together and each alone; then the best of these on
+    Trials: first the plain setting; then bf16 and channels last, together and each alone, channels last alone first
+    where the processor has no tiles for bf16; then the best of these on
     one thread, which a tiny network or a busy computer may prefer. What the settings fix is not tried. No trial
     begins that would end after the time is up.
 
@@ -96,6 +98,9 @@ def _variants(settings: TrainingSettings, start: Compute) -> list[tuple[str, boo
     fast = "bf16" if settings.precision == "auto" and is_cpu else start.precision
     last = True if settings.channels_last is None else start.channels_last
     wanted = [(fast, last), (fast, start.channels_last), (start.precision, last)]
+    if is_cpu and not bf16_is_quick():
+        # There may be time for one further trial only.
+        wanted = [wanted[-1], *wanted[:-1]]
     plain = (start.precision, start.channels_last)
     return [variant for variant in dict.fromkeys(wanted) if variant != plain]
 

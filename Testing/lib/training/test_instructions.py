@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+import torch
 
 from SemiSegLib.training import instructions
 from SemiSegLib.training.instructions import LIMIT_VARIABLE, WITHOUT_AMX, Bf16Support, try_bf16
@@ -43,3 +44,10 @@ def test_a_limit_that_the_user_set_is_kept(monkeypatch):
 def test_the_real_trial_answers_by_its_exit_code(monkeypatch):
     monkeypatch.setattr(instructions, "PROBE", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     assert not try_bf16().works
+
+
+def test_bf16_is_not_quick_where_tiles_are_switched_off(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert instructions.bf16_is_quick()
+    monkeypatch.setenv(LIMIT_VARIABLE, WITHOUT_AMX)
+    assert not instructions.bf16_is_quick()

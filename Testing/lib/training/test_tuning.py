@@ -133,3 +133,12 @@ def test_the_trial_of_a_fresh_training_uses_its_first_batch():
 
     list(Trainer(method, source, FREE, device="cpu").run())
     assert seen[0] == seen[1] == ("case_0_0", "case_0_1")
+
+
+@pytest.mark.parametrize(("is_quick", "first"), [(True, ("bf16", True)), (False, ("fp32", True))])
+def test_the_most_promising_setting_of_this_processor_is_tried_first(monkeypatch, is_quick, first):
+    monkeypatch.setattr(tuning, "bf16_is_quick", lambda: is_quick)
+    monkeypatch.setattr(tuning, "MAX_SECONDS", 1e9)
+    free = settings(deterministic=False, threads=None, channels_last=None, precision="auto")
+    trial = tune(TinyMethod(), a_batch(0), free, PLAIN).trials[1].compute
+    assert (trial.precision, trial.channels_last) == first
