@@ -67,5 +67,5 @@ def test_a_model_with_a_presence_network_says_what_that_says(tmp_path, data):
         row.structure: row.state for row in found.structures if row.structure != "organ"
     }
     scores = mean_dice(run, data.root)
-    assert set(scores) == {"head", "tail", "vessel", "node"}
+    assert set(scores) == {"organ", "head", "tail", "vessel", "node"}
     assert all(0 <= value <= 1 for value in scores.values())

@@ -16,7 +16,7 @@ SMALL = (14, 26, 24)
 DRAWN = {
     "site_a": {"head", "tail"},
     "site_b": {"vessel", "node"},
-    "site_c": {"node"},
+    "site_c": set(),
     "test": set(SCHEME_WITH_NODE.leaf_names),
 }
 
