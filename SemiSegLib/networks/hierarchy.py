@@ -1,6 +1,6 @@
 """The joint head of leaves and superclasses of paper 000: separate normalization and prior concatenation.
 
-Efficient Subclass Segmentation (Tang et al., MICCAI 2023, https://arxiv.org/abs/2307.00257). F is the feature map,
+Efficient Subclass Segmentation (Dai et al., MICCAI 2023, https://arxiv.org/abs/2307.00257). F is the feature map,
 N a norm, C a 3 x 3 convolution with ReLU, W, w and V linear maps of each voxel:
 
     plain       g = C(ReLU(N F));          z_c = W_c g;         z_f = W_f g  (W_f [g ; z_c] with prior concatenation)

@@ -116,7 +116,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         summary="A mean teacher that is believed only where several random passes of it agree; a planned network has "
         "no dropout unless asked for, and its passes then differ by noise alone.",
         family="teacher",
-        paper="Yu et al., Uncertainty-aware self-ensembling model, MICCAI 2019; adapted by Tang et al., MICCAI 2023",
+        paper="Yu et al., Uncertainty-aware self-ensembling model, MICCAI 2019; adapted by Dai et al., MICCAI 2023",
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,

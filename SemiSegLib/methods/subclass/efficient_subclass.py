@@ -1,6 +1,6 @@
 """Efficient subclass segmentation: leaves from a few fully labeled scans, superclasses from many.
 
-Tang et al., MICCAI 2023 (https://arxiv.org/abs/2307.00257), "Ours". Adds to supervised training: a superclass output
+Dai et al., MICCAI 2023 (https://arxiv.org/abs/2307.00257), "Ours". Adds to supervised training: a superclass output
 that learns from every label, whose logits the leaf output may see (prior concatenation, PC), one normalization per
 superclass (separate normalization, SN), and HierarchicalMix (HM), by which scans with coarse labels learn leaves too.
 Each can be switched off, and HM has its mixing and its pseudo-labels alone, so every row of the paper's Table 2 is a

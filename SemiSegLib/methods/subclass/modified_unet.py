@@ -1,6 +1,6 @@
 """The modified U-Net of paper 000: a head of superclasses beside the head of leaves.
 
-Efficient Subclass Segmentation (Tang et al., MICCAI 2023, https://arxiv.org/abs/2307.00257), row "Mod". With the
+Efficient Subclass Segmentation (Dai et al., MICCAI 2023, https://arxiv.org/abs/2307.00257), row "Mod". With the
 feature map F: g = ReLU(conv3(ReLU(BN F))), z_c = W_c g, z_f = W_f g; the superclass loss over every labeled row, the
 leaf loss over fully labeled rows only.
 

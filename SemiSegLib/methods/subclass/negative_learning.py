@@ -1,6 +1,6 @@
 """Negative learning: the plain network, taught by leaves, and by what a superclass rules out.
 
-Efficient Subclass Segmentation (Tang et al., MICCAI 2023, https://arxiv.org/abs/2307.00257), row "NL", after Kim et al.
+Efficient Subclass Segmentation (Dai et al., MICCAI 2023, https://arxiv.org/abs/2307.00257), row "NL", after Kim et al.
 2019. Adds to supervised training L_NL, which penalizes what the superclass label of a voxel excludes: for one
 foreground superclass -mean_{y=1} log(1 - p_bg) - mean_{y=0} log p_bg, a marginal cross entropy in which both
 superclasses count alike. It was the paper's weakest row; ``marginal`` is its unbalanced form with a Dice loss.
