@@ -91,7 +91,8 @@ class TrainingLogic:
         path = Path(dataset)
         method = method or recommend(load_dataset(path)).method
         request = _request(path, method, minutes=minutes, steps=steps, device=device, preset=preset, **more)
-        return self._start(jobs.runsFolder(path if path.is_dir() else path.parent), request)
+        beside = jobs.runsFolder(path if path.is_dir() else path.parent)
+        return self._start(beside if folder is None else Path(folder), request)
 
     def preflight(self, cases: Sequence[SceneCase], studyFolder: str | Path) -> list[Remark]:
         """Return what to know before a training on cases of the scene: packages, disk; warnings first."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import slicer
 
+from SemiSegModule.bridge.geometry import matrixFromVtk, matrixToVtk
 from SemiSegModule.bridge.result import Result, resultsInScene
 from SemiSegModule.bridge.segmentation_import import standBeside
 from SemiSegModule.bridge.uncertainty import isUncertainty, overlaid, overlay
@@ -73,7 +75,7 @@ def compareSideBySide(result: Result, before: Result) -> None:
         composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
         memory = {
             "layout": layout.GetViewArrangement(),
-            "orientation": right.GetOrientation(),
+            "plane": matrixFromVtk(right.GetSliceToRAS()).tolist(),
             "linked": {node.GetID(): node.GetLinkedControl() for node in composites},
             "hidden": [n.GetID() for n in (result.shown, before.shown) if not n.GetDisplayNode().GetVisibility()],
         }
@@ -86,7 +88,7 @@ def compareSideBySide(result: Result, before: Result) -> None:
         display.AddViewNodeID(view.GetID())
         display.SetVisibility(True)
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-    right.SetOrientation(left.GetOrientation())
+    _turn(right, matrixFromVtk(left.GetSliceToRAS()))
     right.JumpSliceByCentering(*_center(left))
     jumpToDoubt(result)
 
@@ -113,10 +115,16 @@ def endComparison() -> None:
         composite = slicer.mrmlScene.GetNodeByID(nodeId)
         if composite is not None:
             composite.SetLinkedControl(isLinked)
-    _view(_RIGHT).SetOrientation(before["orientation"])
+    _turn(_view(_RIGHT), np.array(before["plane"]))
     # A person may have chosen another layout meanwhile.
     if layout.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView:
         layout.SetViewArrangement(before["layout"])
+
+
+def _turn(sliceNode: Any, plane: np.ndarray) -> None:
+    """Give a view the plane of another; a view that was turned freely has no orientation that could be named."""
+    sliceNode.GetSliceToRAS().DeepCopy(matrixToVtk(plane))
+    sliceNode.UpdateMatrices()
 
 
 def correctionOf(result: Result) -> Any:

@@ -62,6 +62,9 @@ class SceneSetup:
             node = self.scene.GetNodeByID(node_id)
             if node_id not in self._own_ids and node is not None and not node.IsA("vtkMRMLSubjectHierarchyNode"):
                 self.scene.RemoveNode(node)
+        # Slice nodes outlive the scene with the plane that they were turned to.
+        for name, logic in self.slice_logics.items():
+            logic.GetSliceNode().SetOrientation(SLICE_VIEWS[name])
 
     def _ids(self) -> list[str]:
         return [self.scene.GetNthNode(number).GetID() for number in range(self.scene.GetNumberOfNodes())]
