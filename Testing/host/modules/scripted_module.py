@@ -81,6 +81,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self):
         """Undo what must not outlive the widget."""
 
+    def onReload(self):
+        """What the Reload button of developer mode calls."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, moduleName):
         if moduleName != self.moduleName:
             return
