@@ -16,6 +16,7 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow Testing/lib
+	$(BIN)/python -m pytest -m slow Testing/panel
 
 test-gpu: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m gpu Testing/lib

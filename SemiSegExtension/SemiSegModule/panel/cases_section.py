@@ -101,7 +101,7 @@ class CasesSection:
     def _showProblems(self) -> None:
         """Show what the background has found; nothing else of the panel depends on it."""
         view = self.panel.view
-        if self.panel.parameters is None or len(view.rows) != self.ui.casesTable.rowCount:
+        if self.panel.parameters is None or self.panel.isOutdated or len(view.rows) != self.ui.casesTable.rowCount:
             return
         self._updating = True
         self._find(view)

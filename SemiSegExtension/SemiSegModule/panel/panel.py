@@ -102,6 +102,11 @@ class Panel:
         if self.parameters is not None:
             self._timer.start()
 
+    @property
+    def isOutdated(self) -> bool:
+        """Whether the study has changed since ``view`` was made; it is shown anew once control returns to Slicer."""
+        return bool(self._timer.active)
+
     def refresh(self) -> None:
         """Show the study as it is now."""
         if self.parameters is None:
