@@ -19,6 +19,9 @@ TRAINING = TrainingSettings(
     steps=200, learning_rate=0.01, augmentation="light", device="cpu", precision="fp32", deterministic=True
 )
 
+# The trainings are the set-up of the first test; a busy machine may need several times as long as a free one.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -8,6 +8,9 @@ import pytest
 
 from Testing.lib.site_lines import LINES, judged, mean_dice, train_line, write_both
 
+# The trainings are the set-up of the first test; a busy machine may need several times as long as a free one.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def dice(tmp_path_factory):
