@@ -1,0 +1,107 @@
+"""Slicer's event loop goes on while large scans are written and their results are loaded.
+
+A timer of 20 ms beats. What counts is the processor time of Slicer's thread between two beats: another program cannot
+lengthen it. A usual run takes a case of 10 million voxels, `make test-slow` one of 512 x 512 x 300, where the pauses
+themselves count too if the machine has two processors to spare, for Slicer's thread and the one that writes and reads.
+"""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+import slicer
+
+from SemiSegLib.runs.status import RunStatus
+from SemiSegModule import jobs
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
+from Testing.bridge import scenes
+from Testing.bridge.results import write_results
+from Testing.host.heartbeat import Heartbeat
+from Testing.host.interaction import click, process_events, tick_cell, type_text
+from Testing.panel.models import a_model_file
+from Testing.panel.studies import alive
+
+BEAT_MILLISECONDS = 20
+# What a person notices.
+LONGEST_SECONDS = 0.2
+# Columns, rows, slices.
+WHOLE = (512, 512, 300)
+# An eighth of it, for the usual run.
+PART = (256, 256, 150)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Runs and jobs whose worker was asked for; nothing runs."""
+    asked = []
+
+    def start(job):
+        asked.append(job)
+        job.write_status(alive(RunStatus(state="preparing")))
+
+    monkeypatch.setattr(jobs, "startWorker", start)
+    return asked
+
+
+def a_large_study(shape):
+    """One scan with two structures, made of a gradient and its halves."""
+    columns, rows, slices = shape
+    voxels = np.zeros((slices, rows, columns), np.int16)
+    voxels += np.arange(columns, dtype=np.int16)
+    volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=np.diag([0.7, 0.7, 1.0, 1.0]), name="Ann")
+    masks = {name: np.zeros(voxels.shape, bool) for name in ("head", "tail")}
+    masks["head"][slices // 4 : slices // 2, rows // 4 : rows // 2, columns // 8 : -columns // 8] = True
+    masks["tail"][slices // 2 : -slices // 4, rows // 4 : -rows // 4, columns // 8 : -columns // 8] = True
+    scenes.a_segmentation(volume, masks, name="Ann drawn")
+    process_events()
+
+
+def export(panel, folder, started):
+    type_text(panel.ui.studyFolderEdit, str(folder / "study"))
+    with Heartbeat(BEAT_MILLISECONDS) as heart:
+        click(panel.ui.trainButton)
+        process_events()
+    assert [run.request.title for run in started]
+    return heart
+
+
+def load(panel, folder, started):
+    type_text(panel.ui.modelEdit, str(a_model_file(folder / "organ.safetensors")))
+    tick_cell(panel.ui.applyVolumesList, 0)
+    with Heartbeat(BEAT_MILLISECONDS) as copying:
+        click(panel.ui.applyButton)
+    job = started[-1]
+    write_results(job)
+    job.write_status(RunStatus(state="finished", fraction=1.0))
+    with Heartbeat(BEAT_MILLISECONDS) as heart:
+        panel.panel.apply.watcher.look()
+        process_events()
+        process_events()
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE)]
+    return copying, heart
+
+
+def measure(panel, folder, started, shape):
+    """Export, copy and load a case; returns the hearts that beat meanwhile by what was done."""
+    a_large_study(shape)
+    hearts = {"export": export(panel, folder, started)}
+    hearts["copying"], hearts["loading"] = load(panel, folder, started)
+    for what, heart in hearts.items():
+        logging.getLogger("heartbeat").info("%s: %s", what, heart)
+    return hearts
+
+
+def test_writing_and_loading_of_a_part_do_not_keep_slicer_busy(panel, started, tmp_path):
+    hearts = measure(panel, tmp_path, started, PART)
+    assert {what: heart.longest_work for what, heart in hearts.items() if heart.longest_work > LONGEST_SECONDS} == {}
+
+
+@pytest.mark.slow
+def test_writing_and_loading_of_a_whole_case_never_pause_for_a_fifth_of_a_second(panel, started, tmp_path):
+    has_processors_to_spare = hasattr(os, "getloadavg") and (os.cpu_count() or 1) - os.getloadavg()[0] > 2
+    hearts = measure(panel, tmp_path, started, WHOLE)
+    assert {what: heart.longest_work for what, heart in hearts.items() if heart.longest_work > LONGEST_SECONDS} == {}
+    if has_processors_to_spare:
+        assert max(heart.longest_pause for heart in hearts.values()) < LONGEST_SECONDS
