@@ -32,11 +32,13 @@ class UncertaintyMap:
         percent: (K, J, I) uint8: a quarter of the memory of the numbers in the file, and what a person reads.
         grid: in the file's coordinates.
         path: of the file, for messages.
+        highest: of the numbers, in percent.
     """
 
     percent: np.ndarray
     grid: Grid
     path: Path
+    highest: int
 
 
 def readUncertainty(path: Path) -> UncertaintyMap:
@@ -49,7 +51,7 @@ def readUncertainty(path: Path) -> UncertaintyMap:
     percent = np.empty(volume.voxels.shape, dtype=np.uint8)
     for number, plane in enumerate(volume.voxels):
         percent[number] = np.rint(np.clip(plane, 0.0, 1.0) * 100.0)
-    return UncertaintyMap(percent, fromGeometry(volume.geometry), Path(path))
+    return UncertaintyMap(percent, fromGeometry(volume.geometry), Path(path), int(percent.max(initial=0)))
 
 
 def addUncertainty(found: UncertaintyMap, volumeNode: Any, job: str, *, writtenGrid: Grid) -> Any:
@@ -76,7 +78,7 @@ def addUncertainty(found: UncertaintyMap, volumeNode: Any, job: str, *, writtenG
     node.SetIJKToRASMatrix(matrixToVtk(matrix))
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
-    _dress(node.GetDisplayNode(), int(percent.max(initial=0)))
+    _dress(node.GetDisplayNode(), found.highest)
     placeBeside(node, volumeNode)
     return node
 
