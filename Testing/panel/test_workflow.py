@@ -74,12 +74,13 @@ class Person:
         interaction.type_text(widget, text)
 
     def look(self, name):
-        """Take a picture of the window, if pictures are wanted."""
+        """Take a picture, if pictures are wanted: of the panel, and of the views once they show something."""
         self._pictures += 1
         if self._screenshot is not None:
             self._window.resize(520, self._window.heightForWidth(520))
             process_events()
-            self._screenshot(f"tutorial_{self._pictures}_{name}", window_picture(self._window))
+            picture = window_picture(self._window) if results() else self._window
+            self._screenshot(f"tutorial_{self._pictures}_{name}", picture)
 
 
 def wait_for(condition, what):
@@ -117,8 +118,9 @@ def test_from_an_empty_scene_to_accepted_segments_in_few_clicks(host, home, modu
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == []
     person.load_sample("SemiSegStudy")
     person.open_module()
-    person.look("study")
     person.type(ui.studyFolderEdit, "~/SemiSeg/sample study")
+    wait_for(lambda: not panel.panel.cases.checks.isBusy, "the checks of the cases")
+    person.look("study")
     person.type(ui.minutesSpinBox, str(MINUTES_FOR_PICTURES if is_full else 1))
     person.look("options")
 
