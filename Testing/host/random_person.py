@@ -119,6 +119,8 @@ class RandomPerson:
         return f"type {text}"
 
     def _type(self, widget: Any) -> str:
+        if widget.parentWidget().objectName() == "qt_scrollarea_viewport":
+            return self._enter(widget)
         text = self.random.choice(self.texts)
         interaction.type_text(widget, text)
         return f"type {text!r}"
@@ -153,15 +155,19 @@ class RandomPerson:
         editors = [child for child in view.viewport().findChildren(QtWidgets.QLineEdit) if child.isVisible()]
         if not editors:
             return "no edit"
+        return self._enter(editors[0])
+
+    def _enter(self, editor: Any) -> str:
+        """Type into the open editor of a cell, and enter or cancel it."""
         text, last = self.random.choice(self.texts), self.random.choice((Qt.Key.Key_Return, Qt.Key.Key_Escape))
         # What is entered may take the editor away with its table: it is asked before each key, and none is released.
-        editors[0].selectAll()
+        editor.selectAll()
         for letter in text:
-            if shiboken6.isValid(editors[0]):
-                editors[0].insert(letter)
-        if shiboken6.isValid(editors[0]):
+            if shiboken6.isValid(editor):
+                editor.insert(letter)
+        if shiboken6.isValid(editor):
             press = QtGui.QKeyEvent(QtCore.QEvent.Type.KeyPress, last, Qt.KeyboardModifier.NoModifier)
-            QtWidgets.QApplication.postEvent(editors[0], press)
+            QtWidgets.QApplication.postEvent(editor, press)
         interaction.process_events()
         return f"type {text!r}"
 
