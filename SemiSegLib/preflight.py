@@ -236,7 +236,7 @@ def _disk_requirements(needs: Needs, request: RunRequest, runs: Path) -> list[Re
 
 
 def _device_note(needs: Needs) -> Requirement:
-    step = "" if needs.step_seconds is None else f"; a step will take about {needs.step_seconds:.1f} s on two cores"
+    step = "" if needs.step_seconds is None else f"; a step will take about {needs.step_seconds:.1f} s"
     return Requirement(
         code="device",
         severity="note",

@@ -16,9 +16,9 @@ from SemiSegLib.runs.gain import HARMED, HELPED, MEAN, NO_GAIN, TOO_FEW, Gain, G
 CONFIDENCE = 0.95
 # Of five differences without any effect all have one sign once in 16; of six once in 32, less than 5 %.
 FEWEST_PATIENTS = 6
-# Ours: two trainings that differ in their seed alone differ in Dice by no more than this in 95 of 100 pairs. Standard
-# deviations over seeds in Documentation/hippocampus.md are 0.001 to 0.006, of a difference 1.4 times as much. Cases
-# cannot tell it from a gain: all of them move together.
+# Ours: what two trainings that differ in their seed alone may differ by in Dice. Standard deviations over seeds in
+# Documentation/hippocampus.md are 0.001 to 0.006, so that 95 of 100 such differences lie below 0.003 to 0.017. Cases
+# cannot tell it from a gain: all of them move together. Very short trainings differ by more.
 LEAST_DIFFERENCE = 0.01
 REGIME_WORDS = {"coarse": "coarsely labeled", "partial": "partly labeled", "none": "unlabeled"}
 

@@ -14,9 +14,9 @@ from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.overlap import slabs
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.annotation_image import Drawing, annotationImage, readDrawing
-from SemiSegModule.bridge.case_files import orientedImage
 from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, displacementVoxels, volumeGrid, worldGrid
 from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.bridge.segment_images import labelImage
 from SemiSegModule.bridge.segmentation_import import standBeside
 from SemiSegModule.bridge.segments import BINARY, Layer, placeLayers, readLayers, segmentIds
 from SemiSegModule.waiting import Waiting
@@ -114,7 +114,7 @@ def copyOntoScan(segmentation: Any, volume: Any, waiting: Waiting | None = None)
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(segmentation.GetSegmentation().GetSegment(segmentId))
         if placed.masks[segmentId].any():
-            segment.AddRepresentation(BINARY, orientedImage(placed.masks[segmentId].astype(np.uint8), grid))
+            segment.AddRepresentation(BINARY, labelImage(placed.masks[segmentId].astype(np.uint8), grid.matrix))
             segment.SetLabelValue(1)
         node.GetSegmentation().AddSegment(segment, segmentId)
     return node

@@ -14,9 +14,9 @@ from vtk.util.numpy_support import numpy_to_vtk
 from SemiSegLib.cases.volume import Volume
 from SemiSegModule.bridge.geometry import Grid, fromGeometry, matrixToVtk
 from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.bridge.segment_images import addSegments, labelImage
 from SemiSegModule.bridge.segmentation_file import FileSegment
 from SemiSegModule.bridge.segmentation_import import standBeside
-from SemiSegModule.bridge.segments import BINARY
 
 
 @dataclass(frozen=True)
@@ -86,32 +86,11 @@ def addVolume(volume: Volume, name: str) -> Any:
     return node
 
 
-def orientedImage(voxels: np.ndarray, grid: Grid) -> Any:
-    """Return integer voxels (K, J, I) as a label image of a segment."""
-    image = _filled(slicer.vtkOrientedImageData(), voxels)
-    image.SetImageToWorldMatrix(matrixToVtk(grid.matrix))
-    return image
-
-
-def addSegments(node: Any, layers: tuple[tuple[np.ndarray, Grid], ...], segments: tuple[FileSegment, ...]) -> None:
-    """Add segments to a new segmentation node; those of one layer share one label image."""
-    images = [orientedImage(voxels, grid) for voxels, grid in layers]
-    for described in segments:
-        segment = slicer.vtkSegment()
-        segment.SetName(described.name)
-        segment.SetColor(*described.color)
-        for tag, text in described.tags.items():
-            segment.SetTag(tag, text)
-        # Segments that share one image are told apart by their label value.
-        segment.AddRepresentation(BINARY, images[described.layer])
-        segment.SetLabelValue(described.value)
-        node.GetSegmentation().AddSegment(segment, described.id)
-
-
 def _addSegmentation(drawn: Drawn, volumeNode: Any, name: str) -> Any:
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     standBeside(node, volumeNode)
-    addSegments(node, drawn.layers, drawn.segments)
+    images = [labelImage(voxels, grid.matrix) for voxels, grid in drawn.layers]
+    addSegments(node, images, drawn.segments)
     return node
 
 

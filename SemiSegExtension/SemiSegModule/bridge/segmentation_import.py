@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import slicer
-from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixToVtk, volumeGrid
-from SemiSegModule.bridge.segmentation_file import FileSegment, SegmentationFile, readSegmentationFile
-from SemiSegModule.bridge.segments import BINARY
+from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, volumeGrid
+from SemiSegModule.bridge.segment_images import addSegments, labelImage
+from SemiSegModule.bridge.segmentation_file import FileSegment, readSegmentationFile
 from SemiSegModule.waiting import Waiting
 
 # Corner displacement in mm below which a grid is taken for the volume's own, rounded by the file's decimals.
@@ -58,7 +57,8 @@ def loadSegmentation(
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or path.name.removesuffix(".seg.nrrd"))
     with ExitStack() as undo:
         undo.callback(_remove, node)
-        _addSegments(node, file, arrange(file.segments), placed)
+        images = [labelImage(voxels, placed) for voxels in file.layers]
+        addSegments(node, images, arrange(file.segments))
         standBeside(node, volumeNode)
         # It is whole now and stays; until here an error takes back what was made, and that alone.
         undo.pop_all()
@@ -160,28 +160,6 @@ def _fits(indices: np.ndarray, own: Grid, grid: Grid) -> bool:
     moved = (corners @ indices.T)[:, :3]
     onVoxels = np.abs(moved - np.rint(moved)).max() <= SAME_GRID_VOXELS
     return bool(onVoxels and (np.rint(moved) >= 0).all() and (np.rint(moved) < grid.shape[::-1]).all())
-
-
-def _addSegments(node: Any, file: SegmentationFile, segments: tuple[FileSegment, ...], placed: np.ndarray) -> None:
-    images = [_image(voxels, placed) for voxels in file.layers]
-    for described in segments:
-        segment = slicer.vtkSegment()
-        segment.SetName(described.name)
-        segment.SetColor(*described.color)
-        for tag, text in described.tags.items():
-            segment.SetTag(tag, text)
-        # Segments that share one image are told apart by their label value.
-        segment.AddRepresentation(BINARY, images[described.layer])
-        segment.SetLabelValue(described.value)
-        node.GetSegmentation().AddSegment(segment, described.id)
-
-
-def _image(voxels: np.ndarray, matrix: np.ndarray) -> Any:
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*voxels.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True))
-    image.SetImageToWorldMatrix(matrixToVtk(matrix))
-    return image
 
 
 def _sizes(grid: Grid) -> str:

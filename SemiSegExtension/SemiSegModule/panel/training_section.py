@@ -22,7 +22,6 @@ from SemiSegModule.panel.progress_view import ProgressView
 from SemiSegModule.panel.run_list import RunEntry, RunList
 from SemiSegModule.panel.runs_table import RunsTable, summary
 from SemiSegModule.panel.study_view import StudyView
-from SemiSegModule.panel.training_buttons import setButton as setButton
 from SemiSegModule.panel.training_buttons import showButtons
 from SemiSegModule.panel.training_form import TrainingForm
 from SemiSegModule.parameters import StudyParameters
