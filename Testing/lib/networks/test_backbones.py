@@ -218,15 +218,3 @@ def test_no_strided_pointwise_convolution_is_left_to_onednn(name, dimensions):
     assert all(isinstance(m, (PointwiseConv2d, PointwiseConv3d)) for m in strided_pointwise(network))
     if name == "plan_unet":
         assert strided_pointwise(network)
-
-
-@pytest.mark.parametrize("dimensions", [2, 3])
-def test_images_of_one_channel_are_learned_from_in_channels_last(dimensions):
-    # Channels-last, one channel, stride 2: ended the process when the shortcut was one strided convolution.
-    network = build(plan(dimensions, stem=2, residual=True), dimensions=dimensions, channels=1)
-    layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
-    network = network.to(memory_format=layout)
-    image = torch.randn(4, 1, *(64, 56, 8)[:dimensions]).to(memory_format=layout)
-    for _ in range(3):
-        network(image).map.square().mean().backward()
-    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
