@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+DECISIONS = ("superclass_first", "leaf")
 BALANCES = ("fixed", "root", "cases")
 
 

@@ -63,7 +63,9 @@ def build_method(name: str, study: Study, options: Mapping[str, Any]) -> Method:
         ConfigError: the name or an option is unknown, or a value is out of range.
     """
     cls = METHODS[name]
-    built: Method = cls(study, from_json(cls.Options, dict(options), where=f"options of {name}"))
+    chosen = from_json(cls.Options, dict(options), where=f"options of {name}")
+    built: Method = cls(study, chosen)
+    built.decision = chosen.decision
     return built
 
 

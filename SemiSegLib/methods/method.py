@@ -108,7 +108,14 @@ class Trainable(nn.Module, ABC):
 
 
 class Method(Trainable):
-    """What can be trained and then segments."""
+    """What can be trained and then segments.
+
+    Attributes:
+        decision: how leaves are decided from the probabilities: "superclass_first" or "leaf"; see
+            ``prediction.decision``. ``build_method`` sets what the options say.
+    """
+
+    decision: str = "superclass_first"
 
     @abstractmethod
     def predict(self, image: Tensor) -> Tensor:

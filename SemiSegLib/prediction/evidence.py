@@ -10,6 +10,7 @@ from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.networks.modes import evaluating
 from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.planning.plan import Plan
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.findings import CONFIDENCE, HIGH, LOW, PRESENCE, Evidence
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.window import Slab, WindowSettings, windows_of
@@ -48,17 +49,19 @@ class Confidence:
 
     Args:
         rois: of the model's scheme.
+        decision: how leaves come from probabilities.
     """
 
-    def __init__(self, rois: RoiTable) -> None:
+    def __init__(self, rois: RoiTable, decision: Decision) -> None:
         self.rois = rois
+        self.decision = decision
         self.sums: Tensor | None = None
 
     def add(self, slab: Slab) -> None:
         """Take the next rows."""
         probabilities = slab.probabilities
         members = torch.from_numpy(self.rois.members.copy()).to(probabilities.device)
-        winner = probabilities.argmax(0)
+        winner = self.decision(probabilities).long()
         found = []
         for k, leaves in enumerate(self.rois.leaf_sets):
             own = probabilities[sorted(leaves)].sum(0)

@@ -13,6 +13,7 @@ from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.prediction.components import largest_components
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.prediction.evidence import Confidence, presence_evidence, presence_of
 from SemiSegLib.prediction.findings import Findings, find, require_structures
@@ -117,7 +118,8 @@ class Predictor:
         require_structures(drawn or (), self.model.study.scheme)
         study = self.model.study
         image, grid = prepare_image(channels, study.plan)
-        restorer = Restorer(grid, uncertainty=uncertainty, doubt=review)
+        decision = Decision.of(self.method, study.scheme)
+        restorer = Restorer(grid, decision, uncertainty=uncertainty, doubt=review)
         settings = WindowSettings(
             overlap_fraction=self.settings.overlap_fraction,
             mirror=self.settings.mirror,
@@ -125,7 +127,9 @@ class Predictor:
             uncertainty=uncertainty,
         )
         presence = presence_of(self.model)
-        confidence = Confidence(RoiTable.of(study.scheme)) if drawn is not None and presence is None else None
+        confidence = None
+        if drawn is not None and presence is None:
+            confidence = Confidence(RoiTable.of(study.scheme), decision)
         for slab in predict_slabs(self.method, image, study.plan, device=self.device, settings=settings):
             restorer.add(slab)
             if confidence is not None:

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from SemiSegLib.batches.grid import PlanGrid, resample
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.window import Slab
 
 # Plan rows that are restored at once: enough to keep the overlap of neighboring chunks small.
@@ -15,19 +17,21 @@ CHUNK_ROWS = 16
 
 
 class Restorer:
-    """Takes finished slabs of the plan's grid and keeps the most probable leaf of each voxel of the scan's grid.
+    """Takes finished slabs of the plan's grid and keeps the leaf of each voxel of the scan's grid.
 
     Probabilities are restored and only then compared, so a thin structure is not cut by the coarser grid. Of the
     scan's grid only leaves and uncertainty are held, never the probabilities of all classes at once.
 
     Args:
         grid: of the scan.
+        decision: how leaves come from probabilities.
         uncertainty: also keep the uncertainty: the method's own, else the entropy over its largest value, ln L.
         doubt: also keep the entropy in bits, at most 1, in one byte a voxel (255 is one bit); for a review.
     """
 
-    def __init__(self, grid: PlanGrid, *, uncertainty: bool, doubt: bool = False) -> None:
+    def __init__(self, grid: PlanGrid, decision: Decision, *, uncertainty: bool, doubt: bool = False) -> None:
         self.grid = grid
+        self.decision = decision
         self.leaves = np.zeros(grid.native_shape, dtype=np.uint8)
         self.uncertainty = np.zeros(grid.native_shape, dtype=np.float32) if uncertainty else None
         self.doubt = np.zeros(grid.native_shape, dtype=np.uint8) if doubt else None
@@ -68,7 +72,7 @@ class Restorer:
 
     def _keep_exact(self, slab: Slab) -> None:
         rows = slice(slab.start, slab.start + slab.probabilities.shape[1])
-        self.leaves[rows] = slab.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
+        self.leaves[rows] = self.decision(slab.probabilities).cpu().numpy()
         entropy = None
         if self.doubt is not None or (self.uncertainty is not None and slab.uncertainty is None):
             entropy = torch.special.entr(slab.probabilities).sum(0)
@@ -100,16 +104,16 @@ class Restorer:
 
     def _compare(self, block: np.ndarray, weights: np.ndarray, rows: slice, *, has_own: bool) -> None:
         count = len(block) - has_own
-        best = np.full((len(weights), *self.grid.native_shape[1:]), -1.0, dtype=np.float32)
         has_entropy = self.doubt is not None or (self.uncertainty is not None and not has_own)
-        entropy = np.zeros_like(best)
-        for leaf in range(count):
+        entropy = np.zeros((len(weights), *self.grid.native_shape[1:]), dtype=np.float32)
+
+        def restored(leaf: int) -> Tensor:
             probability = self._restored(block[leaf], weights)
-            wins = probability > best
-            best[wins] = probability[wins]
-            self.leaves[rows][wins] = leaf
             if has_entropy:
-                entropy -= probability * np.log(np.maximum(probability, 1e-12))
+                entropy[:] -= probability * np.log(np.maximum(probability, 1e-12))
+            return torch.from_numpy(probability)
+
+        self.leaves[rows] = self.decision.one_by_one(restored).numpy()
         if self.uncertainty is not None:
             own = self._restored(block[-1], weights) if has_own else entropy / np.float32(math.log(count))
             self.uncertainty[rows] = np.clip(own, 0, 1)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from SemiSegLib.batches.store import PreparedCase, PreparedStore
 from SemiSegLib.evaluation.counts import count_voxels, joint_histogram, judged_structures
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.methods.method import Method
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.window import WindowSettings, predict_slabs
 
 
@@ -92,7 +92,7 @@ class Validation:
 
     def _judge(self, method: Method, case: PreparedCase, scheme: LabelScheme) -> CaseResult:
         leaves = np.empty(case.codes.shape, dtype=np.uint8)
-        settings = WindowSettings()
+        settings, decision = WindowSettings(), Decision.of(method, scheme)
         for slab in predict_slabs(
             method,
             case.image,
@@ -101,7 +101,7 @@ class Validation:
             settings=settings,
             before_batch=self._require_going_on,
         ):
-            found = slab.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
+            found = decision(slab.probabilities).cpu().numpy()
             leaves[slab.start : slab.start + len(found)] = found
         self.on_predicted(case.id, leaves)
         return judge_case(leaves, case, scheme)

@@ -109,6 +109,7 @@ PAPER_001_METHOD = {
     "rows": "all",
     "ramp": "step",
     "respect_labels": False,
+    "decision": "leaf",
 }
 # 1000 epochs of 250 patches in batches of 4: 62,500 steps. "Scaling, rotation, flip, contrast, histogram and intensity
 # shift" of unknown strength: nnU-Net's, with flips.

@@ -79,7 +79,14 @@ TEACHER_OPTIONS = (
 )
 
 # Paper 002: embeddings of texts, sums over structures, nothing of a structure that a case does not show.
-PAPER_002 = {"embedding": "text", "equalized": False, "exclusion": False, "average": "sum", "containment_weight": 0.0}
+PAPER_002 = {
+    "embedding": "text",
+    "equalized": False,
+    "exclusion": False,
+    "average": "sum",
+    "containment_weight": 0.0,
+    "decision": "leaf",
+}
 PAPER_002_TEACHER = {**PAPER_002, "decay": 0.999}
 # 2,000 epochs of AdamW in batches of 12. How long an epoch is the paper does not say: taken for its 920 cases.
 PAPER_002_TRAINING = {
@@ -100,6 +107,7 @@ PAPER_002_PLAN = {
     "features": (48, 96, 192, 384, 768),
     "norm": "instance",
 }
+DODNET_PAPER = {"equalized": False, "exclusion": False, "average": "sum", "tasks": "one", "decision": "leaf"}
 DODNET_TRAINING = {
     "steps": 250_000,
     "optimizer": "sgd",
@@ -158,7 +166,7 @@ LATENT_CARDS: tuple[Card, ...] = (
                 choices=("all", "one"),
             ),
         ),
-        presets={"ours": {}, "paper": {"equalized": False, "exclusion": False, "average": "sum", "tasks": "one"}},
+        presets={"ours": {}, "paper": DODNET_PAPER},
         training={"paper": DODNET_TRAINING},
         plan={"paper": DODNET_PLAN},
     ),

@@ -32,6 +32,13 @@ SEGMENTATION_OPTIONS = (
         "the square root of their numbers, or by their numbers.",
         choices=("fixed", "root", "cases"),
     ),
+    Option(
+        name="decision",
+        default="superclass_first",
+        text="Decide the superclass of a voxel and then the subclass inside it, or take its most probable subclass "
+        "(papers).",
+        choices=("superclass_first", "leaf"),
+    ),
 )
 TWO_HEAD_OPTIONS = (
     *SEGMENTATION_OPTIONS,
@@ -59,7 +66,7 @@ LEARNER_OPTIONS = (
     ),
 )
 # Seg = 1/2 [CE + mean Dice over all classes, squared denominator]; paper 000 and its code, which halves the sum.
-PAPER_LOSS = {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "paper"}
+PAPER_LOSS = {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "paper", "decision": "leaf"}
 # Paper 000, 2-D (ACDC): 40,000 steps of SGD 0.9 at 0.01 falling linearly, batches of 24, random crops only.
 PAPER_000_TRAINING = {
     "steps": 40_000,
@@ -75,7 +82,13 @@ PAPER_000_PLAN = {"dimensions": 2, "patch": (256, 256), "batch": 24, "backbone":
 # The "Mod" heads of paper 000, which its adapted comparisons use too.
 PAPER_HEADS = {**PAPER_LOSS, "combine": "subclass", "projection": True}
 # Seg of paper 003 and its family: 1/2 [CE + mean Dice of the foreground, squared denominator], fully labeled rows only.
-PAPER_003_LOSS = {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "foreground", "supervision": "full"}
+PAPER_003_LOSS = {
+    "cross_entropy_weight": 0.5,
+    "dice_weight": 0.5,
+    "dice": "foreground",
+    "supervision": "full",
+    "decision": "leaf",
+}
 # Paper 003 and its family, left atrium: 6,000 steps of SGD 0.9 at 0.01, a tenth after each 2,500, crops with flips.
 PAPER_003_TRAINING = {
     "steps": 6_000,

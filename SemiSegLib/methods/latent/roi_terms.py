@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.losses.roi import roi_cross_entropy, roi_dice
-from SemiSegLib.methods.catalogue import BALANCES
+from SemiSegLib.methods.catalogue import BALANCES, DECISIONS
 from SemiSegLib.methods.latent.roi_maps import RoiMaps
 
 AVERAGES = ("mean", "sum")
@@ -26,6 +26,7 @@ class RoiLossOptions:
         dice_weight: of the Dice; 1 (DoDNet, paper 002).
         balance: how the rows of a batch are divided between cases with full, coarse, partial and no labels: "fixed",
             "root" or "cases", see ``SegmentationOptions``.
+        decision: how leaves are decided from their probabilities, see ``SegmentationOptions``.
         exclusion: where a voxel surely belongs to another structure, teach that a ROI is absent, also in cases that do
             not show the ROI (ours); papers leave such a ROI out.
         average: "mean" over the ROIs that a loss speaks of (ours) or their "sum" (papers), in which a loss over nine
@@ -35,6 +36,7 @@ class RoiLossOptions:
     cross_entropy_weight: float = 1.0
     dice_weight: float = 1.0
     balance: str = "fixed"
+    decision: str = "superclass_first"
     exclusion: bool = True
     average: str = "mean"
 
@@ -42,6 +44,7 @@ class RoiLossOptions:
         check_range("cross_entropy_weight", self.cross_entropy_weight, low=0.0, high=100.0)
         check_range("dice_weight", self.dice_weight, low=0.0, high=100.0)
         check_choice("balance", self.balance, BALANCES)
+        check_choice("decision", self.decision, DECISIONS)
         check_choice("average", self.average, AVERAGES)
 
     def weights(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.label_set import DiceRule, label_set_loss
-from SemiSegLib.methods.catalogue import BALANCES
+from SemiSegLib.methods.catalogue import BALANCES, DECISIONS
 from SemiSegLib.methods.method import Study
 from SemiSegLib.networks.backbone import Backbone
 from SemiSegLib.networks.backbones import build_backbone
@@ -37,15 +37,18 @@ class SegmentationOptions:
         balance: how the rows of a batch are divided between cases with full, coarse, partial and no labels: "fixed"
             (the shares of the method's card; halves in the papers), "root" (these times the square root of the number
             of such cases) or "cases" (times their number).
+        decision: "superclass_first" (ours) or "leaf" (papers): how leaves are decided from their probabilities.
     """
 
     cross_entropy_weight: float = 1.0
     dice_weight: float = 1.0
     dice: str = "present"
     balance: str = "fixed"
+    decision: str = "superclass_first"
 
     def __post_init__(self) -> None:
         check_choice("balance", self.balance, BALANCES)
+        check_choice("decision", self.decision, DECISIONS)
         check_range("cross_entropy_weight", self.cross_entropy_weight, low=0.0, high=100.0)
         check_range("dice_weight", self.dice_weight, low=0.0, high=100.0)
         check_choice("dice", self.dice, DICE_RULES)

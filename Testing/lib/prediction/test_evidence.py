@@ -11,6 +11,7 @@ from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.evidence import Confidence, presence_of
 from SemiSegLib.prediction.findings import CONFIDENCE, PRESENCE
 from SemiSegLib.prediction.predictor import Predictor
@@ -125,7 +126,7 @@ def test_confidence_is_the_mean_where_segmented_and_the_largest_anywhere_else():
     probabilities = torch.rand(4, 11, 5, 6, generator=generator)
     probabilities[2] *= 0.1
     probabilities /= probabilities.sum(0)
-    gathered = Confidence(ROIS)
+    gathered = Confidence(ROIS, Decision(ORGAN_AND_VESSEL, "leaf"))
     for start, stop in ((0, 3), (3, 4), (4, 11)):
         gathered.add(Slab(start, probabilities[:, start:stop], None))
     winner = probabilities.argmax(0)
@@ -141,6 +142,8 @@ def test_confidence_is_the_mean_where_segmented_and_the_largest_anywhere_else():
 
 def test_the_largest_piece_is_what_the_volume_is_of():
     made = predictor(patch=(8, 16, 16))
+    # Of an untrained network the whole organ would be one piece already.
+    made.model.method.decision = "leaf"
     pieces = Predictor(made.model, device="cpu", largest_component=True)
     whole, largest = made.predict([scan()], drawn=()), pieces.predict([scan()], drawn=())
     volumes = [[row.volume_ml for row in found.findings.structures] for found in (whole, largest)]

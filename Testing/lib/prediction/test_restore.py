@@ -6,11 +6,21 @@ import torch
 
 from SemiSegLib.batches.grid import PlanGrid
 from SemiSegLib.cases.volume import Geometry
+from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.restore import Restorer
 from SemiSegLib.prediction.window import Slab
 
 LEAVES = 4
+HEART = LabelScheme(
+    name="heart",
+    structures=(
+        Structure(name="heart"),
+        *(Structure(name=name, parent="heart") for name in ("cavity", "muscle", "right")),
+    ),
+)
+FLAT = LabelScheme(name="flat", structures=(Structure(name="organ"),))
 
 
 def grid_of(shape, spacing, wanted, *, axis_order=(0, 1, 2)):
@@ -38,8 +48,8 @@ def probabilities_on(grid, seed=0):
     return (exponent / exponent.sum(0)).astype(np.float32)
 
 
-def restored(grid, values, rows, *, uncertainty, own=None):
-    restorer = Restorer(grid, uncertainty=uncertainty)
+def restored(grid, values, rows, *, uncertainty, own=None, rule="leaf"):
+    restorer = Restorer(grid, Decision(HEART if len(values) == LEAVES else FLAT, rule), uncertainty=uncertainty)
     for start in range(0, values.shape[1], rows):
         part = torch.from_numpy(values[:, start : start + rows].copy())
         restorer.add(Slab(start, part, None if own is None else torch.from_numpy(own[start : start + rows].copy())))
@@ -84,6 +94,19 @@ def test_the_methods_own_uncertainty_is_restored_like_a_probability(shape, spaci
     np.testing.assert_array_equal(leaves, restored(grid, values, 5, uncertainty=False)[0])
 
 
+@pytest.mark.parametrize(("shape", "spacing", "wanted"), CASES)
+def test_a_structure_is_found_where_its_parts_together_are_likelier_than_background(shape, spacing, wanted):
+    grid = grid_of(shape, spacing, wanted)
+    values = probabilities_on(grid)
+    expected = grid.restore(values)
+    inner = expected[1:].sum(0)
+    is_clear = (np.abs(inner - expected[0]) > 1e-5) & (np.ptp(np.sort(expected[1:], axis=0)[-2:], axis=0) > 1e-5)
+    wanted_leaves = np.where(inner > expected[0], 1 + expected[1:].argmax(0), 0)
+    leaves, _none = restored(grid, values, 5, uncertainty=False, rule="superclass_first")
+    np.testing.assert_array_equal(leaves[is_clear], wanted_leaves[is_clear])
+    assert (wanted_leaves != expected.argmax(0)).mean() > 0.02
+
+
 def test_no_uncertainty_is_made_that_nobody_asked_for():
     grid = grid_of((5, 6, 7), (1.0, 1.0, 1.0), (2.0, 1.0, 1.0))
     own = np.zeros(grid.shape, dtype=np.float32)
@@ -116,7 +139,7 @@ def test_doubt_is_the_entropy_in_bits_whatever_the_method_says_of_itself(shape, 
     grid = grid_of(shape, spacing, wanted)
     values = probabilities_on(grid)
     own = np.random.default_rng(1).random(grid.shape).astype(np.float32) if with_own else None
-    restorer = Restorer(grid, uncertainty=with_own, doubt=True)
+    restorer = Restorer(grid, Decision(HEART, "leaf"), uncertainty=with_own, doubt=True)
     for start in range(0, values.shape[1], 5):
         part = torch.from_numpy(values[:, start : start + 5].copy())
         restorer.add(Slab(start, part, None if own is None else torch.from_numpy(own[start : start + 5].copy())))
