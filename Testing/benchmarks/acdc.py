@@ -38,7 +38,7 @@ REDUCED_SECONDS = 120
 REDUCED_PLAN = {"patch": (64, 64), "batch": 8}
 # Scans of 3 patients, and 3 scans.
 FINE = {"3 patients (6 scans) fine": 6, "3 scans fine": 3}
-PAPER_LOSS = "+cross_entropy_weight=0.5+dice_weight=0.5+dice=paper"
+PAPER_LOSS = "+cross_entropy_weight=0.5+dice_weight=0.5+dice=paper+decision=leaf"
 # Switches of Table 2: separate normalization, prior concatenation, HierarchicalMix.
 NO_SN, NO_PC, NO_HM = "+separate_normalization=false", "+prior_concatenation=none", "+mix=none"
 PAIRS = (
