@@ -36,4 +36,6 @@ def build_backbone(
                 remedy=f"choose one of {able}, or switch separate normalization off",
             )
         )
-    return make(Shape(plan=plan, channels=in_channels, dimensions=dimensions, patch=patch, raw_map=raw_map))
+    built = make(Shape(plan=plan, channels=in_channels, dimensions=dimensions, patch=patch, raw_map=raw_map))
+    built.quick_heads = plan.quick_heads
+    return built

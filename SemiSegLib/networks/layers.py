@@ -72,13 +72,21 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(image)
 
 
-def _as_product(convolution: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor | None:
-    """Return a 1 x 1 convolution computed as a matrix product, or None where that is not the faster way."""
+def pointwise(image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a linear map of the channels of each voxel, by whichever way is the faster.
+
+    Args:
+        image: (B, C, *S).
+        weight: (C', C, 1, ...), as a 1 x 1 convolution keeps it.
+        bias: (C'), or None.
+
+    Returns:
+        (B, C', *S).
+    """
     is_fp32 = image.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if image.device.type != "cpu" or not is_fp32 or not is_channels_last(image):
-        return None
-    rows = functional.linear(image.movedim(1, -1), convolution.weight.flatten(1), convolution.bias)
-    return rows.movedim(-1, 1)
+    if image.device.type == "cpu" and is_fp32 and is_channels_last(image):
+        return functional.linear(image.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+    return (functional.conv2d if image.ndim == 4 else functional.conv3d)(image, weight, bias)
 
 
 def subsampled(image: Tensor, stride: Sequence[int]) -> Tensor:
@@ -103,9 +111,7 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (B, C', *S / stride) for (B, C, *S)."""
-        seen = subsampled(image, self.stride)
-        product = _as_product(self, seen)
-        return functional.conv2d(seen, self.weight, self.bias) if product is None else product
+        return pointwise(subsampled(image, self.stride), self.weight, self.bias)
 
 
 class PointwiseConv3d(nn.Conv3d):
@@ -113,9 +119,7 @@ class PointwiseConv3d(nn.Conv3d):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (B, C', *S / stride) for (B, C, *S)."""
-        seen = subsampled(image, self.stride)
-        product = _as_product(self, seen)
-        return functional.conv3d(seen, self.weight, self.bias) if product is None else product
+        return pointwise(subsampled(image, self.stride), self.weight, self.bias)
 
 
 def convolution(

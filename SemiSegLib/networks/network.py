@@ -75,6 +75,11 @@ class SegmentationNetwork(nn.Module):
             LinearHead(n, leaves, dimensions, competes=competes) for n in backbone.deep_channels
         )
 
+        if backbone.quick_heads:
+            for part in self.modules():
+                if isinstance(part, LinearHead):
+                    part.quicken()
+
     @property
     def deep_strides(self) -> tuple[tuple[int, ...], ...]:
         """Downsampling of each of ``Outputs.deep``, per axis."""

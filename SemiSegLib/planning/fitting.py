@@ -168,8 +168,9 @@ def _network(
     stages = None if settings.features is None else len(settings.features)
     topology = plan_topology(patch, spacing_mm, stem_stride=stems, stages=stages)
     most = MOST_FEATURES[len(patch)]
+    backbone = settings.backbone or "plan_unet"
     return NetworkPlan(
-        backbone=settings.backbone or "plan_unet",
+        backbone=backbone,
         features=settings.features or tuple(min(width * 2**i, most) for i in range(len(topology.kernels))),
         strides=topology.strides,
         kernels=topology.kernels,
@@ -177,6 +178,7 @@ def _network(
         norm=settings.norm or "instance",
         deep_supervision=settings.deep_supervision or 0,
         dropout=settings.dropout or 0.0,
+        quick_heads=backbone == "plan_unet",
     )
 
 

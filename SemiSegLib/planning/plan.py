@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.config import YOUNGER, check_choice, check_range
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.runs.request import NORMALIZATIONS
 
@@ -48,6 +48,7 @@ class NetworkPlan:
         residual: residual blocks instead of plain ones.
         deep_supervision: number of lower resolutions that also get the supervised loss; 0 is none.
         dropout: probability, 0 to 1.
+        quick_heads: let heads of few features learn as quickly as those of 64 (ours); papers have plain ones.
     """
 
     backbone: str = "plan_unet"
@@ -60,6 +61,7 @@ class NetworkPlan:
     residual: bool = True
     deep_supervision: int = 0
     dropout: float = 0.0
+    quick_heads: bool = field(default=False, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, ("instance", "batch", "group"))

@@ -45,7 +45,7 @@ class TrainingSettings:
     steps: int | None = 10_000
     seconds: float | None = None
     optimizer: str = "adamw"
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     schedule: str = "poly"
     warmup_steps: int = 0
     weight_decay: float = 1e-2

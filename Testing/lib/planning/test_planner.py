@@ -123,6 +123,12 @@ def test_every_plan_keeps_its_budget(shape, spacing_mm):
     assert voxels_at_the_first_stage(card) >= voxels_at_the_first_stage(cpu)
 
 
+def test_the_heads_of_the_plans_own_network_are_quick_and_those_of_papers_plain():
+    assert planned((40, 56, 40), (1.0, 1.0, 1.0)).network.quick_heads
+    for backbone in ("paper_unet", "vnet", "basic_unet"):
+        assert not planned((40, 56, 40), (1.0, 1.0, 1.0), settings=PlanSettings(backbone=backbone)).network.quick_heads
+
+
 def test_a_thick_axis_comes_first_and_few_thick_slices_are_planned_as_images():
     thick = planned((200, 40, 220), (0.8, 4.0, 0.8))
     assert thick.axis_order == (1, 0, 2)
