@@ -76,7 +76,10 @@ def to_json(value: Any) -> Any:
 
 def _is_written(value: Any, field: dataclasses.Field[Any]) -> bool:
     """Return whether a field stands in JSON: the younger ones (metadata ``YOUNGER``) only if they were set."""
-    return field.init and not (YOUNGER in field.metadata and getattr(value, field.name) == field.default)
+    if YOUNGER not in field.metadata:
+        return field.init
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return field.init and getattr(value, field.name) != default
 
 
 def read_json(path: Path) -> Any:

@@ -162,3 +162,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 def test_bytes_are_written_as_they_are(tmp_path):
     write_atomically(tmp_path / "x.bin", b"\r\n\x00")
     assert (tmp_path / "x.bin").read_bytes() == b"\r\n\x00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    name: str = "old"
+    count: int = field(default=3, metadata={config.YOUNGER: True})
+    table: Mapping[str, str] = field(default_factory=dict, metadata={config.YOUNGER: True})
+
+
+def test_a_field_added_later_stands_in_a_file_only_where_it_was_set():
+    assert to_json(Grown()) == {"name": "old"}
+    assert to_json(Grown(count=4, table={"a": "b"})) == {"name": "old", "count": 4, "table": {"a": "b"}}
+    assert from_json(Grown, {"name": "old"}, where="run.json") == Grown()

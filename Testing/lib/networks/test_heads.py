@@ -69,9 +69,7 @@ def test_the_papers_networks_have_plain_heads():
 
 
 def test_every_output_of_the_joint_head_is_quick():
-    plan = NetworkPlan(
-        features=(4, 6), strides=((2, 2),), kernels=((3, 3),) * 2, stem_stride=(1, 1), quick_heads=True
-    )
+    plan = NetworkPlan(features=(4, 6), strides=((2, 2),), kernels=((3, 3),) * 2, stem_stride=(1, 1), quick_heads=True)
     backbone = build_backbone(plan, in_channels=1, dimensions=2, patch=(16, 16), raw_map=True)
     head = HierarchyHead(4, ORGAN_AND_VESSEL, 2, norm="instance", separate=True, prior="logits")
     made = SegmentationNetwork(backbone, {"hierarchy": head}, leaves=4)
