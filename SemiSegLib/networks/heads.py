@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from SemiSegLib.networks.layers import convolution, norm_layer, pointwise
+from SemiSegLib.networks.layers import convolution, norm_layer
 
-# Features of a voxel at which a logit is as quick as Adam moves it; fewer are helped up to it.
+# Features of a voxel at which a logit is as quick as Adam moves it; heads of fewer are helped up to it.
 QUICK_CHANNELS = 64
 
 
@@ -23,35 +23,26 @@ class LinearHead(nn.Module):
         classes: logits per voxel.
         dimensions: 2 or 3.
         competes: whether the classes share one probability, as a softmax gives it; for a warm start.
+
+    Attributes:
+        rate: by which the learning rate of its weights is multiplied, at least 1.
     """
 
     def __init__(self, channels: int, classes: int, dimensions: int, *, competes: bool = True) -> None:
         super().__init__()
         self.competes = competes
-        self.gain = 1.0
         self.channels = channels
+        self.rate = 1.0
         self.convolution = convolution(channels, classes, (1,) * dimensions)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, classes, *S) logits for (B, channels, *S) features."""
-        if self.gain == 1.0:
-            logits: Tensor = self.convolution(features)
-            return logits
-        weight, bias = (part * self.gain for part in self._parameters_used())
-        return pointwise(features, weight, bias)
+        logits: Tensor = self.convolution(features)
+        return logits
 
     def quicken(self) -> None:
-        """Keep weights smaller by a gain by which they are multiplied when they are used; nothing else changes."""
-        self.gain = max(1.0, QUICK_CHANNELS / self.channels)
-        with torch.no_grad():
-            for part in self._parameters_used():
-                part.div_(self.gain)
-
-    def _parameters_used(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self.convolution.weight, self.convolution.bias
-        assert isinstance(weight, Tensor)
-        assert isinstance(bias, Tensor)
-        return weight, bias
+        """Let its weights take larger steps the fewer they are."""
+        self.rate = max(1.0, QUICK_CHANNELS / self.channels)
 
 
 class DistanceHead(LinearHead):

@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from SemiSegLib.errors import CheckpointError, ConfigError, explain
 from SemiSegLib.methods.method import GroupSettings, Progress, Trainable
+from SemiSegLib.networks.heads import LinearHead
 from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.schedules import learning_rate
 
@@ -42,7 +43,8 @@ class Optimizers:
         own = method.group_settings()
         self._refuse_unknown(own, where=f"{type(method).__name__}.group_settings")
         self._settings = {name: _merged(settings, own.get(name, GroupSettings())) for name in self.groups}
-        self._optimizers = {name: _build(group, self._settings[name]) for name, group in self.groups.items()}
+        rates = _rates(method)
+        self._optimizers = {name: _build(group, self._settings[name], rates) for name, group in self.groups.items()}
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -65,10 +67,13 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def set_learning_rate(self, progress: Progress) -> None:
-        """Use the learning rate of the coming step in every group; it depends on how far the training is alone."""
+        """Use the learning rate of the coming step in every group; it depends on how far the training is alone.
+
+        Quick heads multiply it, see ``LinearHead``.
+        """
         for name, optimizer in self._optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self._settings[name], progress)
+                group["lr"] = learning_rate(self._settings[name], progress) * group["rate"]
 
     def step(self, scaler: torch.amp.GradScaler | None) -> None:
         """Take one step in every group."""
@@ -143,13 +148,27 @@ def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
     return torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format).copy_(value).detach()
 
 
-def _build(parameters: list[nn.Parameter], settings: TrainingSettings) -> Optimizer:
+def _rates(method: nn.Module) -> dict[int, float]:
+    """Return the id of each parameter of a quick head to what its learning rate is multiplied by."""
+    heads = [module for module in method.modules() if isinstance(module, LinearHead)]
+    return {id(parameter): head.rate for head in heads for parameter in head.parameters() if head.rate != 1.0}
+
+
+def _build(parameters: list[nn.Parameter], settings: TrainingSettings, rates: Mapping[int, float]) -> Optimizer:
     # One fused pass over memory: 6 ms instead of 55 ms a step for 4.8 million weights on 2 CPU cores.
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    rate, decay = settings.learning_rate, settings.weight_decay
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        by_rate.setdefault(rates.get(id(parameter), 1.0), []).append(parameter)
+    base, decay = settings.learning_rate, settings.weight_decay
+    # The decay of a step is a share of its learning rate; it stays what it is for all others.
+    groups = [
+        {"params": group, "lr": base * rate, "weight_decay": decay / rate, "rate": rate}
+        for rate, group in by_rate.items()
+    ]
     if settings.optimizer == "adamw":
-        return AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+        return AdamW(groups, lr=base, fused=fused)
     if settings.optimizer == "adam":
-        return Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+        return Adam(groups, lr=base, fused=fused)
     nesterov = settings.momentum > 0
-    return SGD(parameters, lr=rate, weight_decay=decay, momentum=settings.momentum, nesterov=nesterov, fused=fused)
+    return SGD(groups, lr=base, momentum=settings.momentum, nesterov=nesterov, fused=fused)

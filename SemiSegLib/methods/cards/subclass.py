@@ -9,12 +9,11 @@ from SemiSegLib.methods.cards.parts import (
     PAPER_LOSS,
     SEGMENTATION_OPTIONS,
     TWO_HEAD_OPTIONS,
-    with_defaults,
 )
 from SemiSegLib.methods.catalogue import Card, Option
 
 HIERARCHY_OPTIONS = (
-    *with_defaults(TWO_HEAD_OPTIONS, balance="root"),
+    *TWO_HEAD_OPTIONS,
     Option(name="superclass_head", default=True, text="Give superclasses an output of their own, as the paper does."),
     Option(
         name="subclass_labels",
@@ -118,7 +117,6 @@ PAPER_000_METHOD = {
     **PAPER_HEADS,
     "superclass_head": True,
     "subclass_labels": "full",
-    "balance": "fixed",
     "separate_normalization": True,
     "prior_concatenation": "logits",
     "mix": "full",

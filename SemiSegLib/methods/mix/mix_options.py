@@ -56,7 +56,6 @@ class MixOptions(HierarchyOptions):
         renormalize: a voxel that knows only the mixed-in leaf aims at probability 1, not a, in the Dice (ours).
     """
 
-    balance: str = "root"
     mix: str = "none"
     mix_weight: float = 1.0
     ramp: str = "gaussian"

@@ -1,17 +1,19 @@
 """Heads of few features: as quick as wide ones where the plan asks for it, and otherwise the papers' plain ones."""
 
-import pytest
 import torch
 
+from SemiSegLib.methods.method import Progress, Trainable
 from SemiSegLib.networks.backbones import build_backbone
-from SemiSegLib.networks.heads import QUICK_CHANNELS, DistanceHead, LinearHead
+from SemiSegLib.networks.heads import QUICK_CHANNELS, LinearHead
 from SemiSegLib.networks.hierarchy import HierarchyHead
 from SemiSegLib.networks.network import SegmentationNetwork
 from SemiSegLib.planning.plan import NetworkPlan
+from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.optimizers import Optimizers
 from Testing.lib.schemes import ORGAN_AND_VESSEL
 
 
-def network(*, quick, width=4, deep=1, kind=LinearHead):
+def network(*, quick, width=4, deep=1):
     torch.manual_seed(0)
     plan = NetworkPlan(
         features=(width, 6),
@@ -22,50 +24,62 @@ def network(*, quick, width=4, deep=1, kind=LinearHead):
         quick_heads=quick,
     )
     backbone = build_backbone(plan, in_channels=1, dimensions=2, patch=(16, 16))
-    return SegmentationNetwork(backbone, {"subclass": kind(backbone.feature_channels, 3, 2)}, leaves=3)
+    return SegmentationNetwork(backbone, {"subclass": LinearHead(backbone.feature_channels, 3, 2)}, leaves=3)
 
 
-def logits_after_a_step(made, rate=1e-3):
+def moved_by_a_step(made, **settings):
+    """What one step of the training's optimizer adds to each logit."""
     image = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    before = made(image)
-    optimizer = torch.optim.Adam(made.heads.parameters(), lr=rate)
-    (before["subclass"] * torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)).sum().backward()
-    optimizer.step()
-    return before, made(image)
+    chosen = TrainingSettings(**{"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, **settings})
+    optimizers = Optimizers(Heads(made), chosen)
+    optimizers.set_learning_rate(Progress(step=0, fraction=0.0))
+    before = made(image)["subclass"]
+    (before * torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)).sum().backward()
+    optimizers.step(None)
+    return made(image)["subclass"] - before
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("kind", [LinearHead, DistanceHead])
-def test_a_quick_head_begins_as_a_plain_one(layout, kind):
-    plain, quick = (network(quick=quick, kind=kind).to(memory_format=layout) for quick in (False, True))
-    image = torch.randn(2, 1, 15, 17).contiguous(memory_format=layout)
-    expected, found = plain(image), quick(image)
-    torch.testing.assert_close(found["subclass"], expected["subclass"], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.deep[0], expected.deep[0], atol=1e-5, rtol=1e-5)
-    assert quick.heads["subclass"].gain == QUICK_CHANNELS / 2
-    assert quick.deep_heads[0].gain == QUICK_CHANNELS / 4
+class Heads(Trainable):
+    """Trains the heads of a network alone, so that what moves is theirs."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+
+    def losses(self, batch, progress):
+        raise NotImplementedError
+
+    def parameter_groups(self):
+        return {"main": list(self.made.heads.parameters())}
 
 
-def test_a_step_moves_the_logits_of_a_quick_head_by_its_gain():
-    moved = {}
-    for is_quick in (False, True):
-        before, after = logits_after_a_step(network(quick=is_quick))
-        moved[is_quick] = after["subclass"] - before["subclass"]
-    torch.testing.assert_close(moved[True], moved[False] * QUICK_CHANNELS / 2, atol=2e-4, rtol=1e-3)
-    assert moved[False].abs().max() < 0.02
+def test_a_step_of_a_quick_head_goes_as_far_as_that_of_a_wide_one():
+    plain, quick = (moved_by_a_step(network(quick=quick)) for quick in (False, True))
+    torch.testing.assert_close(quick, plain * QUICK_CHANNELS / 2, atol=2e-5, rtol=1e-3)
+    assert 0 < plain.abs().max() < 0.02
+
+
+def test_quick_weights_decay_as_slowly_as_all_others():
+    made = {quick: network(quick=quick) for quick in (False, True)}
+    for one in made.values():
+        for parameter in one.heads.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizers = Optimizers(Heads(one), TrainingSettings(learning_rate=0.01, weight_decay=0.5))
+        optimizers.set_learning_rate(Progress(step=0, fraction=0.0))
+        optimizers.step(None)
+    weights = [one.heads["subclass"].convolution.weight for one in made.values()]
+    torch.testing.assert_close(*weights)
 
 
 def test_a_wide_head_is_left_as_it_is():
     head = LinearHead(2 * QUICK_CHANNELS, 3, 2)
-    weights = head.convolution.weight.clone()
     head.quicken()
-    assert head.gain == 1
-    assert torch.equal(head.convolution.weight, weights)
+    assert head.rate == 1
 
 
 def test_the_papers_networks_have_plain_heads():
     made = network(quick=False)
-    assert {part.gain for part in made.modules() if isinstance(part, LinearHead)} == {1.0}
+    assert {part.rate for part in made.modules() if isinstance(part, LinearHead)} == {1.0}
 
 
 def test_every_output_of_the_joint_head_is_quick():
@@ -73,5 +87,5 @@ def test_every_output_of_the_joint_head_is_quick():
     backbone = build_backbone(plan, in_channels=1, dimensions=2, patch=(16, 16), raw_map=True)
     head = HierarchyHead(4, ORGAN_AND_VESSEL, 2, norm="instance", separate=True, prior="logits")
     made = SegmentationNetwork(backbone, {"hierarchy": head}, leaves=4)
-    gains = {part.channels: part.gain for part in made.modules() if isinstance(part, LinearHead)}
-    assert gains == {4: QUICK_CHANNELS / 4, 5: QUICK_CHANNELS / 5}
+    rates = {part.channels: part.rate for part in made.modules() if isinstance(part, LinearHead)}
+    assert rates == {4: QUICK_CHANNELS / 4, 5: QUICK_CHANNELS / 5}
