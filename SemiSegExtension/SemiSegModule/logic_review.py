@@ -24,6 +24,7 @@ from SemiSegModule.bridge.result import (
     ranked,
     resultBefore,
 )
+from SemiSegModule.bridge.result_segments import AMBIGUOUS
 from SemiSegModule.bridge.result_views import (
     compareSideBySide,
     correctionOf,
@@ -50,12 +51,14 @@ class Acceptance:
         segmentation: node with the labels.
         lookedFor: structures that the labels are complete for.
         meanings: segment ID to ``LEFT_OUT`` for what was not accepted.
+        leftOpen: structures that nobody named and that are empty although the model is not sure that they are absent.
         state: "done", or "partial" if only some structures were accepted.
     """
 
     segmentation: Any
     lookedFor: tuple[str, ...]
     meanings: dict[str, str] = field(default_factory=dict)
+    leftOpen: tuple[str, ...] = ()
     state: str = "done"
 
 
@@ -161,15 +164,18 @@ class ReviewLogic(ModelLogic):
     def acceptResult(self, result: Result, structures: Collection[str] | None = None) -> Acceptance:
         """Accept a result, or its correction if there is one, as the labels of its case, and return what they say.
 
-        Accepted segments get the status "completed". ``dataclasses.replace(case, segmentation=..., lookedFor=...)``
-        makes a case of the study of it; its side of the split is not touched.
+        Accepted segments get the status "completed". To accept all is no word about what is not to be seen: a structure
+        that is empty in the result, of which the model is not sure that it is absent, is left open, for as a label it
+        would teach that it is not there. Name it to say so.
+        ``dataclasses.replace(case, segmentation=..., lookedFor=...)`` makes a case of the study of it; its side of the
+        split is not touched.
 
         Args:
             result: the result.
             structures: names of what is accepted; the others are as good as not looked for. None: all of the model's.
 
         Raises:
-            CaseError: no structure is named.
+            CaseError: no structure is named, or none is named and all would be left open.
         """
         if structures is not None and not structures:
             raise CaseError(
@@ -183,7 +189,17 @@ class ReviewLogic(ModelLogic):
         names = {i: node.GetSegmentation().GetSegment(i).GetName() for i in segmentIds(node)}
         # A structure that the model did not find, or that a person erased, was looked for all the same.
         every = {name_key(name): name for name in (*result.states, *names.values())}
-        chosen = set(every) if structures is None else {name_key(name) for name in structures}
+        leftOpen = _emptyAndDoubtful(result) if structures is None else ()
+        named = every if structures is None else structures
+        chosen = {name_key(name) for name in named} - {name_key(name) for name in leftOpen}
+        if not chosen:
+            raise CaseError(
+                explain(
+                    "nothing was segmented, and the model is not sure that nothing is there",
+                    where=f"result of '{result.name}'",
+                    remedy="correct it first, or select the structures that are surely not there and accept those",
+                )
+            )
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         for segmentId, name in names.items():
             if name_key(name) in chosen:
@@ -194,6 +210,7 @@ class ReviewLogic(ModelLogic):
             segmentation=node,
             lookedFor=tuple(name for key, name in every.items() if key in chosen),
             meanings={i: LEFT_OUT for i, name in names.items() if name_key(name) not in chosen},
+            leftOpen=leftOpen,
             state="done" if isWhole else "partial",
         )
 
@@ -227,3 +244,16 @@ class ReviewLogic(ModelLogic):
         except CheckpointError:
             return {}
         return {structure.name: structure.color for structure in scheme.superclasses[1:]}
+
+
+def _emptyAndDoubtful(result: Result) -> tuple[str, ...]:
+    """Return the structures without a voxel in what is shown of a result that the model does not call absent."""
+    node, found = result.shown, []
+    drawn = {node.GetSegmentation().GetSegment(i).GetName(): i for i in segmentIds(node)}
+    for name, state in result.states.items():
+        if state != AMBIGUOUS:
+            continue
+        segmentId = drawn.get(name)
+        if segmentId is None or not slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, result.volume).any():
+            found.append(name)
+    return tuple(found)

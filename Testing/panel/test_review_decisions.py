@@ -4,6 +4,7 @@ import pytest
 import slicer
 
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.errors import CaseError
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
@@ -96,6 +97,35 @@ def test_selected_structures_alone_are_accepted_and_of_the_others_nothing_is_sai
     assert (row.state, row.lookedFor) == ("partial", ["tail"])
     assert row.meanings == {"head": LEFT_OUT, "vessel": LEFT_OUT}
     assert column(panel.ui.reviewTable, 3)[0] == "partly accepted"
+
+
+def test_what_is_not_seen_and_not_surely_absent_is_left_open_unless_a_person_says_so(ready, started):
+    panel, _ = ready
+    # Of the vessel nothing is drawn.
+    apply_to_all(panel, started, scores={3: 0.9}, states={"head": "latent", "tail": "ambiguous", "vessel": "ambiguous"})
+    click(panel.ui.acceptButton)
+    row = row_of(panel, "Dan")
+    assert (row.state, row.lookedFor) == ("partial", ["head", "tail"])
+    assert list(row.meanings.values()) == [LEFT_OUT]
+    assert column(panel.ui.reviewTable, 3)[0] == "partly accepted"
+    assert "Nothing is shown of vessel" in panel.ui.resultLabel.text
+    click_cell(panel.ui.resultSegmentsTable.tableWidget(), 2, 3)
+    click(panel.ui.acceptSelectedButton)
+    assert row_of(panel, "Dan").lookedFor == ["vessel"]
+
+
+def test_a_result_that_shows_nothing_cannot_be_accepted_as_a_whole(ready, started, host):
+    panel, _ = ready
+    apply_to_all(panel, started, scores={3: 0.9}, states=dict.fromkeys(("head", "tail", "vessel"), "ambiguous"))
+    result = panel.panel.review.current
+    for name in ("head", "tail"):
+        volume = result.volume
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, name, volume)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask * 0, result.node, name, volume)
+    with pytest.raises(CaseError, match="not sure that nothing is there"):
+        StudyLogic().acceptResult(result)
+    assert result.decision == ""
+    assert StudyLogic().acceptResult(result, ["tail"]).lookedFor == ("tail",)
 
 
 def test_a_rejected_result_is_hidden_and_kept_and_comes_next_no_more(ready, started):

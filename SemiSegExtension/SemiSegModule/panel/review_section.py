@@ -163,16 +163,24 @@ class ReviewSection:
         """Give the row of the case its labels; its side of the split stays where it is."""
         parameters = self.panel.parameters
         rows = parameters.rows()
+        notices = []
+        if accepted.leftOpen:
+            names = ", ".join(accepted.leftOpen)
+            text = _(
+                "Nothing is shown of {names}, but the model is not sure: left open. Select and accept what is absent."
+            )
+            notices.append(text.format(names=names))
         for row in rows:
             if row.volumes[parameters.channels[0]] is not result.volume:
                 continue
             if row.segmentation is not None and row.segmentation is not accepted.segmentation:
                 text = _("'{name}' stays in the scene, but is no longer what the study learns from.")
-                self._notice = text.format(name=row.segmentation.GetName())
+                notices.append(text.format(name=row.segmentation.GetName()))
             row.segmentation, row.isChosen, row.isWithoutLabels = accepted.segmentation, True, False
             row.meanings, row.lookedFor = dict(accepted.meanings), list(accepted.lookedFor)
             row.region, row.regionBox, row.overlapRules = None, None, []
             row.side, row.state = row.side or "train", accepted.state
+        self._notice = "\n".join(notices)
         parameters.setRows(rows)
 
     def _description(self, result: Result | None) -> str:
@@ -203,7 +211,7 @@ class ReviewSection:
         setButton(ui.compareButton, before, _("Show the earlier result of this case beside this one"))
         ui.compareButton.checked = isComparing()
         setButton(ui.correctButton, none, _("Open a copy of the result in the Segment Editor; the result is kept"))
-        setButton(ui.acceptButton, none, _("Take all structures, as corrected, for the labels of this case"))
+        setButton(ui.acceptButton, none, _("Take the structures, as corrected, for the labels of this case"))
         rejected = none or (_("It is put away already.") if current.decision == REJECTED else "")
         setButton(ui.rejectButton, rejected, _("Put the result away; it is hidden and kept"))
         isAccepted = any(result.decision not in ("", REJECTED) for result in results)
