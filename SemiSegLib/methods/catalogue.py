@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DECISIONS = ("superclass_first", "leaf")
-BALANCES = ("fixed", "root", "cases")
+BALANCES = ("fixed", "cube_root", "root", "cases")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +78,12 @@ def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[st
     Six full scans that fill half of every batch are known by heart long before a hundred coarse ones have been seen,
     and a structure's outline is learned from both. With w the card's share and n the number of cases:
 
-        "fixed": w,    "root": w sqrt(n),    "cases": w n
+        "fixed": w,    "cube_root": w n^(1/3),    "root": w sqrt(n),    "cases": w n
 
     Args:
         card: of the method.
         balance: one of ``BALANCES``.
         counts: regime to number of training cases; regimes without cases get no rows.
     """
-    power = {"fixed": 0.0, "root": 0.5, "cases": 1.0}[balance]
+    power = {"fixed": 0.0, "cube_root": 1 / 3, "root": 0.5, "cases": 1.0}[balance]
     return {name: share * math.pow(counts[name], power) for name, share in card.composition.items() if counts.get(name)}

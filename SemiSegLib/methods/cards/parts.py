@@ -29,8 +29,8 @@ SEGMENTATION_OPTIONS = (
         name="balance",
         default="fixed",
         text="Divide the rows of a batch between fully, coarsely, partly and not labeled cases as the paper does, by "
-        "the square root of their numbers, or by their numbers.",
-        choices=("fixed", "root", "cases"),
+        "the cube root or square root of their numbers, or by their numbers.",
+        choices=("fixed", "cube_root", "root", "cases"),
     ),
     Option(
         name="decision",

@@ -9,11 +9,12 @@ from SemiSegLib.methods.cards.parts import (
     PAPER_LOSS,
     SEGMENTATION_OPTIONS,
     TWO_HEAD_OPTIONS,
+    with_defaults,
 )
 from SemiSegLib.methods.catalogue import Card, Option
 
 HIERARCHY_OPTIONS = (
-    *TWO_HEAD_OPTIONS,
+    *with_defaults(TWO_HEAD_OPTIONS, balance="cube_root"),
     Option(name="superclass_head", default=True, text="Give superclasses an output of their own, as the paper does."),
     Option(
         name="subclass_labels",
@@ -117,6 +118,7 @@ PAPER_000_METHOD = {
     **PAPER_HEADS,
     "superclass_head": True,
     "subclass_labels": "full",
+    "balance": "fixed",
     "separate_normalization": True,
     "prior_concatenation": "logits",
     "mix": "full",

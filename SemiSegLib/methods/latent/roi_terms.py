@@ -25,7 +25,7 @@ class RoiLossOptions:
         cross_entropy_weight: of the binary cross entropy; 1 (DoDNet, paper 002).
         dice_weight: of the Dice; 1 (DoDNet, paper 002).
         balance: how the rows of a batch are divided between cases with full, coarse, partial and no labels: "fixed",
-            "root" or "cases", see ``SegmentationOptions``.
+            "cube_root", "root" or "cases", see ``SegmentationOptions``.
         decision: how leaves are decided from their probabilities, see ``SegmentationOptions``.
         exclusion: where a voxel surely belongs to another structure, teach that a ROI is absent, also in cases that do
             not show the ROI (ours); papers leave such a ROI out.

@@ -56,6 +56,7 @@ class MixOptions(HierarchyOptions):
         renormalize: a voxel that knows only the mixed-in leaf aims at probability 1, not a, in the Dice (ours).
     """
 
+    balance: str = "cube_root"
     mix: str = "none"
     mix_weight: float = 1.0
     ramp: str = "gaussian"

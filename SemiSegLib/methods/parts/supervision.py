@@ -35,8 +35,8 @@ class SegmentationOptions:
             structures), "paper" (paper 000: all classes with background, squared sums, absent ones included) or
             "foreground" (paper 003 and its family: the same without background).
         balance: how the rows of a batch are divided between cases with full, coarse, partial and no labels: "fixed"
-            (the shares of the method's card; halves in the papers), "root" (these times the square root of the number
-            of such cases) or "cases" (times their number).
+            (the shares of the method's card; halves in the papers), "cube_root" or "root" (these times that root of
+            the number of such cases) or "cases" (times their number).
         decision: "superclass_first" (ours) or "leaf" (papers): how leaves are decided from their probabilities.
     """
 

@@ -11,11 +11,11 @@ gradient, pseudo-labels are made in training mode and by an exponential threshol
 the norms out of every block of the network, in another from the last alone, as here.)
 
 Ours is what measurements kept, each by an option: two outputs, the subclass predicted inside the superclass; full and
-partial labels teach the leaves; no HierarchicalMix. On the hippocampus each part of it cost accuracy in the same time:
-mixed images blur outlines that the superclass label knows, and pseudo-labels taken early make mistakes about the border
-between leaves permanent. Where HM is switched on, ours differs from the paper by: one pass over mixed coarse scans
-instead of two; pseudo-labels from a teacher, given the label, above a threshold that adapts to each leaf; scans with
-partial labels take part. See ``hierarchical_mix`` for what is corrected in all but "code".
+partial labels teach the leaves; batches with fewer full rows; no HierarchicalMix. On the hippocampus each part of it
+cost accuracy in the same time: mixed images blur outlines that the superclass label knows, and pseudo-labels taken
+early make mistakes about the border between leaves permanent. Where HM is switched on, ours differs from the paper by:
+one pass over mixed coarse scans instead of two; pseudo-labels from a teacher, given the label, above a threshold that
+adapts to each leaf; partly labeled scans take part. See ``hierarchical_mix`` for what is corrected in all but "code".
 
 Rows of the batch serve as donors, so a batch needs a fully labeled row and another one for HM. With batch norm choose
 two passes: mixed images of the one pass move the running statistics.

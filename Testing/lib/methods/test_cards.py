@@ -124,5 +124,6 @@ def test_rows_of_a_batch_are_divided_as_the_option_says():
     shares = {balance: batch_shares(card, balance, counts) for balance in BALANCES}
     assert set(shares["fixed"]) == {"full", "coarse"}
     assert shares["fixed"]["coarse"] == shares["fixed"]["full"]
+    assert shares["cube_root"]["coarse"] ** 3 == pytest.approx(25 * shares["cube_root"]["full"] ** 3)
     assert shares["root"]["coarse"] == pytest.approx(5 * shares["root"]["full"])
     assert shares["cases"]["coarse"] == pytest.approx(25 * shares["cases"]["full"])
