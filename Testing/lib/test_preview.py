@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from SemiSegLib import preview as preview_module
 from SemiSegLib.batches.grid import PlanGrid
@@ -15,6 +16,7 @@ from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.volume import Geometry, read_volume
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.segmentation_file import read_segmentation
 from SemiSegLib.prediction.window import predict_array
@@ -179,7 +181,8 @@ def test_a_run_previews_its_first_validation_case_with_the_model_of_that_step(tm
     assert model.provenance["model_step"] == shown[-1].step
     store = PreparedStore(run.prepared, dataset, model.study.plan)
     probabilities = predict_array(model.method.eval(), store.get(case.id).image, model.study.plan)
-    expected = store.grid(case.id).restore_nearest(probabilities.argmax(0))
+    leaves = Decision.of(model.method, dataset.scheme)(torch.from_numpy(probabilities)).numpy()
+    expected = store.grid(case.id).restore_nearest(leaves)
     assert expected.shape == scan.voxels.shape
     for number, segment in enumerate(found.values(), start=1):
         assert np.array_equal(segment.mask, expected == number)

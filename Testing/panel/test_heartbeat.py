@@ -1,4 +1,4 @@
-"""Slicer's event loop goes on while large scans are written and their results are loaded.
+"""Slicer's event loop goes on while large scans are written, a training is followed and results are loaded.
 
 A timer of 20 ms beats. What counts is the processor time of Slicer's thread between two beats: another program cannot
 lengthen it. A usual run takes a case of 10 million voxels, `make test-slow` one of 512 x 512 x 300, where the pauses
@@ -7,20 +7,23 @@ themselves count too if the machine has two processors to spare, for Slicer's th
 
 import logging
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import slicer
 
 from SemiSegLib.runs.status import RunStatus
+from SemiSegLib.training.events import Previewed, event_to_line
 from SemiSegModule import jobs
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.bridge.results import write_results
 from Testing.host.heartbeat import Heartbeat
-from Testing.host.interaction import click, process_events, tick_cell, type_text
+from Testing.host.interaction import click, process_events, tick_cell, type_text, wait_until
 from Testing.panel.models import a_model_file
 from Testing.panel.studies import alive
+from Testing.panel.test_training_views import stepped, validated, write_preview
 
 BEAT_MILLISECONDS = 20
 # What a person notices.
@@ -29,6 +32,8 @@ LONGEST_SECONDS = 0.2
 WHOLE = (512, 512, 300)
 # An eighth of it, for the usual run.
 PART = (256, 256, 150)
+# A panel that looks so often sees so many steps each time: an hour of training at two steps a second.
+LOOKS, STEPS_A_LOOK = 12, 600
 
 
 @pytest.fixture
@@ -66,6 +71,40 @@ def export(panel, folder, started):
     return heart
 
 
+def follow(panel, started, shape):
+    """Look on while a training tells of steps and validations, and shows what it predicts for the whole case."""
+    run, volume = started[0], slicer.util.getNode("Ann")
+    labels = np.zeros(shape[::-1], np.uint8)
+    labels[shape[2] // 4 : shape[2] // 2, shape[1] // 4 : shape[1] // 2] = 1
+    preview = Previewed(step=1, case="Ann", file=write_preview(run, volume, labels))
+    told, shown = [], []
+    for turn in range(LOOKS):
+        steps = range(turn * STEPS_A_LOOK, (turn + 1) * STEPS_A_LOOK)
+        events = [*(stepped(step, 1 / (step + 1)) for step in steps), validated(steps[-1], 0.5)]
+        if turn % (LOOKS // 2) == 0:
+            shown.append(steps[-1])
+            events.append(replace(preview, step=steps[-1]))
+        told.append("".join(f"{event_to_line(event, time=0.0)}\n" for event in events))
+    click(panel.ui.previewCheckBox)
+    watcher = panel.panel.training.watcher
+
+    def is_seen():
+        watcher.look()
+        return panel.ui.previewLabel.text == f"Ann at step {shown[-1]}"
+
+    with Heartbeat(BEAT_MILLISECONDS) as heart:
+        for turn, lines in enumerate(told):
+            with open(run.events_path, "a", encoding="utf-8") as file:
+                file.write(lines)
+            step = (turn + 1) * STEPS_A_LOOK
+            run.write_status(alive(RunStatus(state="training", step=step, fraction=turn / LOOKS)))
+            watcher.look()
+            process_events()
+        wait_until(is_seen, seconds=100, what="the last preview")
+    assert panel.ui.scoresTable.rowCount > 0
+    return heart
+
+
 def load(panel, folder, started):
     type_text(panel.ui.modelEdit, str(a_model_file(folder / "organ.safetensors")))
     tick_cell(panel.ui.applyVolumesList, 0)
@@ -86,7 +125,7 @@ def load(panel, folder, started):
 def measure(panel, folder, started, shape):
     """Export, copy and load a case; returns the hearts that beat meanwhile by what was done."""
     a_large_study(shape)
-    hearts = {"export": export(panel, folder, started)}
+    hearts = {"export": export(panel, folder, started), "training": follow(panel, started, shape)}
     hearts["copying"], hearts["loading"] = load(panel, folder, started)
     for what, heart in hearts.items():
         logging.getLogger("heartbeat").info("%s: %s", what, heart)

@@ -17,6 +17,8 @@ from SemiSegModule.panel.study_view import StudyView
 CASE, SEGMENTATION, LABELS, STATE, SIDE, CHECK, PATIENT = range(7)
 ROW_HEIGHT = 38
 MOST_ROWS = 7
+# The segmentation's name mostly repeats the case's, so the case gets the room; in a wider panel a user draws it wider.
+SEGMENTATION_WIDTH = 70
 _PLAIN = qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable
 
 
@@ -37,6 +39,8 @@ class CaseTable:
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.Fixed)
         table.verticalHeader().defaultSectionSize = ROW_HEIGHT
         table.horizontalHeader().highlightSections = False
+        # Names of cases of one study often differ at their end alone.
+        table.textElideMode = qt.Qt.ElideMiddle
         self._setColumns()
 
     @property
@@ -85,6 +89,9 @@ class CaseTable:
                 widest = max(metrics.horizontalAdvance(text) for text in (*contents[column], title))
                 header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
                 header.resizeSection(column, widest + 14)
+            elif column == SEGMENTATION:
+                header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
+                header.resizeSection(column, SEGMENTATION_WIDTH)
             else:
                 header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
         header.moveSection(PATIENT, 1)
