@@ -8,7 +8,7 @@ from pathlib import Path
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegLib.labels.schemes import read_scheme, ready_scheme, ready_schemes
+from SemiSegLib.labels.schemes import fitting_scheme, read_scheme, ready_scheme, ready_schemes
 from SemiSegModule.bridge.pairing import findCases, segmentations
 from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
 from SemiSegModule.bridge.study_export import StudyExport, exportStudy
@@ -26,6 +26,10 @@ class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLog
     def readySchemes(self) -> tuple[str, ...]:
         """Return the names of the schemes that come with the module."""
         return ready_schemes()
+
+    def fittingScheme(self, scheme: LabelScheme) -> str | None:
+        """Return the name of the ready scheme that knows what is part of what in a flat one; None if there is none."""
+        return fitting_scheme(scheme)
 
     def readScheme(self, source: str | Path | None = None) -> LabelScheme:
         """Return a label scheme.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from SemiSegLib.config import from_json, read_json, to_json, write_json
@@ -52,6 +53,28 @@ def ready_scheme(name: str) -> LabelScheme:
             explain(f"there is no ready scheme '{name}'", where="label schemes", remedy=did_you_mean(name, known))
         )
     return read_scheme(resource_folder() / f"{name}.json")
+
+
+def fitting_scheme(scheme: LabelScheme) -> str | None:
+    """Return the name of the one ready scheme that knows all structures of a flat one and what is part of what.
+
+    None where the scheme has wholes and parts already, or where no ready scheme or more than one fits.
+    """
+    drawn = scheme.structures[1:]
+    if not drawn or any(structure.parent is not None for structure in drawn):
+        return None
+    return _fitting(tuple(structure.name for structure in drawn))
+
+
+@cache
+def _fitting(names: tuple[str, ...]) -> str | None:
+    found = []
+    for ready in ready_schemes():
+        scheme = ready_scheme(ready)
+        matched = [scheme.match(name) for name in names]
+        if all(matched) and any(structure is not None and structure.parent is not None for structure in matched):
+            found.append(ready)
+    return found[0] if len(found) == 1 else None
 
 
 def read_scheme(path: Path) -> LabelScheme:

@@ -222,3 +222,18 @@ def test_an_edited_scheme_is_saved_with_the_scene(panel, tmp_path):
     assert panel.panel.parameters.renamed == {"artery": "vessel"}
     click(panel.ui.undoStructureButton)
     assert "vessel" in tree_of(tree)
+
+
+def test_a_ready_scheme_that_has_all_segments_is_named_until_it_is_chosen(panel):
+    generator = np.random.default_rng(0)
+    masks = scenes.blobs(generator)
+    for name, kinds in (("Ann", {"Anterior": "head", "Posterior": "tail"}), ("Bob", {"Hippocampus": "head"})):
+        volume = scenes.a_volume(generator, name=name)
+        drawn = {kind: masks[blob] for kind, blob in kinds.items()}
+        scenes.a_segmentation(volume, drawn, name=f"{name} drawn")
+    process_events()
+    assert column(panel.ui.casesTable, 2) == ["partial", "partial"]
+    assert "The ready structures 'hippocampus'" in panel.ui.casesSummaryLabel.text
+    choose(panel.ui.schemeComboBox, "hippocampus")
+    assert column(panel.ui.casesTable, 2) == ["fine", "coarse"]
+    assert panel.ui.casesSummaryLabel.text == "2 cases: 1 fine, 1 coarse"

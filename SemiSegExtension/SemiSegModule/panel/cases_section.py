@@ -126,7 +126,15 @@ class CasesSection:
         words = {regime: describeRegime(regime) for regime in Regime} | {Regime.NONE: _("unlabeled")}
         counts = [(sum(r is regime for r in chosen), word) for regime, word in words.items()]
         parts = ", ".join(f"{count} {word}" for count, word in counts if count)
-        return _("{count} cases: {parts}").format(count=len(chosen), parts=parts) if parts else _("No case is ticked.")
+        if not parts:
+            return _("No case is ticked.")
+        summary = _("{count} cases: {parts}").format(count=len(chosen), parts=parts)
+        isOpen = self.panel.parameters.schemeSource == SCHEME_FROM_SCENE and view.scheme is not None
+        fitting = self.panel.logic.fittingScheme(view.scheme) if isOpen else None
+        if fitting is None:
+            return summary
+        text = _("The ready structures '{name}' have all of these, and know what is part of what: choose them above.")
+        return f"{summary}\n{text.format(name=fitting)}"
 
     def _showSchemes(self) -> None:
         source = self.panel.parameters.schemeSource

@@ -10,7 +10,14 @@ import pytest
 
 from SemiSegLib.errors import ConfigError, LabelError
 from SemiSegLib.labels.scheme import Code, LabelScheme, Structure, Terminology
-from SemiSegLib.labels.schemes import read_scheme, ready_scheme, ready_schemes, resource_folder, write_scheme
+from SemiSegLib.labels.schemes import (
+    fitting_scheme,
+    read_scheme,
+    ready_scheme,
+    ready_schemes,
+    resource_folder,
+    write_scheme,
+)
 from SemiSegLib.labels.terminology import from_slicer_string, to_slicer_string
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -229,3 +236,22 @@ def test_the_wheel_holds_every_room_and_the_resources():
     data = [p for p in (ROOT / "Resources").rglob("*.json") if "Documentation" not in p.parts]
     packed = {p for pattern in patterns for p in (ROOT / "Resources").glob(pattern)}
     assert set(data) <= packed
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Anterior", "posterior"), "hippocampus"),
+        (("hippocampus", "Posterior"), "hippocampus"),
+        # Without a part nothing is to be said of what is part of what.
+        (("hippocampus",), None),
+        (("anterior", "posterior", "amygdala"), None),
+    ],
+)
+def test_the_ready_scheme_that_fits_is_the_one_with_every_name_and_a_part_among_them(names, expected):
+    scheme = LabelScheme(name="scene", structures=tuple(Structure(name=name) for name in names))
+    assert fitting_scheme(scheme) == expected
+
+
+def test_no_ready_scheme_is_offered_in_place_of_one_that_has_parts_already():
+    assert fitting_scheme(ready_scheme("hippocampus")) is None
