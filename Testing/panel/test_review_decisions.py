@@ -79,6 +79,15 @@ def test_accepting_never_moves_the_side_of_a_case_and_leaves_the_old_labels_in_t
     assert f"'{drawn.GetName()}' stays in the scene" in panel.ui.resultLabel.text
 
 
+def test_labels_of_other_scans_do_not_lie_over_a_result_and_those_of_its_own_stay(ready, started):
+    panel, _ = ready
+    drawn = {name: row_of(panel, name).segmentation for name in ("Ann", "Bob", "Cid")}
+    assert all(node.GetDisplayNode().GetVisibility() for node in drawn.values())
+    apply_to_all(panel, started, scores={1: 0.9})
+    assert reviewed(panel) == "Bob"
+    assert [name for name, node in drawn.items() if node.GetDisplayNode().GetVisibility()] == ["Bob"]
+
+
 def test_a_correction_is_what_is_accepted(ready, started):
     panel, _ = ready
     apply_to_all(panel, started, scores={3: 0.9})

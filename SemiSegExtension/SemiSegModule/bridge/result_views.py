@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from SemiSegModule.bridge.geometry import matrixFromVtk, matrixToVtk
-from SemiSegModule.bridge.result import Result, resultsInScene
+from SemiSegModule.bridge.result import RESULT_ATTRIBUTE, Result, resultsInScene
 from SemiSegModule.bridge.segmentation_import import standBeside
 from SemiSegModule.bridge.uncertainty import isUncertainty, overlaid, overlay
 
@@ -20,9 +20,10 @@ _EDITOR = "SegmentEditor"
 
 
 def showResult(result: Result) -> None:
-    """Show a scan with its result alone, where the model is least sure; segmentations of other origin stay as they are.
+    """Show a scan with its result, where the model is least sure; segmentations of other scans are hidden.
 
-    A map of uncertainty that another case shows gives way to this one's.
+    What a person has drawn on this scan stays as it is. A map of uncertainty that another case shows gives way to this
+    one's.
     """
     endComparison()
     hadOverlay = overlaid() is not None
@@ -31,6 +32,11 @@ def showResult(result: Result) -> None:
     for other in resultsInScene():
         _setVisible(other.node, other == result and other.correction is None)
         _setVisible(other.correction, other == result)
+    source = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        scan = node.GetNodeReference(source)
+        if scan is not None and scan is not result.volume and not node.GetAttribute(RESULT_ATTRIBUTE):
+            _setVisible(node, False)
     if hadOverlay:
         showUncertainty(result)
     jumpToDoubt(result)
