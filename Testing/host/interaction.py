@@ -30,6 +30,16 @@ def _require_usable(widget: Any) -> None:
         raise AssertionError(f"'{widget.objectName()}' is disabled")
 
 
+def _press_character(widget: Any, character: str) -> None:
+    """Press the key of a character. QTest knows those of ASCII alone, and ends the process at some others."""
+    if character.isascii():
+        QtTest.QTest.keyClicks(widget, character)
+        return
+    for kind in (QtCore.QEvent.Type.KeyPress, QtCore.QEvent.Type.KeyRelease):
+        event = QtGui.QKeyEvent(kind, 0, Qt.KeyboardModifier.NoModifier, character)
+        QtWidgets.QApplication.sendEvent(widget, event)
+
+
 def click(widget: Any, position: Any = None) -> None:
     """Click a widget in its middle; a section header or check box where it reacts."""
     _require_usable(widget)
@@ -53,7 +63,8 @@ def type_text(widget: Any, text: str, *, is_replacing: bool = True) -> None:
     if is_replacing:
         target.selectAll()
         QtTest.QTest.keyClick(target, Qt.Key.Key_Delete)
-    QtTest.QTest.keyClicks(target, text)
+    for character in text:
+        _press_character(target, character)
     if not isinstance(target, (QtWidgets.QPlainTextEdit, QtWidgets.QTextEdit)):
         QtTest.QTest.keyClick(target, Qt.Key.Key_Return)
     target.clearFocus()
