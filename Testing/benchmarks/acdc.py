@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from published import LAST_STEP, Benchmark, Line, Part, median_grid, stated, with_sides
+from published import LAST_STEP, Benchmark, Line, Part, median_grid, shared_grid, stated, with_sides
 from published_run import parse, run
 
 from SemiSegLib.cases.dataset import Dataset, Side
@@ -104,9 +104,7 @@ def benchmark(data: Path, size: str) -> Benchmark:
 
 def _lines(plan: dict[str, Any], fine: int) -> tuple[tuple[Line, int | None], ...]:
     paper = OwnSettings(training=PAPER_000_TRAINING, plan=plan)
-    # At the reduced size every line sees the same crops of the same grid.
-    grid = {name: plan[name] for name in ("patch", "batch", "spacing_mm") if "spacing_mm" in plan}
-    ours = OwnSettings(plan={"dimensions": 2, **grid})
+    ours = OwnSettings(plan={"dimensions": 2, **shared_grid(plan)})
     return tuple(
         (
             Line(key=key, title=title, text=text, own=ours if key == "ours" else paper, published=published),

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from published import LAST_STEP, Benchmark, Line, Part, median_grid, stated, with_sides
+from published import LAST_STEP, Benchmark, Line, Part, median_grid, shared_grid, stated, with_sides
 from published_run import parse, run
 
 from SemiSegLib.cases.dataset import Dataset, Side
@@ -121,9 +121,7 @@ def _plan(study: Dataset, labeled: Sequence[str], size: str) -> tuple[dict[str, 
 
 def _lines(plan: dict[str, Any], labeled: int) -> tuple[tuple[Line, int | None], ...]:
     paper = OwnSettings(training=PAPER_003_TRAINING, plan=plan)
-    # At the reduced size every line sees the same crops of the same grid.
-    grid = {name: plan[name] for name in ("patch", "batch", "spacing_mm") if "spacing_mm" in plan}
-    ours = OwnSettings(plan={"dimensions": 3, **grid})
+    ours = OwnSettings(plan={"dimensions": 3, **shared_grid(plan)})
     return tuple(
         (
             Line(

@@ -121,6 +121,11 @@ class Benchmark:
         )
 
 
+def shared_grid(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line with a plan of its own must share: at the reduced size, grid and crops; else nothing."""
+    return {name: plan[name] for name in ("patch", "batch", "spacing_mm") if "spacing_mm" in plan}
+
+
 def stated(data: Path, *keys: str) -> list[str]:
     """Return a list of case names that the data set's file states under these keys."""
     found: Any = read_json(data / FILE_NAME)

@@ -9,7 +9,8 @@ import numpy as np
 import slicer
 
 from SemiSegModule.bridge.geometry import matrixFromVtk, matrixToVtk
-from SemiSegModule.bridge.result import RESULT_ATTRIBUTE, Result, resultsInScene
+from SemiSegModule.bridge.pairing import segmentations
+from SemiSegModule.bridge.result import Result, resultsInScene
 from SemiSegModule.bridge.segmentation_import import standBeside
 from SemiSegModule.bridge.uncertainty import isUncertainty, overlaid, overlay
 
@@ -33,9 +34,9 @@ def showResult(result: Result) -> None:
         _setVisible(other.node, other == result and other.correction is None)
         _setVisible(other.correction, other == result)
     source = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+    for node in segmentations(withResults=False):
         scan = node.GetNodeReference(source)
-        if scan is not None and scan is not result.volume and not node.GetAttribute(RESULT_ATTRIBUTE):
+        if scan is not None and scan is not result.volume:
             _setVisible(node, False)
     if hadOverlay:
         showUncertainty(result)
