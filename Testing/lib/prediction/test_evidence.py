@@ -158,3 +158,16 @@ def test_windows_as_they_are_do_not_change_the_prediction():
     before = predict_array(made.model.method, image, made.model.study.plan)
     made.predict([scan()], drawn=())
     assert np.array_equal(predict_array(made.model.method, image, made.model.study.plan), before)
+
+
+def test_a_prediction_and_what_is_said_of_it_follow_the_decision_of_the_method():
+    made = predictor(patch=(8, 16, 16))
+    probability = torch.tensor([0.36, 0.33, 0.31, 0.0])
+    made.method.predict = lambda image: probability.view(1, 4, 1, 1, 1).expand(len(image), 4, *image.shape[2:]).clone()
+    found = made.predict([scan()], drawn=())
+    assert (found.leaves.voxels == 1).all()
+    assert found.findings.of("organ").volume_ml > 0
+    made.method.decision = "leaf"
+    found = made.predict([scan()], drawn=())
+    assert (found.leaves.voxels == 0).all()
+    assert found.findings.of("organ").volume_ml == 0

@@ -184,3 +184,18 @@ def test_a_validation_ends_between_windows_when_the_run_is_to_stop():
         validation(method)
     assert len(calls) == 1
     assert method.training
+
+
+class Undecided(Bright):
+    """Knows where the organ is and hardly which part of it; background is the most probable leaf everywhere."""
+
+    def predict(self, image):
+        head = 0.31 + 0.02 * (image > 0).float()
+        return torch.cat([torch.full_like(head, 0.36), head, 0.64 - head, torch.zeros_like(head)], dim=1)
+
+
+def test_a_validation_reads_a_method_by_its_own_decision():
+    method = Undecided()
+    assert Validation(a_store(), ["case_0"], "cpu")(method).dice == {"organ": 1.0, "head": 1.0, "tail": 1.0}
+    method.decision = "leaf"
+    assert Validation(a_store(), ["case_0"], "cpu")(method).dice == {"organ": 0.0, "head": 0.0, "tail": 0.0}
