@@ -27,8 +27,9 @@ def helpText() -> str:
         "to further scans. Training runs in the background and survives Slicer. A first study to try is in the "
         "module Sample Data, category SemiSeg."
     )
-    more = _("For more information see the {link}.").format(
-        link=f'<a href="{HOMEPAGE}#a-first-training">{_("tutorial and documentation")}</a>'
+    more = _("For more information see the {link}. Questions and faults: {issues}.").format(
+        link=f'<a href="{HOMEPAGE}#a-first-training">{_("tutorial and documentation")}</a>',
+        issues=f'<a href="{HOMEPAGE}/issues">{_("issue tracker")}</a>',
     )
     return f"<p>{text}</p><p>{more}</p>"
 
