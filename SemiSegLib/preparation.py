@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from SemiSegLib.config import check_choice, from_json, read_json, write_json
 from SemiSegLib.embeddings.structures import OUTSIDE, structure_vectors
 from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.labels.rois import RoiTable
+from SemiSegLib.labels.rois import RoiTable, implied_groups
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.catalogue import Card, batch_shares
+from SemiSegLib.methods.catalogue import Card, batch_shares, graphs_at_once, needs_of
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.plan import Plan
@@ -69,6 +68,12 @@ class Prepared:
     options: Mapping[str, Any]
     embeddings: np.ndarray | None = None
 
+    @property
+    def implied(self) -> tuple[str, ...]:
+        """Names of the groups that are what their parts are, by the labels of the training cases."""
+        tables = {self.store.summary(case.id).table for case in self.training}
+        return implied_groups(self.dataset.scheme, (leaves for table in tables for leaves in table.sets))
+
     def with_plan(self, plan: Plan) -> Prepared:
         """Return the same with another patch or batch."""
         return replace(self, plan=plan, store=PreparedStore(self.store.folder, self.dataset, plan))
@@ -96,7 +101,7 @@ class Preparation:
         """
         card = card_of(self.request.method)
         self._tell("reading the dataset")
-        dataset = load_dataset(Path(self.request.dataset))
+        dataset = load_dataset(self.folder.dataset)
         if self.reporter is not None:
             findings = check_dataset(dataset, on_progress=self._progress("checking cases"))
             for finding in findings:
@@ -111,7 +116,7 @@ class Preparation:
             dataset = undrawn_as_background(dataset)
         options = resolve_options(card, self.request.preset, self.request.options)
         options, embeddings = self._embeddings(card, options, dataset)
-        plan = self._plan(dataset, answered_structures(card, dataset))
+        plan = self._plan(dataset, answered_structures(card, dataset), graphs_at_once(card, options))
         allowed = allowed_regimes(card, self.request.use_regimes)
         training = tuple(c for c in dataset.side(Side.TRAIN) if may_be_used(c, dataset, allowed))
         validation = tuple(c for c in dataset.side(Side.VALIDATION) if c.annotation is not None)
@@ -120,11 +125,11 @@ class Preparation:
         # Only now is known what a segmentation says whose segments are matched by name.
         training = tuple(c for c in training if store.summary(c.id).regime.value in allowed)
         counts = Counter(store.summary(c.id).regime.value for c in training)
-        _require_needed(card, counts, dataset)
+        _require_needed(card, options, counts, dataset)
         if SIGNED_DISTANCE in card.maps:
             DistanceMaps(store).prepare([c.id for c in training], on_progress=self._progress("measuring distances"))
         self._note(store, validation, counts)
-        return Prepared(
+        prepared = Prepared(
             dataset=dataset,
             plan=plan,
             store=store,
@@ -136,6 +141,10 @@ class Preparation:
             options=options,
             embeddings=embeddings,
         )
+        if card.answers == "structures" and prepared.implied:
+            names = ", ".join(prepared.implied)
+            logger.info("no label says what is not %s: taken for what its parts are together", names)
+        return prepared
 
     def _embeddings(
         self, card: Card, options: dict[str, Any], dataset: Dataset
@@ -184,13 +193,20 @@ class Preparation:
             write_split(dataset, self.folder.split_path)
         return dataset
 
-    def _plan(self, dataset: Dataset, structures: int) -> Plan:
+    def _plan(self, dataset: Dataset, structures: int, graphs: int) -> Plan:
         path = self.folder.plan_path
         if path.exists():
             return from_json(Plan, read_json(path), where=path.name)
         seen = fingerprint(dataset, on_progress=self._progress("planning"))
-        time = time_on_cores(self.request.training)
-        plan = make_plan(seen, dataset, self.request.plan, device=self.device, core_seconds=time, structures=structures)
+        plan = make_plan(
+            seen,
+            dataset,
+            self.request.plan,
+            device=self.device,
+            core_seconds=time_on_cores(self.request.training),
+            structures=structures,
+            graphs=graphs,
+        )
         write_json(path, plan)
         return plan
 
@@ -240,14 +256,19 @@ def may_be_used(case: Case, dataset: Dataset, allowed: tuple[str, ...]) -> bool:
     return case.regime(dataset.scheme).value in allowed
 
 
-def _require_needed(card: Card, counts: Mapping[str, int], dataset: Dataset) -> None:
-    if any(counts.get(name) for name in card.needs):
+def _require_needed(card: Card, options: Mapping[str, Any], counts: Mapping[str, int], dataset: Dataset) -> None:
+    needs = needs_of(card, options)
+    if any(counts.get(name) for name in needs):
         return
     found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none that it can use"
+    # What other options of the method could learn from is not lost.
+    others = needs != card.needs and any(counts.get(name) for name in card.needs)
+    method = f"'{card.name}' with this preset or these options" if others else f"'{card.name}'"
+    another = "the preset 'ours', or another method" if others else "another method"
     raise RunError(
         explain(
-            f"the method '{card.name}' needs training cases that are {' or '.join(card.needs)}; there are: {found}",
+            f"the method {method} needs training cases that are {' or '.join(needs)}; there are: {found}",
             where=f"dataset '{dataset.name}', training side",
-            remedy="label a case as the method needs it, or choose another method",
+            remedy=f"label a case as the method needs it, or choose {another}",
         )
     )

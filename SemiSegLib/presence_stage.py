@@ -23,12 +23,12 @@ from SemiSegLib.methods.parts.presence_learner import PresenceLearner
 from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.prediction.presence_file import Presence, load_presence, save_presence
 from SemiSegLib.preparation import Prepared, StoppedEarlyError
-from SemiSegLib.presence_training import calibrate, lesson_batches, lesson_of
+from SemiSegLib.presence_training import Lesson, calibrate, lesson_batches, lesson_of
 from SemiSegLib.run_model import run_provenance
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest
 from SemiSegLib.runs.reporter import Pulse, Reporter
-from SemiSegLib.runs.request import RunRequest, TrainingSettings
+from SemiSegLib.runs.request import PresenceSettings, RunRequest, TrainingSettings
 from SemiSegLib.training.checkpoints import load_latest, save_checkpoint
 from SemiSegLib.training.distributed import RANK_SEED_STEP, Ranks, ShareOfRank
 from SemiSegLib.training.events import CheckpointDue, Event, Finished, Noticed, Started, event_to_line
@@ -49,21 +49,27 @@ def stage_settings(request: RunRequest, settings: TrainingSettings) -> TrainingS
         request: the run.
         settings: of the run, as settled on this computer.
     """
-    own = request.presence
-    share = 1.0 if request.method == PRESENCE.name else own.share
+    share = 1.0 if request.method == PRESENCE.name else request.presence.share
     steps, seconds = settings.steps, settings.seconds
     return replace(
         settings,
         steps=None if steps is None else max(1, round(share * steps)),
         seconds=None if seconds is None else max(1.0, TRAINING_SHARE * share * seconds),
-        optimizer="adamw",
-        learning_rate=own.learning_rate,
-        weight_decay=own.weight_decay,
-        schedule="cosine",
-        warmup_steps=0,
-        accumulation=1,
-        validate_every=None,
+        **fixed_settings(request.presence),
     )
+
+
+def fixed_settings(own: PresenceSettings) -> dict[str, Any]:
+    """Return the training settings that a presence network has of its own, whatever those of the run are."""
+    return {
+        "optimizer": "adamw",
+        "learning_rate": own.learning_rate,
+        "weight_decay": own.weight_decay,
+        "schedule": "cosine",
+        "warmup_steps": 0,
+        "accumulation": 1,
+        "validate_every": None,
+    }
 
 
 def settings_after_stage(request: RunRequest, settings: TrainingSettings) -> TrainingSettings:
@@ -168,15 +174,20 @@ class PresenceStage:
         if reason == "stopped":
             raise StoppedEarlyError
         if self.ranks.is_first:
-            self._finish(prepared, learner, trainer)
+            self._finish(prepared, lesson, learner, trainer)
 
-    def _finish(self, prepared: Prepared, learner: PresenceLearner, trainer: Trainer) -> None:
+    def _finish(self, prepared: Prepared, lesson: Lesson, learner: PresenceLearner, trainer: Trainer) -> None:
         """Calibrate what was trained and write it."""
         done = {"step": trainer.step, "fraction": 1.0} if self.is_whole else {}
         self._tell("calibrating the presence network", **done)
         seconds = trainer.settings.seconds
         limit = None if seconds is None else (1 / TRAINING_SHARE - 1) * seconds
-        facts = calibrate(learner, prepared, trainer.compute, limit_seconds=limit)
+        facts = calibrate(learner, prepared, lesson.kept, trainer.compute, limit_seconds=limit)
+        if lacking := [fact.name for fact in facts if fact.note]:
+            self.notice(
+                f"how sure the presence network is of {', '.join(lacking)} is not calibrated: too few labeled patches "
+                "of cases that it did not learn from hold it, or do not"
+            )
         presence = Presence(
             network=learner.network.cpu().eval(),
             temperature=torch.tensor([fact.temperature for fact in facts]),

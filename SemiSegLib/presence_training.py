@@ -1,4 +1,4 @@
-"""What a presence network can learn from a study, and how well its answers are calibrated on validation cases."""
+"""What a presence network can learn from a study, and how well its answers are calibrated on cases it did not see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import torch
 
 from SemiSegLib.batches.sizes import usual_sizes
 from SemiSegLib.batches.source import BatchSource
+from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.dataset import Case
+from SemiSegLib.cases.split import draw_order
 from SemiSegLib.errors import RunError, explain
 from SemiSegLib.evaluation.calibration import LEAST_ANSWERS, expected_calibration_error, fit_temperature
 from SemiSegLib.labels.label_set import Regime
@@ -27,8 +29,11 @@ from SemiSegLib.training.precision import Compute
 
 # Half of a structure is enough to be there, however small it is.
 LARGEST_SHARE = 0.5
-# Patches of validation cases; the error of a proportion is then at most 0.035.
+# Of cases that it did not see; the error of a proportion is then at most 0.035.
 CALIBRATION_PATCHES = 200
+# Without validation cases, one of so many patients who show the same structures is kept for the calibration. Fewer than
+# these all teach, so no structure is lost.
+PATIENTS_PER_KEPT = 6
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,14 @@ class Lesson:
         members: (C, L) bool, the leaves of each class.
         minimum: (C,) voxels from which on a class is in a patch.
         cases: training cases whose labels tell something.
+        kept: cases for the calibration: labeled validation cases, or without any, training cases that do not teach.
     """
 
     shape: PresenceShape
     members: np.ndarray
     minimum: np.ndarray
     cases: tuple[Case, ...]
+    kept: tuple[Case, ...]
 
     def learner(self) -> PresenceLearner:
         """Return what learns it, freshly initialized."""
@@ -55,13 +62,19 @@ class Lesson:
 def lesson_of(prepared: Prepared, settings: PresenceSettings, device: torch.device) -> Lesson:
     """Return what there is to learn: a class for every ROI that decides for itself and that some case shows.
 
+    No patch of an implied ROI would ever say no.
+
     Raises:
         RunError: no training case shows any structure.
     """
-    table = RoiTable.of(prepared.dataset.scheme)
-    cases = tuple(c for c in prepared.training if prepared.store.summary(c.id).regime is not Regime.NONE)
+    table = RoiTable.of(prepared.dataset.scheme, prepared.implied)
+    cases, kept = (_labeled(prepared, side) for side in (prepared.training, prepared.validation))
+    if not kept:
+        kept = kept_for_calibration(prepared.store, cases)
+        cases = tuple(case for case in cases if case not in kept)
     sizes = usual_sizes(prepared.store, [c.id for c in cases], table.members)
-    taught = [k for k, decider in enumerate(table.deciders) if decider == k and sizes[k] > 0]
+    decides = [k for k, decider in enumerate(table.deciders) if decider == k and k not in table.implied]
+    taught = [k for k in decides if sizes[k] > 0]
     if not taught:
         raise RunError(
             explain(
@@ -79,7 +92,28 @@ def lesson_of(prepared: Prepared, settings: PresenceSettings, device: torch.devi
         stem_stride=settings.stem_stride or (1 if is_gpu else 2),
         norm=settings.norm,
     )
-    return Lesson(shape, table.members[taught].copy(), minimum_voxels(sizes[taught], settings), cases)
+    return Lesson(shape, table.members[taught].copy(), minimum_voxels(sizes[taught], settings), cases, kept)
+
+
+def kept_for_calibration(store: PreparedStore, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the cases of one in ``PATIENTS_PER_KEPT`` patients of those who show the same structures, always the same.
+
+    Args:
+        store: knows what cases show.
+        cases: labeled training cases.
+    """
+    shown: dict[str, set[str]] = {}
+    for case in cases:
+        shown.setdefault(case.patient, set()).update(store.summary(case.id).classes)
+    alike: dict[frozenset[str], list[str]] = {}
+    for patient in sorted(shown, key=lambda name: draw_order(0, name)):
+        alike.setdefault(frozenset(shown[patient]), []).append(patient)
+    chosen = {name for names in alike.values() for name in names[: len(names) // PATIENTS_PER_KEPT]}
+    return tuple(case for case in cases if case.patient in chosen)
+
+
+def _labeled(prepared: Prepared, cases: Sequence[Case]) -> tuple[Case, ...]:
+    return tuple(case for case in cases if prepared.store.summary(case.id).regime is not Regime.NONE)
 
 
 def minimum_voxels(sizes: np.ndarray, settings: PresenceSettings) -> np.ndarray:
@@ -121,17 +155,23 @@ def lesson_batches(
 
 
 def calibrate(
-    learner: PresenceLearner, prepared: Prepared, compute: Compute, *, limit_seconds: float | None
+    learner: PresenceLearner,
+    prepared: Prepared,
+    cases: Sequence[Case],
+    compute: Compute,
+    *,
+    limit_seconds: float | None,
 ) -> tuple[ClassFacts, ...]:
-    """Return for each class its temperature and how good its answers are, from patches of the validation cases.
+    """Return for each class its temperature and how good its answers are, from patches of cases it did not see.
 
     Args:
         learner: trained, on the device.
         prepared: the study.
+        cases: whose patches are looked at.
         compute: how numbers are computed.
         limit_seconds: patches are looked at for so long, or None for as many as there should be.
     """
-    answers = _answers(learner, prepared, compute, limit_seconds)
+    answers = _answers(learner, prepared, cases, compute, limit_seconds)
     names, minimum = learner.network.shape.classes, learner.minimum.tolist()
     return tuple(
         class_facts(name, minimum[index], *(part[:, index] for part in answers)) for index, name in enumerate(names)
@@ -140,12 +180,11 @@ def calibrate(
 
 @torch.no_grad()
 def _answers(
-    learner: PresenceLearner, prepared: Prepared, compute: Compute, limit_seconds: float | None
+    learner: PresenceLearner, prepared: Prepared, cases: Sequence[Case], compute: Compute, limit_seconds: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (N, C) logits, targets, and which targets are known."""
     classes = len(learner.network.shape.classes)
     found = [(torch.zeros(0, classes), torch.zeros(0, classes).bool(), torch.zeros(0, classes).bool())]
-    cases = [c for c in prepared.validation if prepared.store.summary(c.id).regime is not Regime.NONE]
     if cases:
         device = torch.device(compute.device)
         source = lesson_batches(prepared, cases, seed=0, augmentation="none", mirror=None, device=device)
@@ -162,7 +201,7 @@ def _answers(
 
 
 def class_facts(name: str, minimum: float, logits: np.ndarray, target: np.ndarray, known: np.ndarray) -> ClassFacts:
-    """Return what validation patches say of a class.
+    """Return what patches of cases it did not see say of a class.
 
     Args:
         name: of the class.
@@ -176,7 +215,7 @@ def class_facts(name: str, minimum: float, logits: np.ndarray, target: np.ndarra
     temperature = fit_temperature(scores, truth)
     note = ""
     if temperature is None:
-        note = f"not calibrated: {present} validation patches hold it and {absent} do not, {LEAST_ANSWERS} are needed"
+        note = f"not calibrated: {present} patches hold it and {absent} do not, {LEAST_ANSWERS} are needed"
     before = after = None
     if truth.size:
         before, after = (expected_calibration_error(_sigmoid(scores / t), truth) for t in (1.0, temperature or 1.0))

@@ -17,10 +17,11 @@ from SemiSegLib.batches.source import BatchSource, prefetch
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import TrainingError, explain
 from SemiSegLib.methods.cards.presence import PRESENCE
+from SemiSegLib.methods.catalogue import graphs_at_once
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.networks.presence import PresenceModel
-from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
+from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib, is_out_of_memory
 from SemiSegLib.planning.planner import shrink
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.preparation import Preparation, Prepared, answered_structures
@@ -41,7 +42,7 @@ from SemiSegLib.training.events import (
     Validated,
     event_to_line,
 )
-from SemiSegLib.training.guards import NonFiniteError, is_out_of_memory
+from SemiSegLib.training.guards import NonFiniteError
 from SemiSegLib.training.settling import determinism, find_bf16_support, settle
 from SemiSegLib.training.trainer import Trainer
 from SemiSegLib.training.validation import Scores, Validation
@@ -178,7 +179,13 @@ class Session:
     def _study(self, prepared: Prepared) -> Study:
         vectors = prepared.embeddings
         embeddings = None if vectors is None else torch.from_numpy(vectors)
-        return Study(prepared.dataset.scheme, prepared.plan, presence=self.presence, embeddings=embeddings)
+        return Study(
+            prepared.dataset.scheme,
+            prepared.plan,
+            presence=self.presence,
+            embeddings=embeddings,
+            implied=prepared.implied,
+        )
 
     def _build(self, prepared: Prepared, *, is_new: bool) -> Method:
         study = self._study(prepared)
@@ -206,6 +213,7 @@ class Session:
             mirror=self.settings.mirror,
             device=self.device,
             maps=prepared.card.maps,
+            target_share=self.settings.target_share,
         )
         share = ShareOfRank(source, self.ranks)
         return lambda first: prefetch(share, first)
@@ -267,7 +275,11 @@ class Session:
             return
         plan = prepared.plan
         size = " x ".join(str(n) for n in plan.patch)
-        needed = estimate_memory_gib(plan, structures=answered_structures(prepared.card, prepared.dataset))
+        needed = estimate_memory_gib(
+            plan,
+            structures=answered_structures(prepared.card, prepared.dataset),
+            graphs=graphs_at_once(prepared.card, prepared.options),
+        )
         raise TrainingError(
             explain(
                 f"memory ran out with {plan.batch} rows of {size} voxels: a step needs about "

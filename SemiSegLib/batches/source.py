@@ -38,8 +38,8 @@ class BatchSource:
         plan: patch, batch and axes.
         composition: share of each regime (by name) in a batch; absent ones give their rows to the others.
         seed: of sampling and augmentation.
-        augmentation: "full", "light", "crop" or "none".
-        mirror: True flips patches along every axis; False or None along none.
+        augmentation: "full", "light", "crop", "crop_turned" or "none".
+        mirror: True flips patches along every axis; False or None along none but those of "crop_turned".
         device: where batches are augmented and live.
         maps: extra maps: "signed_distance" gives the batch (B, K, *S) float32 mm of the K ``distance_structures``,
             negative inside, and "signed_distance_known" (B, K) bool, whether the row's case tells them; else they are
@@ -145,15 +145,16 @@ class BatchSource:
     def _fill(self, step: int, row: int, pick: Pick, target: tuple[Tensor, Tensor, dict[str, Tensor]]) -> None:
         """Write one row into its place in the batch: image (M, *patch) float32, codes (*patch) int64, and its maps."""
         case = self.store.get(pick.case_id)
-        patch = self._patch()
-        generator = row_generator(self.seed, step, row, "place")
-        center = draw_center(case, pick.target, patch=patch, shift=self.settings.shift, generator=generator)
         spacing = case.spacing_mm
         in_plane = self.plan.dimensions == 2 or spacing[0] > THICK * min(spacing)
         generator = row_generator(self.seed, step, row, "change")
         warp = draw_warp(
-            generator, self.settings, Space(patch, spacing, in_plane, flipped_axes(self.settings, self.plan))
+            generator, self.settings, Space(self._patch(), spacing, in_plane, flipped_axes(self.settings, self.plan))
         )
+        # From here on, a patch that is not square lies as it is read.
+        patch = warp.facing(self._patch())
+        place_of = row_generator(self.seed, step, row, "place")
+        center = draw_center(case, pick.target, patch=patch, shift=self.settings.shift, generator=place_of)
         shape = case.codes.shape
         low, high = needed_block(warp, center, patch, (shape[0], shape[1], shape[2]))
         # Distances go along as channels of the image, so that the place of each voxel is worked out once.
@@ -173,8 +174,12 @@ class BatchSource:
             start = low - np.round(center - (np.array(patch) - 1) / 2).astype(int)
             far = np.array(patch) - start - np.array(codes.shape)
             start = np.where(warp.flips, far, start)
-        place(image[:channels], target[0], start)
-        place(codes, target[1], start)
+
+        def lying(values: Tensor) -> Tensor:
+            return values.transpose(-1, -2) if warp.is_transposed else values
+
+        place(image[:channels], lying(target[0]), start)
+        place(codes, lying(target[1]), start)
         if self._outside is not None:
             target[1].sub_(1)
             target[1].masked_fill_(target[1] < 0, self._outside)
@@ -183,7 +188,7 @@ class BatchSource:
             near = continued(image[channels:], patch, start)
             for structure, distance in zip(np.flatnonzero(distances.known).tolist(), near, strict=True):
                 # What is shrunk by a factor has distances that are smaller by it.
-                target[2][SIGNED_DISTANCE][structure].copy_(distance).div_(warp.factor)
+                lying(target[2][SIGNED_DISTANCE][structure]).copy_(distance).div_(warp.factor)
         change_intensity(target[0], generator, self.settings, in_plane=in_plane)
 
     def _read(

@@ -1,4 +1,7 @@
-"""Flip, turn, scale and bend patches in one resampling, and read only the block of the volume that this needs."""
+"""Flip, turn, scale and bend patches in one resampling, and read only the block of the volume that this needs.
+
+Flips and quarter turns are exact: nothing is interpolated.
+"""
 
 from __future__ import annotations
 
@@ -40,21 +43,29 @@ class Warp:
         matrix: (3, 3) in voxels, or None if nothing is turned, scaled or bent.
         displacement: (3, d, h, w) float32 voxels at control points spread over the patch, or None.
         factor: how many times a length in the volume is as long as in the patch, along the axes that scale.
+        is_transposed: the last two axes change places, after the flips: with them, a quarter turn.
     """
 
     flips: tuple[bool, bool, bool]
     matrix: np.ndarray | None
     displacement: np.ndarray | None
     factor: float = 1.0
+    is_transposed: bool = False
+
+    def facing(self, patch: Shape) -> Shape:
+        """Return the size of what is read for a patch of a size: before its last two axes change places, if they do."""
+        d, h, w = patch
+        return (d, w, h) if self.is_transposed else patch
 
 
 def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Space) -> Warp:
     """Return a random change; the same generator state gives the same change."""
     uniform = generator.random(4)
     flip_d, flip_h, flip_w = (
-        bool(u < 0.5 and allowed and settings.mirror)
-        for u, allowed in zip(generator.random(3), space.mirror, strict=True)
+        bool(u < 0.5 and allowed and wanted)
+        for u, allowed, wanted in zip(generator.random(3), space.mirror, settings.flips, strict=True)
     )
+    is_transposed = settings.turned and _is_square(space) and bool(generator.random() < 0.5)
     turns = uniform[0] < settings.rotation_probability
     scales = uniform[1] < settings.scaling_probability
     bends = uniform[2] < settings.elastic_probability
@@ -67,7 +78,7 @@ def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Spa
             factor = draw_factor(generator, settings.scaling)
             matrix = matrix @ np.diag([1.0 if space.in_plane else factor, factor, factor])
     displacement = _displacement(generator, settings, space) if bends else None
-    return Warp((flip_d, flip_h, flip_w), matrix, displacement, factor)
+    return Warp((flip_d, flip_h, flip_w), matrix, displacement, factor, is_transposed)
 
 
 def draw_factor(generator: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -169,6 +180,11 @@ def _coordinates(warp: Warp, center: np.ndarray, patch: Shape, device: torch.dev
         plane = d[:, None] + h + float(center[axis])
         result.append((plane[:, :, None] + w).add_(moved[axis]))
     return result
+
+
+def _is_square(space: Space) -> bool:
+    """Return whether the voxels of the plane of the last two axes are, but for the rounding of headers."""
+    return bool(np.isclose(space.spacing_mm[1], space.spacing_mm[2], rtol=0.01))
 
 
 def _rotation(generator: np.random.Generator, settings: Augmentation, space: Space) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from SemiSegLib.errors import CaseError, did_you_mean, explain
-from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key, rest_name
 
 # nnU-Net v2 gives voxels to be left out the value of this name.
 IGNORED = "ignore"
@@ -135,7 +135,7 @@ def _with_rests(regions: Mapping[str, frozenset[int]]) -> dict[str, frozenset[in
         inner = [other for other in regions.values() if other < values]
         rest = values - frozenset().union(*inner)
         if inner and rest:
-            result[f"rest of {key}"] = rest
+            result[rest_name(key)] = rest
     return result
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +24,7 @@ import torch
 
 from SemiSegLib.config import write_json
 from SemiSegLib.embeddings.download import RemoteFile, Told, fetch, is_there
-from SemiSegLib.errors import ConfigError, DependencyError, explain
+from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 
 REVISION = "9f341de24bfb00180f1b847274256e9b65a3a32e"
 _HUB = f"https://huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/resolve/{REVISION}"
@@ -102,12 +105,12 @@ def encode(
     # open_clip imports it later, and only then says that it is not there.
     _package("transformers")
     provide(folder, may_fetch=may_fetch, on_progress=on_progress)
-    _describe(folder)
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", device="cpu", weights_only=True)
-        tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(list(sentences))
-        with torch.inference_mode():
-            found = model.eval().encode_text(tokens, normalize=True)
+        with _described(folder) as described:
+            model = open_clip.create_model(f"local-dir:{described}", device="cpu", weights_only=True)
+            tokens = open_clip.get_tokenizer(f"local-dir:{described}")(list(sentences))
+            with torch.inference_mode():
+                found = model.eval().encode_text(tokens, normalize=True)
     except (RuntimeError, ValueError, KeyError, OSError, TypeError, AttributeError) as error:
         raise DependencyError(
             explain(
@@ -151,11 +154,44 @@ def provide(folder: Path, *, may_fetch: bool, on_progress: Told | None = None) -
         )
 
 
+@contextmanager
+def _described(folder: Path) -> Iterator[Path]:
+    """Give a folder for a while in which the files stand with what the packages must know, so that they ask no hub.
+
+    The folder of the files may be a person's copy of the hub's, with descriptions of its own, or not be writable.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    with ExitStack() as stack:
+        try:
+            kept = Path(stack.enter_context(TemporaryDirectory(prefix="semiseg-", ignore_cleanup_errors=True)))
+            for file in FILES:
+                _link(folder.absolute() / file.name, kept / file.name)
+            _describe(kept)
+        except OSError as error:
+            raise RunError(
+                explain(
+                    f"the text encoder cannot be described: {error.strerror or error}",
+                    where=gettempdir(),
+                    remedy=f"see that there is room for temporary files and that they may be written; or {OTHERS}",
+                )
+            ) from error
+        yield kept
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.symlink_to(source)
+    except OSError:
+        # Windows lets not everybody make links.
+        shutil.copyfile(source, target)
+
+
 def _describe(folder: Path) -> None:
-    """Write what the packages need to know of the model, so that they ask no hub."""
     text = {
-        "hf_model_name": str(folder.absolute()),
-        "hf_tokenizer_name": str(folder.absolute()),
+        "hf_model_name": str(folder),
+        "hf_tokenizer_name": str(folder),
         "hf_proj_type": "mlp",
         "hf_pooler_type": "cls_last_hidden_state_pooler",
         "hf_model_pretrained": False,
@@ -181,6 +217,6 @@ def _package(name: str) -> ModuleType:
             explain(
                 f"the package '{PACKAGES[name]}' is needed to embed text: {error}",
                 where="embedding=text",
-                remedy=f'install it with pip install "semiseg[text]"; or {OTHERS}',
+                remedy=f"install it with `pip install {PACKAGES[name]}`; or {OTHERS}",
             )
         ) from error

@@ -64,7 +64,7 @@ def plotting(name: str) -> Any:
             explain(
                 "matplotlib is not installed, and pictures need it",
                 where="report",
-                remedy="install it with `pip install semiseg[cli]`, or leave the pictures out",
+                remedy="install it with `pip install matplotlib`, or leave the pictures out",
             )
         ) from error
 

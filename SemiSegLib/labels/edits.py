@@ -1,12 +1,13 @@
-"""Edits of a label scheme, one at a time, and what they do to names: so labels and trained weights can follow."""
+"""Edits of a label scheme, one at a time, each with what it did to names, so that labels can follow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from SemiSegLib.errors import LabelError, explain
-from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, Terminology, name_key
+from SemiSegLib.labels.name_steps import Step
+from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, Terminology, name_key, rest_name
 
 # Characters that Slicer's tags and color tables cannot hold in a name.
 _LOST_MARKS = '"|\n\r\t'
@@ -21,21 +22,6 @@ _COLORS = (
     (0.10, 0.74, 0.61),
     (0.91, 0.44, 0.66),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """What one edit made of names.
-
-    Attributes:
-        kind: "rename", "merge", "split" or "remove".
-        before: names that are gone; for a split the whole, which stays.
-        after: name that took their place; empty for a removal.
-    """
-
-    kind: str
-    before: tuple[str, ...]
-    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +54,24 @@ def add_structure(
     """
     name = _checked_name(scheme, name)
     whole = scheme.find(parent) if parent else None
-    steps: tuple[Step, ...] = ()
+    step = Step(kind="add", before=(), after=name)
     if whole is not None:
         _check_not_background(whole, "get parts")
-        steps = (Step(kind="split", before=(whole.name,), after=name),)
+        step = Step(kind="split", before=(whole.name,), after=name)
     new = Structure(name=name, parent=whole.name if whole else None, color=color or _free_color(scheme))
-    return Edit(_with(scheme, (*_without_alias(scheme.structures, name), new)), steps)
+    return Edit(_with(scheme, (*_without_alias(scheme.structures, name), new)), (step,))
+
+
+def add_rest(scheme: LabelScheme, whole: str) -> Edit:
+    """Return the scheme with a part for what is in a whole and in none of its parts.
+
+    A whole with one part alone is the same as it: to a training, all that is drawn as the whole is that part.
+
+    Raises:
+        LabelError: there is no such whole, or it has the part already.
+    """
+    found = scheme.find(whole)
+    return add_structure(scheme, rest_name(found.name), parent=found.name)
 
 
 def rename_structure(scheme: LabelScheme, name: str, new_name: str) -> Edit:
@@ -176,7 +174,11 @@ def code_structure(scheme: LabelScheme, name: str, terminology: Terminology | No
 
 
 def add_structures(scheme: LabelScheme | None, more: LabelScheme) -> Edit:
-    """Return the scheme with the structures of another one that it does not have, by codes, name and alias."""
+    """Return the scheme with the structures of another one that it does not have, by codes, name and alias.
+
+    A new structure also comes between a whole and its parts, or above structures without a whole, as in the other
+    scheme: beside them it would be something else than they are.
+    """
     if scheme is None:
         return Edit(more)
     known = {s.name: found.name for s in more.structures if (found := scheme.match(s.name, s.terminology))}
@@ -187,37 +189,30 @@ def add_structures(scheme: LabelScheme | None, more: LabelScheme) -> Edit:
         parent = more.find(structure.parent).name if structure.parent else None
         aliases = tuple(alias for alias in structure.aliases if scheme.match(alias) is None)
         new.append(replace(structure, parent=known.get(parent, parent) if parent else None, aliases=aliases))
-    return Edit(_with(scheme, (*scheme.structures, *new))) if new else Edit(scheme)
+    wholes = _new_wholes(scheme, more, known)
+    structures = (replace(s, parent=wholes[s.name]) if s.name in wholes else s for s in scheme.structures)
+    return Edit(_with(scheme, (*structures, *new))) if new else Edit(scheme)
 
 
-def origins(
-    steps: Iterable[Step], known: Collection[str] | None = None
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return, for names of today, which one or which several earlier names stand for them.
+def _new_wholes(scheme: LabelScheme, more: LabelScheme, known: Mapping[str, str]) -> dict[str, str]:
+    """Return structures of a scheme to the whole that another scheme puts them in and that comes in from there.
 
     Args:
-        steps: what edits did, oldest first.
-        known: names of a trained model; going back ends at them. None: back to the first names there were.
-
-    Returns:
-        {name: earlier name} for renamed structures, {name: earlier names} for merged ones, as ``RunRequest`` takes
-        them with ``warm_start``. Parts of a split structure are not listed: they begin as their whole.
+        scheme: gets structures.
+        more: the other one.
+        known: its structures that the first one has, with their names there.
     """
-    stop = {name_key(name) for name in known or ()}
-    before: dict[str, tuple[str, ...]] = {}
-    for step in steps:
-        if step.kind == "split":
-            # A new structure: whatever had this name before has nothing to do with it.
-            before.pop(step.after, None)
+    wholes: dict[str, str] = {}
+    for structure in more.structures:
+        if structure.name not in known or not structure.parent or more.find(structure.parent).name in known:
             continue
-        found: list[str] = []
-        for name in step.before:
-            earlier = before.pop(name, (name,))
-            found += [name] if name_key(name) in stop else earlier
-        if step.after:
-            before[step.after] = tuple(dict.fromkeys(found))
-    renamed = {name: old[0] for name, old in before.items() if len(old) == 1 and old[0] != name}
-    return renamed, {name: old for name, old in before.items() if len(old) > 1}
+        around = [s.name for s in more.ancestors(structure.name)[1:]]
+        above = next((known[name] for name in around if name in known), None)
+        own = scheme.find(known[structure.name])
+        # What a person put elsewhere stays there.
+        if (scheme.find(own.parent).name if own.parent else None) == above:
+            wholes.setdefault(own.name, around[0])
+    return wholes
 
 
 def _changed(scheme: LabelScheme, name: str, change: Callable[[Structure], Structure]) -> Edit:

@@ -19,7 +19,7 @@ def classes_of_rois(
     """Return for each ROI, in the order of ``RoiTable``, the classes of which the likeliest decides if it is there.
 
     The first that is found: what was given; what its organ has, for a lesion; the class of its name or of an alias;
-    what ``Resources/presence_classes.json`` lists; what the nearest structure around it has.
+    what ``Resources/presence_classes.json`` lists; what all its parts have; what the nearest structure around it has.
 
     Args:
         scheme: of the study.
@@ -59,7 +59,8 @@ def _find(
     own, decider = table.names[index], table.names[table.deciders[index]]
     if own in chosen:
         return chosen[own]
-    for structure in scheme.ancestors(decider):
+    # A lesion whose organ has no class stands for itself.
+    for structure in (*scheme.ancestors(decider), scheme.find(own)):
         if structure.name in chosen:
             return chosen[structure.name]
         keys = _keys(structure)
@@ -69,6 +70,9 @@ def _find(
         indirect = [listed[key] for key in keys if key in listed]
         if indirect:
             return indirect[0]
+        parts = [_find(part, table, scheme, known) for part in table.children[index]] if structure.name == own else []
+        if parts and all(parts):
+            return tuple(dict.fromkeys(name for names in parts for name in names))
     return ()
 
 

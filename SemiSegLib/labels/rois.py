@@ -15,10 +15,15 @@ leave gaps. They become probabilities of leaves, which sum to 1, by the tree:
 The likeliest leaf is then what thresholds of 0.5 say wherever these name one leaf (and the structures it lies in) or
 nothing at all; where several overlap, the likeliest of them. A ROI's probability can be read off again as the sum of
 its leaves; where nothing overlaps, it is q_k.
+
+A group is *implied* if labels say of voxels that they are the group and never of background that it is not. So it is
+where of each patient one of several siblings was drawn: there is this sibling, and all else may be another. An answer
+of its own would learn to be everywhere. It has none; its children take its place in the tree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,10 +44,11 @@ class RoiTable:
     Attributes:
         names: of the K structures.
         leaf_sets: the leaves of each.
-        parents: index of the smallest ROI around each, or -1 for a root.
+        parents: index of the smallest ROI around each, or -1 for a root; implied ROIs are not in the tree.
         deciders: index of the ROI whose presence in an image stands for each: of a lesion the nearest ROI around it
             that is none, for an image shows the organ and only a drawing the lesion; of all others, themselves.
         leaf_count: leaves L of the scheme, background included.
+        implied: ROIs that are what their parts are, see the module.
     """
 
     names: tuple[str, ...]
@@ -50,13 +56,20 @@ class RoiTable:
     parents: tuple[int, ...]
     deciders: tuple[int, ...]
     leaf_count: int
+    implied: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, scheme: LabelScheme) -> RoiTable:
-        """Return the ROIs of a scheme."""
+    def of(cls, scheme: LabelScheme, implied: Collection[str] = ()) -> RoiTable:
+        """Return the ROIs of a scheme.
+
+        Args:
+            scheme: of the study.
+            implied: names of its implied groups, see ``implied_groups``.
+        """
         chosen = [s for s in scheme.structures if _is_roi(scheme, s)]
         names = [s.name for s in chosen]
-        around = [[names.index(a.name) for a in scheme.ancestors(s.name)[1:] if a.name in names] for s in chosen]
+        inner = [name for name in names if name not in implied]
+        around = [[names.index(a.name) for a in scheme.ancestors(s.name)[1:] if a.name in inner] for s in chosen]
         lesions = [_is_lesion(s) for s in chosen]
         deciders = [
             next((k for k in outer if not lesions[k]), own) if lesions[own] else own for own, outer in enumerate(around)
@@ -64,9 +77,12 @@ class RoiTable:
         return cls(
             names=tuple(names),
             leaf_sets=tuple(scheme.leaves_of(name) for name in names),
-            parents=tuple(outer[0] if outer else -1 for outer in around),
+            parents=tuple(
+                outer[0] if outer and name in inner else -1 for name, outer in zip(names, around, strict=True)
+            ),
             deciders=tuple(deciders),
             leaf_count=len(scheme.leaves),
+            implied=frozenset(names.index(name) for name in implied),
         )
 
     def __len__(self) -> int:
@@ -84,11 +100,11 @@ class RoiTable:
     @cached_property
     def roots(self) -> tuple[int, ...]:
         """ROIs that lie in no other; between them they hold every leaf but background."""
-        return tuple(k for k, parent in enumerate(self.parents) if parent < 0)
+        return tuple(k for k, parent in enumerate(self.parents) if parent < 0 and k not in self.implied)
 
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
-        """The ROIs directly inside each; none for a leaf. Their leaves together are those of their parent."""
+        """The ROIs directly inside each, whose leaves together are its own; none for a leaf or an implied ROI."""
         return tuple(tuple(c for c, parent in enumerate(self.parents) if parent == k) for k in range(len(self)))
 
     @cached_property
@@ -127,6 +143,21 @@ class RoiTable:
         inside = ~(sets[:, None] & ~self.members[None]).any(-1)
         outside = ~(sets[:, None] & self.members[None]).any(-1)
         return np.asarray(inside | (outside & sets[:, :1]))
+
+
+def implied_groups(scheme: LabelScheme, sets: Iterable[frozenset[int]]) -> tuple[str, ...]:
+    """Return the names of the groups that label sets show, and never as what background is not; see the module.
+
+    Args:
+        scheme: of the study.
+        sets: all label sets that its training cases use.
+    """
+    table, said = RoiTable.of(scheme), set(sets)
+    return tuple(
+        name
+        for name, leaves, inside in zip(table.names, table.leaf_sets, table.children, strict=True)
+        if inside and any(own <= leaves for own in said) and not any(0 in own and not own & leaves for own in said)
+    )
 
 
 def _is_roi(scheme: LabelScheme, structure: Structure) -> bool:

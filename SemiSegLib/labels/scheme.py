@@ -266,3 +266,8 @@ class LabelScheme:
 def name_key(name: str) -> str:
     """Return a name as it is compared: without case, accents' encoding, spaces, hyphens and underscores."""
     return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", name)).casefold()
+
+
+def rest_name(whole: str) -> str:
+    """Return what the part of a whole is called that is none of its other parts."""
+    return f"rest of {whole}"

@@ -21,6 +21,8 @@ class Option:
         text: one sentence.
         low, high: range of a number, or None.
         choices: allowed words, or empty.
+        needs: word to the regimes that a method of this choice cannot be trained without (any one of them suffices),
+            for words that need others than the card says.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +41,11 @@ class Card:
     Attributes:
         name: registered name.
         title: name on screen.
-        summary: one sentence.
+        summary: what it does, in a sentence or two.
         family: "supervised", "subclass", "teacher", "cross supervision", "partial labels", "dual task"
             or "adversarial".
         paper: where it was published.
-        needs: regimes without which it cannot be trained (any one of them suffices).
+        needs: regimes without which it cannot be trained (any one of them suffices); see ``needs_of``.
         uses: regimes it learns from.
         composition: share of each regime in a batch, used where the regime is present; see ``batch_shares``.
         options: options with ranges.
@@ -53,6 +56,8 @@ class Card:
         stages: what must be trained first and goes into its ``Study``: "presence" (a network that tells which
             structures an image holds).
         answers: "leaves" (their probabilities sum to 1) or "structures" (each by itself, with maps of its own).
+        graphs: option name to those of its values with which a step holds the activations of several networks at once,
+            and to how many; see ``graphs_at_once``.
     """
 
     name: str
@@ -70,6 +75,33 @@ class Card:
     maps: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     answers: str = "leaves"
+    graphs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def needs_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the regimes without which a method with these options cannot be trained; any one of them suffices.
+
+    Args:
+        card: of the method.
+        options: values that differ from the defaults; a preset's, or all of them.
+    """
+    for option in card.options:
+        chosen = options.get(option.name, option.default)
+        if chosen in option.needs:
+            return option.needs[chosen]
+    return card.needs
+
+
+def graphs_at_once(card: Card, options: Mapping[str, Any]) -> int:
+    """Return how many networks' activations a training step holds at once.
+
+    A teacher looks without a graph and does not count, nor does the smaller network that judges another.
+
+    Args:
+        card: of the method.
+        options: value of every option.
+    """
+    return max([counts.get(options[name], 1) for name, counts in card.graphs.items()], default=1)
 
 
 def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[str, float]:

@@ -76,12 +76,14 @@ class Study:
         presence: of (B, M, *S) images the (B, K) float32 calibrated probability that each ROI of the scheme, in the
             order of ``RoiTable``, is in them; None without one. A method that needs it keeps a copy as its own state.
         embeddings: (K, E) float, one row per ROI, for instance of a text; None without them.
+        implied: names of the groups that are what their parts are, by the labels it is trained on; see ``labels.rois``.
     """
 
     scheme: LabelScheme
     plan: Plan
     presence: nn.Module | None = None
     embeddings: Tensor | None = None
+    implied: tuple[str, ...] = ()
 
 
 class Trainable(nn.Module, ABC):

@@ -62,7 +62,6 @@ class Backbone(nn.Module, ABC):
         deep_channels: Fi of each map of ``Features.deep``.
         deep_strides: downsampling of each of them, per axis.
         divisor: what the inner size is a multiple of, per axis.
-        fixed_patch: the only patch size it takes, or None.
         quick_heads: heads on it are to be quick, see ``LinearHead``.
         offers_raw_map: it can leave the last block of its feature map without norm and rectifier.
     """
@@ -73,7 +72,6 @@ class Backbone(nn.Module, ABC):
     deep_channels: tuple[int, ...] = ()
     deep_strides: tuple[tuple[int, ...], ...] = ()
     divisor: tuple[int, ...]
-    fixed_patch: tuple[int, ...] | None = None
     quick_heads: bool = False
     offers_raw_map: bool = False
 

@@ -63,6 +63,9 @@ class DistanceHead(LinearHead):
         """Return (B, structures, *S) float32 for (B, channels, *S) features."""
         return torch.tanh(super().forward(features).float())
 
+    def quicken(self) -> None:
+        """Leave it as it is: what it says is multiplied by the steepness (30 for ours) before it is a logit."""
+
 
 class Projection(nn.Module):
     """The map g that the two heads of the modified U-Net share: g = ReLU(conv3(ReLU(BN F))), as many channels as F.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from SemiSegLib.networks.backbone import Backbone
-from SemiSegLib.networks.heads import LinearHead
+from SemiSegLib.networks.heads import DistanceHead, LinearHead
 from SemiSegLib.networks.hierarchy import HierarchyHead
 
 
@@ -20,7 +20,7 @@ class Outputs:
         logits: head name to (B, classes, *S); "subclass" is the head of the leaves.
         features: (B, F, *S), the backbone's map before any projection.
         bottleneck: (B, Fb, *), lowest resolution.
-        deep: leaf logits at lower resolutions, (B, L, *Si), finest first; empty without deep supervision.
+        deep: leaf logits or distances at lower resolutions, (B, L, *Si), finest first; empty without deep supervision.
     """
 
     logits: Mapping[str, Tensor]
@@ -54,7 +54,7 @@ class SegmentationNetwork(nn.Module):
             "subclass" and "superclass" together.
         leaves: number of leaves, for the heads at lower resolutions.
         projection: applied to the feature map before the heads, or None.
-        competes: whether the outputs of the heads at lower resolutions share one probability.
+        measures: whether the heads at lower resolutions give distances instead of logits of one probability.
     """
 
     def __init__(
@@ -64,16 +64,15 @@ class SegmentationNetwork(nn.Module):
         *,
         leaves: int,
         projection: nn.Module | None = None,
-        competes: bool = True,
+        measures: bool = False,
     ) -> None:
         super().__init__()
         dimensions = len(backbone.divisor)
         self.backbone = backbone
         self.projection = projection or nn.Identity()
         self.heads = nn.ModuleDict(dict(heads))
-        self.deep_heads = nn.ModuleList(
-            LinearHead(n, leaves, dimensions, competes=competes) for n in backbone.deep_channels
-        )
+        deep_head = DistanceHead if measures else LinearHead
+        self.deep_heads = nn.ModuleList(deep_head(n, leaves, dimensions) for n in backbone.deep_channels)
 
         if backbone.quick_heads:
             for part in self.modules():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from SemiSegLib.errors import TrainingError, explain
 from SemiSegLib.planning.cost import step_core_seconds
 from SemiSegLib.planning.memory import estimate_memory_gib
-from SemiSegLib.planning.plan import NetworkPlan, Plan
+from SemiSegLib.planning.plan import NetworkPlan, Plan, has_quick_heads
 from SemiSegLib.planning.topology import plan_topology
 from SemiSegLib.runs.request import PlanSettings
 
@@ -46,10 +46,12 @@ class Outputs:
     Attributes:
         classes: output channels.
         structures: that the method answers one by one, each with maps of its own.
+        graphs: networks whose activations a step holds at once.
     """
 
     classes: int
     structures: int = 0
+    graphs: int = 1
 
 
 def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple[float, ...], outputs: Outputs) -> Plan:
@@ -69,7 +71,9 @@ def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple
     first = settings.patch or _first_patch(median, spacing_mm)
 
     def fits(candidate: Plan) -> bool:
-        memory_gib = estimate_memory_gib(candidate, classes=outputs.classes, structures=outputs.structures)
+        memory_gib = estimate_memory_gib(
+            candidate, classes=outputs.classes, structures=outputs.structures, graphs=outputs.graphs
+        )
         if memory_gib > budget.memory_gib:
             return False
         return step_core_seconds(candidate, classes=outputs.classes) <= budget.core_seconds
@@ -178,7 +182,7 @@ def _network(
         norm=settings.norm or "instance",
         deep_supervision=settings.deep_supervision or 0,
         dropout=settings.dropout or 0.0,
-        quick_heads=backbone == "plan_unet",
+        quick_heads=has_quick_heads(backbone),
     )
 
 

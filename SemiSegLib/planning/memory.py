@@ -23,6 +23,8 @@ BYTES_PER_VALUE = 15.6
 BYTES_PER_STRUCTURE = 165.0
 # Code that the first step loads and compiles.
 OVERHEAD_GIB = 0.09
+# What errors say that have no class of their own: those of the allocators of the CPU and of Apple's GPU.
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "not enough memory")
 # Backbones of fixed shape, measured the same way: bytes per patch voxel and row, and million weights, of which that of
 # DoDNet has 17.3 and standardized copies.
 FIXED_BACKBONES = {
@@ -35,15 +37,16 @@ FIXED_BACKBONES = {
 }
 
 
-def estimate_memory_gib(plan: Plan, *, classes: int = 8, structures: int = 0) -> float:
+def estimate_memory_gib(plan: Plan, *, classes: int = 8, structures: int = 0, graphs: int = 1) -> float:
     """Return the estimated memory of one training step in GiB: activations, weights, gradients and Adam's moments.
 
-    It is that of one network; a method with two, or with a teacher, needs more.
+    It is that of the networks whose graphs are held at once; others, such as a teacher, add their weights.
 
     Args:
         plan: of the study.
         classes: output channels.
         structures: that the method answers one by one, each with maps of its own at full resolution.
+        graphs: networks whose activations a step holds at once, see ``methods.catalogue.graphs_at_once``.
     """
     if plan.network.backbone in FIXED_BACKBONES:
         per_voxel, million_weights = FIXED_BACKBONES[plan.network.backbone]
@@ -53,7 +56,14 @@ def estimate_memory_gib(plan: Plan, *, classes: int = 8, structures: int = 0) ->
         activations = BYTES_PER_VALUE * sum(layer.voxels * layer.features for layer in layers)
         weights = sum(layer.weights for layer in layers)
     activations += BYTES_PER_STRUCTURE * structures * math.prod(plan.patch)
-    return OVERHEAD_GIB + (plan.batch * activations + BYTES_PER_WEIGHT * weights) / GIB
+    return OVERHEAD_GIB + graphs * (plan.batch * activations + BYTES_PER_WEIGHT * weights) / GIB
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the memory of a device or of the computer did not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
 
 
 def free_memory_gib(device: str) -> float:

@@ -76,6 +76,11 @@ class NetworkPlan:
             )
 
 
+def has_quick_heads(backbone: str) -> bool:
+    """Return whether heads on a newly planned backbone are quick: on the planned network, not on those of papers."""
+    return backbone == "plan_unet"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Data and network plan of a study.

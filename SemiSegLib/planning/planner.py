@@ -45,7 +45,7 @@ CPU_ROWS = {2: (4, 12), 3: (2, 4)}
 GRAPHICS_ROWS = {2: (8, 48), 3: (2, 12)}
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - what a step is planned for, each with a default
     fingerprint: Fingerprint,
     dataset: Dataset,
     settings: PlanSettings,
@@ -53,6 +53,7 @@ def make_plan(
     device: str = "cpu",
     core_seconds: float | None = None,
     structures: int = 0,
+    graphs: int = 1,
 ) -> Plan:
     """Return the plan for a dataset on a device.
 
@@ -69,6 +70,7 @@ def make_plan(
         core_seconds: time budget of the training on all cores together, see ``time_on_cores``, or None; a short one
             gets a cheaper network on a CPU.
         structures: that the method answers one by one, see ``Card.answers``.
+        graphs: networks whose activations a step holds at once, see ``methods.catalogue.graphs_at_once``.
 
     Raises:
         ConfigError: an intensity window is fixed, and there is no channel that it could be of.
@@ -93,7 +95,7 @@ def make_plan(
     budget = _budget(fingerprint, device, settings.memory_gib, dimensions)
     if core_seconds is not None and torch.device(device).type == "cpu":
         budget = replace(budget, core_seconds=min(budget.core_seconds, core_seconds / FEWEST_STEPS))
-    outputs = Outputs(fingerprint.classes, structures)
+    outputs = Outputs(fingerprint.classes, structures, graphs)
     return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], outputs=outputs)
 
 

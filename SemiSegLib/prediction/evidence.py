@@ -11,7 +11,9 @@ from SemiSegLib.networks.modes import evaluating
 from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.prediction.decision import Decision
+from SemiSegLib.prediction.device import reduced_precision
 from SemiSegLib.prediction.findings import CONFIDENCE, HIGH, LOW, PRESENCE, Evidence
+from SemiSegLib.prediction.forward import evaluated
 from SemiSegLib.prediction.model_file import Model
 from SemiSegLib.prediction.window import Slab, WindowSettings, windows_of
 
@@ -32,7 +34,11 @@ def presence_evidence(
         presence: of its method, on the device.
         image: (M, D, H, W) float32, prepared.
         device: where to compute.
-        settings: how windows are laid.
+        settings: how windows are laid, and the precision.
+
+    Raises:
+        CaseError: what the network says is not finite.
+        RunError: one window alone does not fit into memory.
     """
     rois = RoiTable.of(model.study.scheme)
     best = _largest(presence, image, model.study.plan, device, settings).cpu().numpy()
@@ -41,7 +47,7 @@ def presence_evidence(
     scores = np.array([of_roi.get(name, np.nan) for name in rois.names], dtype=np.float64)
     scores[~told] = np.nan
     low, high = (float(model.options.get(name, usual)) for name, usual in (("low", LOW), ("high", HIGH)))
-    return Evidence(scores=scores[list(rois.deciders)], source=PRESENCE, low=low, high=high)
+    return Evidence(scores=scores, source=PRESENCE, low=low, high=high)
 
 
 class Confidence:
@@ -86,9 +92,10 @@ def _largest(
     presence: nn.Module, image: np.ndarray, plan: Plan, device: torch.device, settings: WindowSettings
 ) -> Tensor:
     best: Tensor | None = None
+    reduced = reduced_precision(settings.precision, device)
     with evaluating(presence):
         for batch in windows_of(image, plan, device=device, settings=settings):
-            found = presence(batch).amax(0)
+            found = evaluated(presence, batch, reduced=reduced, device=device).amax(0)
             best = found if best is None else torch.maximum(best, found)
     assert best is not None, "every image has at least one window"
     return best

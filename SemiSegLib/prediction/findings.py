@@ -158,16 +158,53 @@ def read_findings(path: Path) -> Findings:
     return from_json(Findings, read_json(path), where=Path(path).name)
 
 
-def write_findings_csv(scans: Mapping[str, Findings], path: Path) -> None:
-    """Write the tables of several scans, by name, as one CSV file; a score that nothing tells is left empty."""
+def write_findings_csv(scans: Mapping[str, Findings], path: Path, *, kept: Iterable[Sequence[str]] = ()) -> None:
+    """Write the tables of several scans, by name, as one CSV file; a score that nothing tells is left empty.
+
+    Args:
+        scans: name of a scan to its table.
+        path: file to write.
+        kept: lines of other scans that come first.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerows((COLUMNS, *kept))
     for scan, findings in scans.items():
         for row in findings.structures:
             score = "" if row.score is None else f"{row.score:.4f}"
             writer.writerow((scan, row.structure, row.state, score, f"{row.volume_ml:.3f}", findings.source))
     write_atomically(Path(path), text.getvalue().encode())
+
+
+def add_to_findings_csv(scan: str, findings: Findings, path: Path) -> None:
+    """Add the table of a scan to a CSV file, in the place of one that the file has of it; other scans stay.
+
+    Raises:
+        ConfigError: there is such a file, and it is no such table.
+    """
+    kept = [line for line in read_findings_lines(path) if line[0] != scan]
+    write_findings_csv({scan: findings}, path, kept=kept)
+
+
+def read_findings_lines(path: Path) -> list[list[str]]:
+    """Return the lines of a CSV file of ``write_findings_csv`` without the first; none if there is no such file.
+
+    Raises:
+        ConfigError: it is no such table.
+    """
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        lines = list(csv.reader(file))
+    if not lines or any(len(line) != len(COLUMNS) for line in lines) or tuple(lines[0]) != COLUMNS:
+        raise ConfigError(
+            explain(
+                f"it is no table of structures: its columns should be {', '.join(COLUMNS)}",
+                where=str(path),
+                remedy="move it elsewhere, or choose another folder for the results",
+            )
+        )
+    return lines[1:]
 
 
 def findings_path(result: Path) -> Path:

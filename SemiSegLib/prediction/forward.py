@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from SemiSegLib.errors import CaseError, RunError, ShapeError, explain
 from SemiSegLib.methods.method import Method
+from SemiSegLib.planning.memory import is_out_of_memory
 from SemiSegLib.prediction.device import reduced_precision
 
 
@@ -47,48 +48,18 @@ class Forward:
             CaseError: a value is not finite, in float32 too.
             RunError: one window alone does not fit into memory.
         """
-        result = self._within_memory(image, self.reduced)
-        if self.reduced is not None and not torch.isfinite(result).all():
-            # Half precision overflows above 65,504; the same window may be fine in float32.
-            result = self._within_memory(image, None)
-        if not torch.isfinite(result).all():
-            raise CaseError(
-                explain(
-                    f"the network's output is not a finite number at {int((~torch.isfinite(result)).sum())} places",
-                    where="prediction",
-                    remedy="check the intensities of the scan; if other scans fail too, train the model again",
-                )
-            )
-        return result
+        return evaluated(self._mirrored, image, reduced=self.reduced, device=self.device)
 
-    def _within_memory(self, image: Tensor, reduced: torch.dtype | None) -> Tensor:
-        try:
-            return self._mirrored(image, reduced)
-        except torch.cuda.OutOfMemoryError as error:
-            if len(image) == 1:
-                raise RunError(
-                    explain(
-                        f"one window of {' x '.join(str(n) for n in image.shape[2:])} voxels does not fit into memory",
-                        where=f"device {self.device}",
-                        remedy="close other programs that use the GPU, or choose the device 'cpu'",
-                    )
-                ) from error
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        half = len(image) // 2
-        return torch.cat([self._within_memory(part, reduced) for part in (image[:half], image[half:])])
-
-    def _mirrored(self, image: Tensor, reduced: torch.dtype | None) -> Tensor:
-        total = self._once(image, reduced)
+    def _mirrored(self, image: Tensor) -> Tensor:
+        total = self._once(image)
         for flip in self.flips[1:]:
             axes = [axis + 2 for axis in flip]
-            total += self._once(image.flip(axes), reduced).flip(axes)
+            total += self._once(image.flip(axes)).flip(axes)
         return total / len(self.flips)
 
-    def _once(self, image: Tensor, reduced: torch.dtype | None) -> Tensor:
-        with torch.autocast(self.device.type, dtype=reduced or torch.bfloat16, enabled=reduced is not None):
-            probability = self.method.predict(image)
-            own = self.method.uncertainty(image) if self.has_uncertainty else None
+    def _once(self, image: Tensor) -> Tensor:
+        probability = self.method.predict(image)
+        own = self.method.uncertainty(image) if self.has_uncertainty else None
         if probability.shape[0] != image.shape[0] or probability.shape[2:] != image.shape[2:]:
             raise ShapeError(
                 explain(
@@ -100,3 +71,57 @@ class Forward:
         self.has_uncertainty = own is not None
         values = probability.float()
         return values.clone() if own is None else torch.cat([values, own.float().unsqueeze(1)], dim=1)
+
+
+def evaluated(
+    compute: Callable[[Tensor], Tensor], image: Tensor, *, reduced: torch.dtype | None, device: torch.device
+) -> Tensor:
+    """Return what a network says of windows, in as many passes as memory demands.
+
+    Args:
+        compute: (B, M, *S) windows to (B, ...) float32; each window by itself.
+        image: (B, M, *S).
+        reduced: type that it runs in, or None for float32; see ``reduced_precision``.
+        device: where.
+
+    Raises:
+        CaseError: a value is not finite, in float32 too.
+        RunError: one window alone does not fit into memory.
+    """
+    result = _within_memory(compute, image, reduced, device)
+    if reduced is not None and not torch.isfinite(result).all():
+        # Half precision overflows above 65,504; the same window may be fine in float32.
+        result = _within_memory(compute, image, None, device)
+    if not torch.isfinite(result).all():
+        raise CaseError(
+            explain(
+                f"the network's output is not a finite number at {int((~torch.isfinite(result)).sum())} places",
+                where="prediction",
+                remedy="check the intensities of the scan; if other scans fail too, train the model again",
+            )
+        )
+    return result
+
+
+def _within_memory(
+    compute: Callable[[Tensor], Tensor], image: Tensor, reduced: torch.dtype | None, device: torch.device
+) -> Tensor:
+    try:
+        with torch.autocast(device.type, dtype=reduced or torch.bfloat16, enabled=reduced is not None):
+            return compute(image)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(image) == 1:
+            rest = "use a computer with more memory" if device.type == "cpu" else "choose the device 'cpu'"
+            raise RunError(
+                explain(
+                    f"one window of {' x '.join(str(n) for n in image.shape[2:])} voxels does not fit into memory",
+                    where=f"device {device}",
+                    remedy=f"close other programs, or {rest}",
+                )
+            ) from error
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = len(image) // 2
+    return torch.cat([_within_memory(compute, part, reduced, device) for part in (image[:half], image[half:])])

@@ -53,6 +53,7 @@ class _Description:
     provenance: dict[str, Any]
     # Its weights are among the method's, which keeps a copy; its shape must be known before.
     presence: PresenceDescription | None = field(default=None, metadata={YOUNGER: True})
+    implied: tuple[str, ...] = field(default=(), metadata={YOUNGER: True})
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -75,6 +76,7 @@ def save_model(path: Path, model: Model) -> None:
         plan=model.study.plan,
         provenance=without_paths(to_json(model.provenance)),
         presence=presence.description if isinstance(presence, PresenceModel) else None,
+        implied=model.study.implied,
     )
     save_weights(Path(path), tensors, description, kind=KIND)
 
@@ -93,7 +95,13 @@ def load_model(path: Path, *, device: str = "cpu") -> Model:
     tensors = read_tensors(path, kind=KIND)
     presence = None if description.presence is None else PresenceModel(description.presence)
     embeddings = tensors.pop(EMBEDDINGS, None)
-    study = Study(scheme=description.scheme, plan=description.plan, presence=presence, embeddings=embeddings)
+    study = Study(
+        scheme=description.scheme,
+        plan=description.plan,
+        presence=presence,
+        embeddings=embeddings,
+        implied=description.implied,
+    )
     try:
         method = build_method(description.method, study, description.options)
     except (ConfigError, LabelError) as error:

@@ -31,7 +31,7 @@ class ClassFacts:
     Attributes:
         name: of the class.
         minimum_voxels: from which on it was taught to say yes, on the plan's grid.
-        present, absent: number of validation patches that surely hold it, and surely do not.
+        present, absent: number of patches for the calibration that surely hold it, and surely do not.
         temperature: its logits are divided by.
         error_before, error_after: expected calibration error without and with it; None if no patch tells.
         note: why the temperature is 1, or "".

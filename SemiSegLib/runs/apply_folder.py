@@ -68,6 +68,7 @@ class ApplyFolder(RunFolder):
     """One job on disk: the files of a run folder, with scans and results in the place of a training."""
 
     worker_module = "SemiSegLib.apply"
+    after_death = "apply the model again to the scans that have no result"
 
     @classmethod
     def create_job(cls, parent: Path | str, request: ApplyRequest) -> ApplyFolder:
@@ -95,6 +96,10 @@ class ApplyFolder(RunFolder):
         """Return where the segmentation of a scan is written."""
         return self.path / "results" / f"{self._number(case):04d}.seg.nrrd"
 
+    def results(self) -> tuple[ApplyCase, ...]:
+        """Return the scans that have a result so far."""
+        return tuple(case for case in self.job.cases if self.result_path(case).is_file())
+
     def findings_path(self, case: ApplyCase) -> Path:
         """Return where is written what is known of each structure of a scan."""
         return self.path / "results" / f"{self._number(case):04d}_structures.json"
@@ -111,6 +116,24 @@ class ApplyFolder(RunFolder):
         """
         paths = {case.id: self.review_path(case) for case in self.job.cases}
         return {name: read_review(path) for name, path in paths.items() if path.exists()}
+
+    def failures(self) -> dict[str, str]:
+        """Return the id of each scan that could not be segmented to the text of the error.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        if not self._failures_path.exists():
+            return {}
+        return from_json(dict[str, str], read_json(self._failures_path), where=self._failures_path.name)
+
+    def write_failures(self, scans: Mapping[str, str]) -> None:
+        """Note which scans could not be segmented, by id, and the text of each error."""
+        write_json(self._failures_path, scans)
+
+    @property
+    def _failures_path(self) -> Path:
+        return self.path / "failures.json"
 
     @property
     def structures_path(self) -> Path:

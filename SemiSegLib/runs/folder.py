@@ -9,12 +9,13 @@ import uuid
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from SemiSegLib.config import from_json, read_json, write_atomically, write_json
 from SemiSegLib.errors import RunError, explain
 from SemiSegLib.runs.lock import hold_lock
+from SemiSegLib.runs.places import is_there, where_is
 from SemiSegLib.runs.request import RunRequest
 from SemiSegLib.runs.status import RunStatus, read_status, write_status
 
@@ -35,6 +36,8 @@ class RunFolder:
 
     # The program that works on such a folder: ``python -m worker_module PATH --detached``.
     worker_module: ClassVar[str] = "SemiSegLib.worker"
+    # What to do when that program died without a word.
+    after_death: ClassVar[str] = "resume the run: it goes on from its last checkpoint"
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).absolute()
@@ -119,8 +122,8 @@ class RunFolder:
         self.stop_path.touch()
 
     def stop_requested(self) -> bool:
-        """Return whether somebody asked the worker to stop."""
-        return self.stop_path.exists()
+        """Return whether somebody asked the worker to stop; not as long as the folder is out of reach."""
+        return is_there(self.stop_path)
 
     def clear_stop(self) -> None:
         """Take back a request to stop."""
@@ -152,6 +155,11 @@ class RunFolder:
     def process_path(self) -> Path:
         """The process that was started for this run, written by who started it."""
         return self.path / "process.json"
+
+    @property
+    def after_path(self) -> Path:
+        """The run that this one waits for since it was resumed, written by who resumed it."""
+        return self.path / "after.json"
 
     @property
     def events_path(self) -> Path:
@@ -236,27 +244,34 @@ class RunFolder:
     def prepared(self) -> Path:
         """Folder of the prepared cases, shared by the runs beside this one unless the request names another."""
         chosen = self.request.prepared_folder
-        return Path(chosen) if chosen is not None else self.path.parent / "prepared"
+        return where_is(chosen, self.path) if chosen is not None else self.path.parent / "prepared"
 
     def sibling(self, path: str) -> Path:
-        """Return the folder of another run that a request names; the one of that name beside this run if it moved."""
-        named = Path(path)
-        return named if named.exists() else self.path.parent / PureWindowsPath(path).name
+        """Return the folder of another run that a request names, also if both were moved."""
+        return where_is(path, self.path)
 
     @property
     def after(self) -> Path | None:
         """The run that must have ended before this one begins; may not exist.
 
+        It is the one that was said when the run was last started, else the one that the request names.
+
         Raises:
-            ConfigError: the request was damaged.
+            ConfigError: the file that says so was damaged.
         """
-        named = read_json(self.request_path).get("after")
+        source = self.after_path if is_there(self.after_path) else self.request_path
+        named = read_json(source).get("after")
         return None if named is None else self.sibling(str(named))
 
     @property
+    def dataset(self) -> Path:
+        """The dataset's folder or file, also if the study was moved with its runs."""
+        return where_is(self.request.dataset, self.path)
+
+    @property
     def warm_start(self) -> Path:
-        """The model file to start from; only where the request names one."""
-        return Path(str(self.request.warm_start))
+        """The model file to start from, only where the request names one; also if it was moved with the run."""
+        return where_is(str(self.request.warm_start), self.path)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from SemiSegLib.config import read_json, write_json
 from SemiSegLib.errors import RunError, explain
-from SemiSegLib.runs.folder import REQUEST, RunFolder
+from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process_table import end_processes, family, process_mark
 from SemiSegLib.runs.status import RunStatus
 
@@ -33,7 +34,13 @@ NO_WINDOW = 0x08000000
 BREAKAWAY_FROM_JOB = 0x01000000
 
 
-def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str, str] | None = None) -> int:
+def start(
+    run: RunFolder,
+    *,
+    python: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    after: RunFolder | None = None,
+) -> int:
     """Start the worker of a run, or go on with a run that was stopped or killed; return the process number.
 
     A run that comes ``after`` another waits in its process for the end of that one.
@@ -45,6 +52,7 @@ def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str
         run: the run.
         python: the interpreter: None for the running one; in Slicer pass the path of PythonSlicer.
         environment: all environment variables of the worker, or None for those of this process.
+        after: the run that it comes after from now on; None for the one that it was asked to come after, if any.
 
     Raises:
         RunError: the run is being worked on, or the interpreter cannot be started.
@@ -58,6 +66,8 @@ def start(run: RunFolder, *, python: str | None = None, environment: Mapping[str
             )
         )
     run.clear_stop()
+    if after is not None:
+        write_json(run.after_path, {"after": str(after.path)})
     before = run.status()
     run.write_status(_starting(before, is_queued=run.after is not None))
     program = [run.worker_module, str(run.path), "--detached"]
@@ -106,7 +116,7 @@ def observe(run: RunFolder) -> RunStatus:
         eta_seconds=None,
         message="the worker ended without a word: it was killed, crashed, or the computer went down",
         where=f"run '{run.path.name}', last sign of life at step {status.step}",
-        remedy="resume the run: it goes on from its last checkpoint; log.txt may say more",
+        remedy=f"{run.after_death}; log.txt may say more",
     )
 
 
@@ -172,12 +182,19 @@ def kill(run: RunFolder) -> None:
 
 
 def find_runs(parent: Path | str) -> list[RunFolder]:
-    """Return the runs directly below a folder, oldest first."""
-    parent = Path(parent)
-    if not parent.is_dir():
+    """Return the runs directly below a folder, oldest first; none where nobody can look."""
+    try:
+        folders = list(Path(parent).iterdir())
+    except OSError:
+        # It is missing, its drive is away, or its name is too long.
         return []
-    requests = [path for path in parent.glob(f"*/{REQUEST}") if path.is_file()]
-    return [RunFolder(path.parent) for path in sorted(requests, key=lambda path: (path.stat().st_mtime, path))]
+    found = []
+    for folder in folders:
+        # What is no run, and one that is deleted or gets out of reach meanwhile, is left out.
+        with contextlib.suppress(OSError, RunError):
+            run = RunFolder(folder)
+            found.append((run.request_path.stat().st_mtime, run.path, run))
+    return [run for _asked, _path, run in sorted(found, key=lambda each: each[:2])]
 
 
 def _starting(before: RunStatus, *, is_queued: bool) -> RunStatus:

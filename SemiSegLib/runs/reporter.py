@@ -63,7 +63,8 @@ class Reporter:
             owns_group=owns_group,
             version=version,
         )
-        self._lock = threading.Lock()
+        # Held by the thread for each look: after ``listen`` neither of those before is called or written of any more.
+        self._lock = threading.RLock()
         self._end = threading.Event()
         self._pulse: Callable[[], Pulse] | None = None
         self._on_stop: Callable[[], None] | None = None
@@ -114,13 +115,18 @@ class Reporter:
     def _work(self) -> None:
         due = time.monotonic() + HEARTBEAT_SECONDS
         while not self._end.wait(LISTEN_SECONDS):
-            if self._on_stop is not None and self._folder.stop_requested():
-                self._on_stop()
-                self._on_stop = None
-                self._write(state="stopping", message="finishing the step and saving the model")
-            if time.monotonic() >= due:
-                self._write(**self._changes())
-                due = time.monotonic() + HEARTBEAT_SECONDS
+            # A full disk or a lost network drive must not end the heartbeat: the training itself will tell.
+            with self._lock, contextlib.suppress(OSError):
+                self._pass_stop_on()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + HEARTBEAT_SECONDS
+                    self.update(**self._changes())
+
+    def _pass_stop_on(self) -> None:
+        if self._on_stop is not None and self._folder.stop_requested():
+            self._on_stop()
+            self._on_stop = None
+            self.update(state="stopping", message="finishing the step and saving the model")
 
     def _changes(self) -> dict[str, Any]:
         pulse = self._pulse() if self._pulse is not None else None
@@ -139,8 +145,3 @@ class Reporter:
                 "the computer may be asleep, overloaded or short of memory"
             )
         return changes
-
-    def _write(self, **changes: Any) -> None:
-        # A full disk or a lost network drive must not end the heartbeat: the training itself will tell.
-        with contextlib.suppress(OSError):
-            self.update(**changes)

@@ -23,7 +23,7 @@ class TrainingSettings:
     Attributes:
         steps: optimizer steps, or None when ``seconds`` ends the run.
         seconds: time budget of training and validation together, or None.
-        optimizer: "adamw", "adam" or "sgd" (with Nesterov momentum).
+        optimizer: "adamw", "adam" or "sgd".
         learning_rate: at the start.
         schedule: "poly" (power 0.9), "linear", "cosine", "step" (x 0.1 at 5/12 and 10/12) or "constant".
         warmup_steps: linear rise of the learning rate at the start.
@@ -33,13 +33,16 @@ class TrainingSettings:
         accumulation: batches per optimizer step.
         validate_every: steps between whole-volume validations, or None for about 12 in the run.
         checkpoint_seconds: largest time between checkpoints.
-        device: "auto" takes CUDA, then Apple's MPS, then the CPU.
+        device: "auto" takes the first of CUDA, Apple's MPS and the CPU that works.
         precision: "auto" lets timed trials choose on the CPU, and takes bf16 or fp16 on a GPU.
         channels_last: memory format, or None to let timed trials choose.
         threads: CPU threads, or None to let timed trials choose.
         deterministic: bit-identical repeats; switches the timed trials off.
-        augmentation: "full", "light", "crop" (papers 000 and 003: crop, or crop with flips) or "none".
-        mirror: True flips patches along every axis; False or None along none.
+        augmentation: "full", "light", "crop" (random crops alone: paper 000), "crop_turned" (these turned by quarters
+            and flipped in the plane of the last two axes: paper 003) or "none".
+        mirror: True flips patches along every axis; False or None along none but those of "crop_turned".
+        nesterov: Nesterov's momentum of "sgd" (nnU-Net), or the plain one (released code of papers 000 and 003).
+        target_share: share of the patches that are centered on a structure (nnU-Net: 1/3); the others lie anywhere.
     """
 
     steps: int | None = 10_000
@@ -61,6 +64,8 @@ class TrainingSettings:
     deterministic: bool = False
     augmentation: str = "full"
     mirror: bool | None = None
+    nesterov: bool = field(default=True, metadata={YOUNGER: True})
+    target_share: float = field(default=1 / 3, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.seconds is None):
@@ -77,7 +82,8 @@ class TrainingSettings:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("augmentation", self.augmentation, ("full", "light", "crop", "none"))
+        check_choice("augmentation", self.augmentation, ("full", "light", "crop", "crop_turned", "none"))
+        check_range("target_share", self.target_share, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

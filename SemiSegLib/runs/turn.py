@@ -58,8 +58,8 @@ class Queue:
 def runs_before(run: RunFolder) -> list[RunFolder]:
     """Return the runs that come before one in its queue, the nearest first, whatever they are doing."""
     found: list[RunFolder] = []
-    current = run
-    while (named := current.after) is not None:
+    named = run.after
+    while named is not None:
         try:
             current = RunFolder(named)
         except RunError:
@@ -69,13 +69,14 @@ def runs_before(run: RunFolder) -> list[RunFolder]:
             # Somebody has written a ring: nobody would ever begin.
             return []
         found.append(current)
+        named = _waits_for(current)
     return found
 
 
 def end_of_queue(parent: Path | str) -> RunFolder | None:
     """Return the run below a folder that a new one must come ``after``, or None if nothing works or waits there."""
     busy = [run for run in find_runs(parent) if _is_busy(run)]
-    followed = {run.after for run in busy}
+    followed = {_waits_for(run) for run in busy}
     return next((run for run in reversed(busy) if run.path not in followed), None)
 
 
@@ -130,6 +131,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.argv[1:] = [str(given.folder), *(["--detached"] if given.detached else [])]
     runpy.run_module(given.then, run_name="__main__", alter_sys=True)
     return 0
+
+
+def _waits_for(run: RunFolder) -> Path | None:
+    """Return the run that one comes after; None once its worker works: then its turn has come."""
+    try:
+        status = run.status()
+    except (SemiSegError, OSError):
+        return run.after
+    return None if status.is_active and status.state != "queued" else run.after
 
 
 def _is_busy(run: RunFolder) -> bool:

@@ -1,11 +1,9 @@
-"""What watches a training: losses that are not numbers, memory that runs out, classes that vanish."""
+"""What watches a training: losses that are not numbers, classes that vanish."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-
-import torch
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.errors import TrainingError, explain
@@ -16,7 +14,6 @@ NON_FINITE_IN_A_ROW = 20
 EMPTY_IN_A_ROW = 5
 # Intensities are normalized to about -10 to 10; more than this overflows fp16 and drowns everything else.
 LARGEST_INTENSITY = 1e4
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "not enough memory")
 
 
 class NonFiniteError(TrainingError):
@@ -100,10 +97,3 @@ class CollapseGuard:
                     "in the validation cases: it may need more fine labels or a longer training"
                 )
         return alarms
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that the memory of a device or of the computer did not suffice."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)

@@ -170,5 +170,5 @@ def _build(parameters: list[nn.Parameter], settings: TrainingSettings, rates: Ma
         return AdamW(groups, lr=base, fused=fused)
     if settings.optimizer == "adam":
         return Adam(groups, lr=base, fused=fused)
-    nesterov = settings.momentum > 0
+    nesterov = settings.nesterov and settings.momentum > 0
     return SGD(groups, lr=base, momentum=settings.momentum, nesterov=nesterov, fused=fused)

@@ -3,7 +3,8 @@
     python Testing/benchmarks/memory_cost.py [--large] [--no-steps] [--cases 20 400] [--json]
 
 Each number is the peak of a process of its own (of a step: its resident memory at most, less what it had before).
-Steps with structures are those of dynamic heads, which answer each structure by itself.
+Steps with structures are those of dynamic heads, which answer each structure by itself; steps of methods are those of
+two networks and of teachers.
 ``--large`` adds a 3 GiB step. The rows of cases must not grow with their number; worker_memory.py measures the same of
 the whole worker.
 """
@@ -14,9 +15,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from method_steps import Size, Steps, batch_of, study_of
 from reporting import Cell, Result, add_output_option, child_environment, say, show
 
 from SemiSegLib.batches.batch import Batch
@@ -26,7 +30,9 @@ from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.labels.scheme import LabelScheme, Structure
-from SemiSegLib.methods.factory import build_method
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.catalogue import graphs_at_once
+from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Progress, Study
 from SemiSegLib.networks.backbones import build_backbone
 from SemiSegLib.networks.heads import LinearHead
@@ -35,7 +41,8 @@ from SemiSegLib.planning.memory import estimate_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.planning.topology import plan_topology
-from SemiSegLib.runs.request import PlanSettings
+from SemiSegLib.runs.request import PlanSettings, TrainingSettings
+from SemiSegLib.training.optimizers import Optimizers
 from SemiSegLib.training.precision import Compute
 
 # Backbone, patch, features of the first stage, stem, rows.
@@ -59,6 +66,15 @@ STRUCTURE_STEPS = [
     ("plan_unet", (40, 56, 40), 16, 2, 2, 12),
     ("plan_unet", (40, 56, 40), 16, 2, 2, 40),
     ("plan_unet", (192, 192), 16, 1, 4, 12),
+]
+# Backbone, patch, features of the first stage, stem, rows, of which half are labeled; method and its options.
+METHOD_STEPS = [
+    ("plan_unet", (48, 64, 48), 16, 1, 2, "supervised", {}),
+    ("plan_unet", (48, 64, 48), 16, 1, 2, "mean_teacher", {}),
+    ("plan_unet", (48, 64, 48), 16, 1, 2, "cross_pseudo_supervision", {}),
+    ("plan_unet", (48, 64, 48), 16, 1, 2, "cross_pseudo_supervision", {"backward": "joint"}),
+    ("plan_unet", (48, 64, 48), 16, 1, 2, "cross_pseudo_supervision", {"backward": "stacked"}),
+    ("plan_unet", (48, 64, 48), 16, 1, 2, "dual_task_mutual_learning", {}),
 ]
 LARGE = ("plan_unet", (96, 96, 96), 32, 1, 1)
 
@@ -139,6 +155,27 @@ def measure_structures(plan: Plan, structures: int) -> float:
     return peak_gib() - before
 
 
+def measure_method(plan: Plan, name: str, options: Mapping[str, str]) -> float:
+    """Return the peak of two training steps of a method in GiB, in this process."""
+    torch.set_num_threads(1)
+    size = Size(plan.network.backbone, plan.patch, plan.batch // 2, plan.batch // 2, Regime.NONE)
+    study, card = replace(study_of(size), plan=plan), card_of(name)
+    batch = batch_of(size, study.scheme, maps=card.maps, is_full=name == "supervised")
+    before = peak_gib()
+    compute = Compute(device="cpu", channels_last=True)
+    steps = Steps(name, resolve_options(card, None, options), batch, study, compute)
+    steps.optimizers = Optimizers(steps.method, TrainingSettings(optimizer="adamw"))
+    for _step in range(2):
+        steps.step()
+    return peak_gib() - before
+
+
+def estimate_method(plan: Plan, name: str, options: Mapping[str, str]) -> float:
+    """Return the estimate of a training step of a method in GiB."""
+    card = card_of(name)
+    return estimate_memory_gib(plan, classes=2, graphs=graphs_at_once(card, resolve_options(card, None, options)))
+
+
 def measure_cases(folder: Path, cache: Path) -> float:
     """Return the peak of this process in GiB after planning, preparing and drawing 300 batches."""
     torch.set_num_threads(1)
@@ -169,6 +206,8 @@ def measure_one(kind: str, text: str) -> float:
         backbone, patch, width, stem, rows, *structures = values
         plan = a_plan(backbone, tuple(patch), width, stem, rows)
         return measure_structures(plan, *structures) if structures else measure_step(plan)
+    if kind == "method":
+        return measure_method(a_plan(values[0], tuple(values[1]), *values[2:5]), *values[5:])
     return measure_cases(*map(Path, values))
 
 
@@ -185,6 +224,11 @@ def measure_all(options: argparse.Namespace) -> list[tuple[Cell, ...]]:
         say(name)
         estimate = estimate_memory_gib(a_plan(*step[:5]), classes=8 if count else 3, structures=count)
         rows.append((name, in_process("step", *step), estimate))
+    for *layout, method, chosen in METHOD_STEPS if options.steps else []:
+        name = " ".join([f"step: {method}", *(f"{key}={value}" for key, value in chosen.items())])
+        say(name)
+        measured = in_process("method", *layout, method, chosen)
+        rows.append((name, measured, estimate_method(a_plan(*layout), method, chosen)))
     with tempfile.TemporaryDirectory() as parent:
         for count in options.cases:
             say(f"{count} cases")

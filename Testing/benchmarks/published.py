@@ -145,9 +145,14 @@ def with_sides(dataset: Dataset, tested: Sequence[str]) -> Dataset:
     return dataset.with_cases(tuple(replace(case, split=sides.get(case.id, Side.TRAIN)) for case in dataset.cases))
 
 
+def grids(dataset: Dataset, cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, 3) shapes and spacings in mm of cases, along the canonical axes (D, H, W)."""
+    found = [read_images(dataset, case)[0].geometry for case in cases]
+    turned = [closest_orientation(grid).apply_geometry(grid) for grid in found]
+    return np.array([g.shape for g in turned]), np.array([g.spacing_mm for g in turned])
+
+
 def median_grid(dataset: Dataset, cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
     """Return median shape and spacing in mm of cases, along the canonical axes (D, H, W)."""
-    grids = [read_images(dataset, case)[0].geometry for case in cases]
-    turned = [closest_orientation(grid).apply_geometry(grid) for grid in grids]
-    shapes, spacings = np.array([g.shape for g in turned]), np.array([g.spacing_mm for g in turned])
+    shapes, spacings = grids(dataset, cases)
     return np.median(shapes, axis=0), np.median(spacings, axis=0)

@@ -54,6 +54,7 @@ def result_of(found: Sequence[Mapping[str, Mapping[str, float]]]) -> Result:
         facts={
             "seeds": len(found),
             "training": f"18 scans of three sites, {STEPS} steps, slice by slice",
+            "presence network": "calibrated on one of the six scans of each site, from which it does not learn",
             "test": "4 scans",
             "torch": torch.__version__,
             **{f"{pair}, by seed": ", ".join(f"{gap:+.3f}" for gap in gaps) for pair, gaps in over.items()},

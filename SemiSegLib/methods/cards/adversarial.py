@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from SemiSegLib.methods.cards.dual import CONSISTENCY_PAPER, DUAL_CARDS
+from SemiSegLib.methods.cards.dual import CONSISTENCY_PAPER, DUAL_CARDS, UNMEASURED
 from SemiSegLib.methods.cards.parts import LEARNER_OPTIONS, PAPER_003_LOSS, PAPER_003_PLAN, PAPER_003_TRAINING
 from SemiSegLib.methods.catalogue import Card, Option
 
@@ -148,7 +148,7 @@ ADVERSARIAL_CARDS: tuple[Card, ...] = (
         name="shape_aware_adversarial",
         title="Shape-aware adversary",
         summary="One network segments and measures distances to the surface; a second one must not be able to tell "
-        "labeled cases from others by their distances.",
+        f"labeled cases from others by their distances. {UNMEASURED}",
         family="adversarial",
         paper="Li et al., Shape-aware Semi-supervised 3D Semantic Segmentation (SASSNet), MICCAI 2020",
         needs=("full",),

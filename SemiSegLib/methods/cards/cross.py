@@ -111,8 +111,8 @@ PAPER_001_METHOD = {
     "respect_labels": False,
     "decision": "leaf",
 }
-# 1000 epochs of 250 patches in batches of 4: 62,500 steps. "Scaling, rotation, flip, contrast, histogram and intensity
-# shift" of unknown strength: nnU-Net's, with flips.
+# 1000 epochs of 250 patches from anywhere in batches of 4: 62,500 steps. "Scaling, rotation, flip, contrast, histogram
+# and intensity shift" of unknown strength: nnU-Net's, with flips.
 PAPER_001_TRAINING = {
     "steps": 62_500,
     "optimizer": "adam",
@@ -122,6 +122,7 @@ PAPER_001_TRAINING = {
     "gradient_clip": None,
     "augmentation": "full",
     "mirror": True,
+    "target_share": 0.0,
 }
 PAPER_001_PLAN = {
     "dimensions": 3,
@@ -157,6 +158,8 @@ CROSS_CARDS: tuple[Card, ...] = (
         needs=("full",),
         uses=("full", "coarse", "partial", "none"),
         composition={"full": 0.5, "coarse": 0.5, "partial": 0.5, "none": 0.5},
+        # torch.func keeps half as much again of the layers that it computes side by side.
+        graphs={"backward": {"joint": 2, "stacked": 3}},
         options=(*LEARNER_OPTIONS, *CROSS_OPTIONS),
         presets={
             "ours": {},

@@ -11,6 +11,11 @@ from SemiSegLib.methods.cards.parts import (
 from SemiSegLib.methods.catalogue import Card, Option
 
 EVERYTHING = ("full", "coarse", "partial", "none")
+# What a distance cannot be measured in; the last sentence of the summaries.
+UNMEASURED = (
+    "Cases that show only a superclass teach no distance of its leaves, and those annotated only in some slices or a "
+    "box teach none at all."
+)
 DISTANCE_OPTIONS = (
     *SEGMENTATION_OPTIONS,
     Option(
@@ -146,7 +151,8 @@ DUAL_CARDS: tuple[Card, ...] = (
     Card(
         name="dual_task_consistency",
         title="Dual-task consistency",
-        summary="One network segments and measures distances to the surface; the two must agree on every case.",
+        summary="One network segments and measures distances to the surface; the two must agree on every case. "
+        f"{UNMEASURED}",
         family="dual task",
         paper="Luo et al., Semi-supervised Medical Image Segmentation through Dual-task Consistency (DTC), AAAI 2021",
         needs=("full",),
@@ -161,12 +167,14 @@ DUAL_CARDS: tuple[Card, ...] = (
     Card(
         name="dual_task_mutual_learning",
         title="Dual-task mutual learning",
-        summary="A network that segments and one that measures distances to the surface teach each other.",
+        summary="A network that segments and one that measures distances to the surface teach each other. "
+        f"{UNMEASURED}",
         family="dual task",
         paper="Zhang and Zhang, Dual-Task Mutual Learning (DTML), PRCV 2021",
         needs=("full",),
         uses=EVERYTHING,
         composition=dict.fromkeys(EVERYTHING, 0.5),
+        graphs={"networks": {"both": 2}},
         options=(*DISTANCE_OPTIONS, *_weight_of_distances(1.0), *LEARNER_OPTIONS, *MUTUAL_OPTIONS),
         presets={"ours": {}, "paper": MUTUAL_PAPER, "code": MUTUAL_CODE},
         training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING},

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from SemiSegLib.methods.cards.parts import SEGMENTATION_OPTIONS
+from SemiSegLib.methods.cards.parts import CONSISTENCY_WEIGHT, DECAY, EVERYTHING, LABELED, SEGMENTATION_OPTIONS
 from SemiSegLib.methods.catalogue import Card, Option
-
-LABELED = ("full", "coarse", "partial")
-EVERYTHING = (*LABELED, "none")
 
 # Weights and balance are those of every method; how the Dice is formed is not, for here it is one for each structure.
 ROI_LOSS_OPTIONS = (
@@ -55,7 +52,7 @@ ROI_OPTIONS = (
 )
 TEACHER_OPTIONS = (
     *ROI_OPTIONS,
-    Option(name="decay", default=0.99, text="Share of itself that the teacher keeps at a step.", low=0.0, high=1.0),
+    DECAY,
     Option(
         name="views",
         default="strong",
@@ -181,16 +178,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=dict.fromkeys(EVERYTHING, 0.5),
-        options=(
-            *TEACHER_OPTIONS,
-            Option(
-                name="consistency_weight",
-                default=1.0,
-                text="Weight of the agreement with the teacher at the end of its rise.",
-                low=0.0,
-                high=1000.0,
-            ),
-        ),
+        options=(*TEACHER_OPTIONS, CONSISTENCY_WEIGHT),
         presets={"ours": {}, "paper": PAPER_002_TEACHER},
         training={"paper": PAPER_002_TRAINING},
         plan={"paper": PAPER_002_PLAN},

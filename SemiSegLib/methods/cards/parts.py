@@ -13,6 +13,8 @@ def with_defaults(options: tuple[Option, ...], **values: Any) -> tuple[Option, .
     return tuple(replace(option, default=values.get(option.name, option.default)) for option in options)
 
 
+LABELED = ("full", "coarse", "partial")
+EVERYTHING = (*LABELED, "none")
 SEGMENTATION_OPTIONS = (
     Option(
         name="cross_entropy_weight", default=1.0, text="Weight of the cross entropy of the labels.", low=0.0, high=100.0
@@ -63,11 +65,22 @@ LEARNER_OPTIONS = (
         text="How labels teach: every label by what it allows, a superclass head beside the subclass head, or fully "
         "labeled cases alone.",
         choices=("marginal", "two_heads", "full"),
+        # No other label teaches the leaves.
+        needs=dict.fromkeys(("two_heads", "full"), ("full",)),
     ),
+)
+DECAY = Option(name="decay", default=0.99, text="Share of itself that the teacher keeps at a step.", low=0.0, high=1.0)
+CONSISTENCY_WEIGHT = Option(
+    name="consistency_weight",
+    default=1.0,
+    text="Weight of the agreement with the teacher at the end of its rise.",
+    low=0.0,
+    high=1000.0,
 )
 # Seg = 1/2 [CE + mean Dice over all classes, squared denominator]; paper 000 and its code, which halves the sum.
 PAPER_LOSS = {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "paper", "decision": "leaf"}
-# Paper 000, 2-D (ACDC): 40,000 steps of SGD 0.9 at 0.01 falling linearly, batches of 24, random crops only.
+# Paper 000, 2-D (ACDC): 40,000 steps of SGD 0.9 at 0.01 falling linearly, batches of 24, random crops only, anywhere;
+# intensities from 0 to 1.
 PAPER_000_TRAINING = {
     "steps": 40_000,
     "optimizer": "sgd",
@@ -77,8 +90,17 @@ PAPER_000_TRAINING = {
     "weight_decay": 1e-4,
     "gradient_clip": None,
     "augmentation": "crop",
+    "nesterov": False,
+    "target_share": 0.0,
 }
-PAPER_000_PLAN = {"dimensions": 2, "patch": (256, 256), "batch": 24, "backbone": "paper_unet", "norm": "batch"}
+PAPER_000_PLAN = {
+    "dimensions": 2,
+    "patch": (256, 256),
+    "batch": 24,
+    "backbone": "paper_unet",
+    "norm": "batch",
+    "normalization": "unit",
+}
 # The "Mod" heads of paper 000, which its adapted comparisons use too.
 PAPER_HEADS = {**PAPER_LOSS, "combine": "subclass", "projection": True}
 # Seg of paper 003 and its family: 1/2 [CE + mean Dice of the foreground, squared denominator], fully labeled rows only.
@@ -89,7 +111,8 @@ PAPER_003_LOSS = {
     "supervision": "full",
     "decision": "leaf",
 }
-# Paper 003 and its family, left atrium: 6,000 steps of SGD 0.9 at 0.01, a tenth after each 2,500, crops with flips.
+# Paper 003 and its family, left atrium: 6,000 steps of SGD 0.9 at 0.01, a tenth after each 2,500; crops anywhere, with
+# flips and quarter turns of the axial plane.
 PAPER_003_TRAINING = {
     "steps": 6_000,
     "optimizer": "sgd",
@@ -98,8 +121,9 @@ PAPER_003_TRAINING = {
     "momentum": 0.9,
     "weight_decay": 1e-4,
     "gradient_clip": None,
-    "augmentation": "crop",
-    "mirror": True,
+    "augmentation": "crop_turned",
+    "nesterov": False,
+    "target_share": 0.0,
 }
 # The published patch is 112 x 112 in the axial plane and 80 slices; batches are 2 labeled and 2 unlabeled rows.
 PAPER_003_PLAN = {"dimensions": 3, "patch": (80, 112, 112), "batch": 4, "backbone": "vnet", "norm": "batch"}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from SemiSegLib.methods.cards.parts import (
+    CONSISTENCY_WEIGHT,
+    DECAY,
+    EVERYTHING,
+    LABELED,
     LEARNER_OPTIONS,
     PAPER_000_PLAN,
     PAPER_000_TRAINING,
@@ -16,7 +20,7 @@ from SemiSegLib.methods.catalogue import Card, Option
 
 TEACHER_OPTIONS = (
     *LEARNER_OPTIONS,
-    Option(name="decay", default=0.99, text="Share of itself that the teacher keeps at a step.", low=0.0, high=1.0),
+    DECAY,
     Option(
         name="buffers",
         default="average",
@@ -36,13 +40,7 @@ TEACHER_OPTIONS = (
         low=0.0,
         high=1.0,
     ),
-    Option(
-        name="consistency_weight",
-        default=1.0,
-        text="Weight of the agreement with the teacher at the end of its rise.",
-        low=0.0,
-        high=1000.0,
-    ),
+    CONSISTENCY_WEIGHT,
     Option(
         name="ramp_share",
         default=0.25,
@@ -90,8 +88,6 @@ ADAPTED_TRAINING = {**PAPER_000_TRAINING, "schedule": "poly"}
 YU_PASSES = {"passes": 8, "target": "pass"}
 
 
-LABELED = ("full", "coarse", "partial")
-EVERYTHING = (*LABELED, "none")
 # The labeled half and the unlabeled half of the papers' batches.
 HALVES = dict.fromkeys(EVERYTHING, 0.5)
 

@@ -51,6 +51,7 @@ from SemiSegLib.methods.parts.supervision import nothing, segmentation_terms
 from SemiSegLib.methods.parts.teacher import Teachers
 from SemiSegLib.networks.modes import keeping_buffers
 from SemiSegLib.networks.network import Outputs
+from SemiSegLib.planning.plan import has_quick_heads
 
 LEARNERS = ("first", "second")
 # Rows whose labels leave something open.
@@ -95,10 +96,11 @@ class CrossPseudoSupervision(Method):
     def __init__(self, study: Study, options: CrossPseudoSupervisionOptions) -> None:
         super().__init__()
         plan = study.plan
-        other = plan.network.backbone if options.second_backbone == "same" else options.second_backbone
-        second_study = replace(study, plan=replace(plan, network=replace(plan.network, backbone=other)))
+        network, other = plan.network, options.second_backbone
+        if other not in ("same", network.backbone):
+            network = replace(network, backbone=other, quick_heads=has_quick_heads(other))
         self.first = build_learner(study, options)
-        self.second = build_learner(second_study, options)
+        self.second = build_learner(replace(study, plan=replace(plan, network=network)), options)
         is_taught = options.predict_with == "teacher"
         self.teachers = Teachers(self._learners, decay=options.teacher_decay) if is_taught else None
         self.options = options

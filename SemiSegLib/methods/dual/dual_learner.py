@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from SemiSegLib.batches.batch import Batch
@@ -92,8 +91,7 @@ class DistanceLearner(nn.Module):
         self.options, self.task = options, task
         backbone, structures = study_backbone(study), len(task.names)
         head = DistanceHead(backbone.feature_channels, structures, study.plan.dimensions)
-        # Its heads at lower resolutions give distances too, before the tanh.
-        self.network = SegmentationNetwork(backbone, {"distance": head}, leaves=structures, competes=False)
+        self.network = SegmentationNetwork(backbone, {"distance": head}, leaves=structures, measures=True)
 
     def forward(self, image: Tensor) -> Outputs:
         """Return the network's outputs for (B, M, *S) images."""
@@ -123,10 +121,10 @@ class DistanceLearner(nn.Module):
             return {name: nothing(self) for name in self.weights()}
         own = outputs.first(len(rows))
         sums, total, weight = self._terms(own["distance"], rows, progress), 1.0, 1.0
-        for raw, stride in zip(own.deep, self.network.deep_strides, strict=True):
+        for distance, stride in zip(own.deep, self.network.deep_strides, strict=True):
             weight /= 2
             total += weight
-            found = self._terms(torch.tanh(raw.float()), _coarser(rows, stride), progress)
+            found = self._terms(distance, _coarser(rows, stride), progress)
             sums = {name: value + weight * found[name] for name, value in sums.items()}
         return {name: value / total for name, value in sums.items()}
 

@@ -27,6 +27,7 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import check_choice
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.latent.leaves import leaf_probability
+from SemiSegLib.methods.latent.roi_learner import deep_roi_heads, implied_rois
 from SemiSegLib.methods.latent.roi_maps import RoiMaps, roi_maps_of
 from SemiSegLib.methods.latent.roi_terms import (
     RoiLossOptions,
@@ -38,7 +39,6 @@ from SemiSegLib.methods.method import LossTerms, Method, Progress, Study
 from SemiSegLib.methods.parts.supervision import LABELED, nothing, study_backbone
 from SemiSegLib.networks.backbone import Features
 from SemiSegLib.networks.dynamic import TaskHead
-from SemiSegLib.networks.heads import LinearHead
 
 TASKS = ("all", "one")
 
@@ -65,7 +65,7 @@ def task_parts(table: RoiTable) -> tuple[tuple[int, ...], ...]:
     parts = []
     for root in table.roots:
         inside = [k for k in range(len(table)) if table.leaf_sets[k] < table.leaf_sets[root]]
-        parts.append((root, *(k for k in inside if k not in table.rests)))
+        parts.append((root, *(k for k in inside if k not in table.rests and k not in table.implied)))
     return tuple(parts)
 
 
@@ -74,12 +74,13 @@ class Dodnet(Method):
 
     Options = DodnetOptions
     members: Tensor
+    implied: Tensor
     parts: Tensor
     is_part: Tensor
 
     def __init__(self, study: Study, options: DodnetOptions) -> None:
         super().__init__()
-        self.options, self.table = options, RoiTable.of(study.scheme)
+        self.options, self.table = options, RoiTable.of(study.scheme, study.implied)
         tasks, dimensions = task_parts(self.table), study.plan.dimensions
         most = max(len(task) for task in tasks)
         self.backbone = study_backbone(study)
@@ -91,13 +92,12 @@ class Dodnet(Method):
             parts=most,
             is_equalized=options.equalized,
         )
-        self.deep_heads = torch.nn.ModuleList(
-            LinearHead(width, len(self.table), dimensions, competes=False) for width in self.backbone.deep_channels
-        )
+        self.deep_heads = deep_roi_heads(self.backbone, len(self.table), dimensions, competes=False)
         # Of a task with fewer parts than another, the last heads stand for its organ once more and are not taught.
         padded = [[*task, *[task[0]] * (most - len(task))] for task in tasks]
         self.place_of = {k: t * most + n for t, task in enumerate(tasks) for n, k in enumerate(task)}
         self.register_buffer("members", torch.from_numpy(self.table.members.copy()), persistent=False)
+        self.register_buffer("implied", implied_rois(self.table), persistent=False)
         self.register_buffer("parts", torch.tensor(padded), persistent=False)
         self.register_buffer(
             "is_part", torch.tensor([[n < len(task) for n in range(most)] for task in tasks]), persistent=False
@@ -109,7 +109,7 @@ class Dodnet(Method):
         if len(rows) == 0:
             yield LossTerms({name: nothing(self.head) for name in weights}, weights)
             return
-        maps = roi_maps_of(rows, self.members, exclusion=self.options.exclusion)
+        maps = roi_maps_of(rows, self.members, exclusion=self.options.exclusion).without(self.implied)
         found: Features = self.backbone(rows.image)
         tasks = self._tasks(maps)
         logits = self.head(found.map, found.bottleneck, tasks)
@@ -151,6 +151,9 @@ class Dodnet(Method):
             parent = self.table.parents[k]
             others = [-said[c] for c in self.table.children[parent] if c != k]
             said[k] = torch.stack([said[parent], *others]).amin(0)
+        for k in self.table.implied:
+            inside = [self.table.leaf_rois[leaf - 1] for leaf in sorted(self.table.leaf_sets[k])]
+            said[k] = torch.stack([said[part] for part in inside]).amax(0)
         return torch.stack([said[k] for k in range(len(self.table))], dim=1)
 
     def predict(self, image: Tensor) -> Tensor:

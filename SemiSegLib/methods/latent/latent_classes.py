@@ -98,7 +98,6 @@ class LatentClasses(RoiMeanTeacher):
 
     Options = LatentClassesOptions
     options: LatentClassesOptions
-    deciders: Tensor
 
     def __init__(self, study: Study, options: LatentClassesOptions) -> None:
         if study.presence is None:
@@ -111,7 +110,6 @@ class LatentClasses(RoiMeanTeacher):
             )
         super().__init__(study, options)
         self.presence = copy.deepcopy(study.presence).requires_grad_(False).eval()
-        self.register_buffer("deciders", torch.tensor(self.learner.table.deciders), persistent=False)
 
     def train(self, mode: bool = True) -> LatentClasses:
         """Keep the presence network in evaluation."""
@@ -131,8 +129,7 @@ class LatentClasses(RoiMeanTeacher):
             image: (B, M, *S) as the teacher sees it.
             annotated: (B, K) bool.
         """
-        told = self.presence(image).float().index_select(1, self.deciders)
-        return three_sets(told, annotated, low=self.options.low, high=self.options.high)
+        return three_sets(self.presence(image).float(), annotated, low=self.options.low, high=self.options.high)
 
     def teacher_terms(self, lesson: Lesson) -> dict[str, Tensor]:
         """Return the cross entropy of the latent ROIs and the squared difference of the ambiguous ones."""

@@ -27,6 +27,7 @@ from SemiSegLib.methods.parts.supervision import (
     study_backbone,
     with_deep_terms,
 )
+from SemiSegLib.networks.backbone import Backbone
 from SemiSegLib.networks.dynamic import DynamicHead
 from SemiSegLib.networks.embedding import EMBEDDINGS, RoiEmbedding
 from SemiSegLib.networks.heads import LinearHead
@@ -77,6 +78,20 @@ class RoiOutputs:
         return RoiOutputs(self.logits[chosen], tuple(part[chosen] for part in self.deep))
 
 
+def deep_roi_heads(backbone: Backbone, classes: int, dimensions: int, *, competes: bool) -> nn.ModuleList:
+    """Return the heads of a backbone's lower resolutions, quick where heads on it are to be."""
+    heads = [LinearHead(width, classes, dimensions, competes=competes) for width in backbone.deep_channels]
+    if backbone.quick_heads:
+        for head in heads:
+            head.quicken()
+    return nn.ModuleList(heads)
+
+
+def implied_rois(table: RoiTable) -> Tensor:
+    """Return (K,) bool, the ROIs that are what their parts are."""
+    return torch.tensor([k in table.implied for k in range(len(table))])
+
+
 class RoiLearner(nn.Module):
     """A backbone with a dynamic head.
 
@@ -86,11 +101,12 @@ class RoiLearner(nn.Module):
     """
 
     members: Tensor
+    implied: Tensor
 
     def __init__(self, study: Study, options: RoiOptions) -> None:
         super().__init__()
         self.options = options
-        self.table = RoiTable.of(study.scheme)
+        self.table = RoiTable.of(study.scheme, study.implied)
         dimensions = study.plan.dimensions
         self.is_softmax = options.output == "softmax"
         self.backbone = study_backbone(study)
@@ -104,11 +120,10 @@ class RoiLearner(nn.Module):
             competes=self.is_softmax,
         )
         self.row_names = tuple(self.table.names[k] for k in chosen)
-        self.deep_heads = nn.ModuleList(
-            LinearHead(n, len(chosen), dimensions, competes=self.is_softmax) for n in self.backbone.deep_channels
-        )
+        self.deep_heads = deep_roi_heads(self.backbone, len(chosen), dimensions, competes=self.is_softmax)
         self.pairs = [(k, parent) for k, parent in enumerate(self.table.parents) if parent >= 0]
         self.register_buffer("members", torch.from_numpy(self.table.members.copy()), persistent=False)
+        self.register_buffer("implied", implied_rois(self.table), persistent=False)
 
     def forward(self, image: Tensor) -> RoiOutputs:
         """Return the outputs for (B, M, *S) images; at lower resolutions only while training."""
@@ -128,7 +143,7 @@ class RoiLearner(nn.Module):
 
     def maps(self, batch: Batch) -> RoiMaps:
         """Return what the labels of a batch say of each ROI."""
-        return roi_maps_of(batch, self.members, exclusion=self.options.exclusion)
+        return roi_maps_of(batch, self.members, exclusion=self.options.exclusion).without(self.implied)
 
     def terms(self, outputs: RoiOutputs, batch: Batch, maps: RoiMaps) -> dict[str, Tensor]:
         """Return what the labels teach, and how far ROIs leave those around them; 0 with a graph where no row does.
@@ -178,7 +193,7 @@ class RoiLearner(nn.Module):
 
     def doubt(self, outputs: RoiOutputs) -> Tensor:
         """Return (B, *S): the largest entropy of the ROIs' probabilities, each as a share of ln 2."""
-        return binary_entropy(self.roi_logits(outputs)).amax(1)
+        return binary_entropy(self.roi_logits(outputs)[:, ~self.implied]).amax(1)
 
     def output_rows(self, prefix: str) -> dict[str, tuple[str, ...]]:
         """Return the class names of each output layer's rows, for a warm start; ``prefix`` ends with a point."""

@@ -19,7 +19,9 @@ class RoiMaps:
     Attributes:
         target: (B, K, *S) bool, the voxel surely lies in the ROI.
         known: (B, K, *S) bool, the voxel surely lies in it or outside, and labels teach that.
-        annotated: (B, K) bool, some voxel of the row shows the ROI, see ``RoiTable.shown``, or its case shows all.
+        annotated: (B, K) bool, some voxel of the row shows the ROI, see ``RoiTable.shown``, or its case shows all. So
+            are, by the background beside it, the parts of an organ that was drawn as a whole: a teacher would give all
+            of the organ to the part that it finds first.
     """
 
     target: Tensor
@@ -31,6 +33,11 @@ class RoiMaps:
         """(B, K, *S) bool: voxels of ROIs that the row does not show, where no label teaches them."""
         row = ~self.annotated
         return ~self.known & row.view(*row.shape, *(1,) * (self.known.ndim - 2))
+
+    def without(self, rois: Tensor) -> RoiMaps:
+        """Return the maps in which nothing is known of these ROIs, (K,) bool, and no row leaves them open."""
+        lead = (1, -1, *(1,) * (self.known.ndim - 2))
+        return RoiMaps(self.target, self.known & ~rois.view(lead), self.annotated | rois)
 
     def rows(self, chosen: slice) -> RoiMaps:
         """Return the maps of some rows, as views."""

@@ -27,9 +27,8 @@ from torch.nn import functional
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.views import View, draw_view
 from SemiSegLib.config import check_range
-from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.losses.soft import masked_mse
-from SemiSegLib.methods.method import Progress, Study
+from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.parts.passes import noisy, passing
 from SemiSegLib.methods.teachers.mean_teacher import MeanTeacher, MeanTeacherOptions
 from SemiSegLib.networks.network import Outputs
@@ -58,17 +57,6 @@ class TransformationConsistent(MeanTeacher):
 
     Options = TransformationConsistentOptions
     options: TransformationConsistentOptions
-
-    def __init__(self, study: Study, options: TransformationConsistentOptions) -> None:
-        super().__init__(study, options)
-        if options.scale > 0 and self.learner.network.backbone.fixed_patch is not None:
-            raise ConfigError(
-                explain(
-                    f"the network '{study.plan.network.backbone}' takes patches of one size only",
-                    where="options of transformation_consistent: scale",
-                    remedy="set scale to 0 and turns to true, or choose another backbone",
-                )
-            )
 
     def agreement(self, student: Outputs, rows: Batch, progress: Progress) -> dict[str, Tensor]:
         """Return the mean squared difference to what the teacher says of the transformed image."""

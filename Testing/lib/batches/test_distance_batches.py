@@ -34,7 +34,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("augmentation", ["full", "crop", "none"])
+@pytest.mark.parametrize("augmentation", ["full", "crop", "crop_turned", "none"])
 def test_image_and_labels_are_the_same_with_and_without_maps(study, cache, augmentation):
     with_maps, without = (a_source(study, cache, augmentation=augmentation, maps=m) for m in ((SIGNED_DISTANCE,), ()))
     for step in range(6):
@@ -82,6 +82,19 @@ def test_the_patch_of_a_map_is_the_map_of_the_whole_case(tmp_path, dimensions):
             assert (windows == found.numpy()).all(axis=tuple(range(1, windows.ndim))).any()
 
 
+@pytest.mark.parametrize("patch", [(5, 7, 12), (12, 21, 8)])
+def test_a_map_is_turned_with_its_labels(tmp_path, patch):
+    study = put_study(tmp_path, ("full",), shape=(9, 17, 15), spacing_mm=(1.6, 0.7, 0.7))
+    plan = a_plan(patch=patch, batch=4, spacing_mm=(1.6, 0.7, 0.7))
+    source = a_source(study, tmp_path / "cache", plan, augmentation="crop_turned", composition={"full": 1})
+    members = torch.from_numpy(source.table.roi_targets(source._distances.members)[0])
+    for step in range(10):
+        batch = source.batch(step)
+        is_inside = members[batch.codes].movedim(-1, 1)
+        found, known = batch.maps[SIGNED_DISTANCE], (batch.codes != 0)[:, None].expand_as(is_inside)
+        assert torch.equal((found < 0)[known], is_inside[known])
+
+
 def test_a_crop_s_own_distances_would_not_be_those_of_the_case(tmp_path):
     # What the released code does, to see that the test above can tell.
     study = put_study(tmp_path, ("full",), shape=(9, 17, 15))
@@ -113,7 +126,8 @@ def test_an_augmented_map_is_the_map_of_the_augmented_mask_within_about_a_voxel(
     labels[13:27, 14:30, 22:30] = 2
     path = tmp_path / case.annotation.file
     write_volume(Volume(labels, read_labels(path).geometry), path)
-    monkeypatch.setattr(source_file, "augmentation_named", lambda name, mirror: TURNS)
+    settings = replace(TURNS, turned=seed % 2 == 1)
+    monkeypatch.setattr(source_file, "augmentation_named", lambda name, mirror: settings)
     plan = a_plan(patch=(36, 38, 36), batch=2, spacing_mm=(1.0, 1.0, 1.0))
     source = a_source(of_cases(tmp_path, [case]), tmp_path / "cache", plan, composition={"full": 1.0}, seed=seed)
     batch = source.batch(0)

@@ -43,7 +43,7 @@ def same(first, second) -> bool:
     )
 
 
-@pytest.mark.parametrize("augmentation", ["full", "light", "crop", "none"])
+@pytest.mark.parametrize("augmentation", ["full", "light", "crop", "crop_turned", "none"])
 def test_a_step_gives_the_same_batch_whoever_asks_and_whenever(study, cache, augmentation):
     one, other = (a_source(study, cache, augmentation=augmentation) for _ in range(2))
     forward = [one.batch(step) for step in range(12)]
@@ -156,14 +156,15 @@ def test_a_partly_annotated_case_is_looked_at_where_it_is_annotated(tmp_path):
     assert all((source.batch(step).codes != 0).flatten(1).any(1).all() for step in range(20))
 
 
-@pytest.mark.parametrize("augmentation", ["full", "crop"])
+@pytest.mark.parametrize("augmentation", ["full", "crop", "crop_turned"])
 @pytest.mark.parametrize("seed", range(12))
 def test_every_size_of_volume_and_patch_gives_batches(tmp_path, seed, augmentation):
     generator = np.random.default_rng(seed)
     sizes = [tuple(int(n) for n in generator.integers(1, 41, 3)) for _ in range(2)]
     cases = [put_case(tmp_path, f"c{i}", "full", shape=size, seed=i) for i, size in enumerate(sizes)]
     patch = tuple(int(n) for n in generator.integers(1, 41, 3))
-    plan = a_plan(patch=patch, batch=2, axis_order=(2, 0, 1), spacing_mm=(0.9, 1.6, 0.7))
+    spacing = (0.9, 0.7, 0.7) if augmentation == "crop_turned" else (0.9, 1.6, 0.7)
+    plan = a_plan(patch=patch, batch=2, axis_order=(2, 0, 1), spacing_mm=spacing)
     source = a_source(of_cases(tmp_path, cases), tmp_path / "cache", plan, augmentation=augmentation)
     for step in range(6):
         batch = source.batch(step)
@@ -219,6 +220,43 @@ def test_flips_keep_image_and_codes_together(tmp_path):
                     assert set(image[codes == code].numpy().astype(np.float16)) <= values[code]
             seen.add(image.numpy().tobytes())
     assert len(seen) > 8
+
+
+@pytest.mark.parametrize("patch", [(2, 5, 5), (2, 5, 7), (3, 8, 4), (5, 7), (6, 6)])
+def test_turned_crops_are_crops_of_the_volume_to_the_voxel_whatever_their_shape(tmp_path, patch):
+    study = put_study(tmp_path, ("full",), shape=(3, 9, 8), spacing_mm=(1.6, 0.7, 0.7))
+    spacing = (0.0 if len(patch) == 2 else 1.6, 0.7, 0.7)
+    plan = a_plan(patch=patch, batch=4, dimensions=len(patch), spacing_mm=spacing)
+    source = a_source(study, tmp_path / "cache", plan, augmentation="crop_turned", composition={"full": 1})
+    case = source.store.get("full0")
+    # A code and an intensity in one number.
+    codes = case.table.codes_in(source.table)[np.array(case.codes)]
+    whole = np.array(case.image[0], dtype=np.float64) + 1000.0 * codes
+    size = (1, *patch)[-3:]
+    crops = {}
+    for way in range(8):
+        turned = np.rot90(whole, way % 4, axes=(1, 2))
+        turned = turned if way < 4 else turned[:, ::-1]
+        for crop in np.lib.stride_tricks.sliding_window_view(turned, size).reshape(-1, *size):
+            crops[crop.tobytes()] = way
+    seen = set()
+    for step in range(30):
+        batch = source.batch(step)
+        for image, codes in zip(batch.image[:, 0].double().numpy(), batch.codes.numpy(), strict=True):
+            seen.add(crops[np.ascontiguousarray(image + 1000.0 * codes).reshape(size).tobytes()])
+    assert seen == set(range(8))
+
+
+@pytest.mark.parametrize("patch", [(4, 12, 6), (5, 4, 11)])
+def test_a_small_volume_lies_anywhere_in_a_turned_crop_and_nothing_else_does(tmp_path, patch):
+    study = put_study(tmp_path, ("full",), shape=(3, 9, 8), spacing_mm=(1.6, 0.7, 0.7))
+    plan = a_plan(patch=patch, batch=4, spacing_mm=(1.6, 0.7, 0.7))
+    source = a_source(study, tmp_path / "cache", plan, augmentation="crop_turned", composition={"full": 1})
+    voxels = {min(patch[0], 3) * min(patch[1], h) * min(patch[2], w) for h, w in ((9, 8), (8, 9))}
+    for step in range(20):
+        batch = source.batch(step)
+        assert {int((codes != 0).sum()) for codes in batch.codes} <= voxels
+        assert not batch.image[:, 0][batch.codes == 0].any()
 
 
 def test_slices_of_a_2d_plan_come_from_the_volume_unmixed(tmp_path):

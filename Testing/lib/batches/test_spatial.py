@@ -1,5 +1,7 @@
 """One resampling for flip, rotation, scaling and bending, from just the voxels it needs."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -138,9 +140,37 @@ def test_flips_happen_half_of_the_time_and_only_where_allowed():
     assert abs(flips[:, 2].mean() - 0.5) < 0.06
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", AUGMENTATIONS.keys() - {"crop_turned"})
 def test_scans_are_flipped_only_when_asked(name):
-    assert not any(any(draw_warp(np.random.default_rng(s), AUGMENTATIONS[name], a_space()).flips) for s in range(40))
+    space = a_space(spacing_mm=(1.0, 1.0, 1.0))
+    drawn = [draw_warp(np.random.default_rng(seed), AUGMENTATIONS[name], space) for seed in range(40)]
+    assert not any(any(warp.flips) or warp.is_transposed for warp in drawn)
+
+
+@pytest.mark.parametrize("name", ["crop", "none"])
+def test_what_is_not_turned_draws_the_numbers_that_it_always_drew(name):
+    # A run that goes on must draw what it would have drawn.
+    generator, plain = np.random.default_rng(3), np.random.default_rng(3)
+    draw_warp(generator, AUGMENTATIONS[name], a_space(spacing_mm=(1.0,) * 3))
+    plain.random(7)
+    assert generator.random() == plain.random()
+
+
+def test_turned_crops_lie_all_eight_ways_in_the_plane_and_no_other():
+    settings, space = augmentation("crop_turned"), a_space(mirror=(False, True, True), spacing_mm=(5.0, 0.7, 0.7))
+    drawn = [draw_warp(np.random.default_rng(s), settings, space) for s in range(1600)]
+    ways = Counter((warp.flips, warp.is_transposed) for warp in drawn)
+    assert len(ways) == 8
+    assert all(abs(count / 1600 - 1 / 8) < 0.03 for count in ways.values())
+    assert not any(warp.flips[0] or warp.matrix is not None for warp in drawn)
+    assert drawn[0].facing((1, 2, 3)) in ((1, 2, 3), (1, 3, 2))
+
+
+def test_a_quarter_turn_needs_square_voxels():
+    settings, space = augmentation("crop_turned"), a_space(spacing_mm=(5.0, 0.7, 0.9))
+    drawn = [draw_warp(np.random.default_rng(s), settings, space) for s in range(100)]
+    assert not any(warp.is_transposed for warp in drawn)
+    assert {warp.flips[1:] for warp in drawn} == {(False, False), (False, True), (True, False), (True, True)}
 
 
 def test_rows_are_resampled_as_often_as_the_settings_say():
@@ -184,6 +214,7 @@ def test_patches_are_flipped_along_every_axis_they_have_or_none(patch, axes):
     )
     assert flipped_axes(augmentation("crop", mirror=True), plan) == axes
     assert flipped_axes(augmentation("crop"), plan) == (False, False, False)
+    assert flipped_axes(augmentation("crop_turned"), plan) == (False, True, True)
 
 
 def test_settings_are_found_by_name_and_mirroring_is_a_switch():

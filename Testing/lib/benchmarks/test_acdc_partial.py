@@ -17,6 +17,7 @@ from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import resolve_options
+from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import TrainingSettings
 from Testing.lib.benchmarks.test_published import TINY, heart  # noqa: F401 - a fixture
@@ -92,6 +93,15 @@ def test_the_rows_of_the_paper_differ_by_what_they_are_named_for(heart, tmp_path
     assert options["ours_drawn"] == resolve_options(card_of("latent_classes"), "ours", {})
 
 
+@pytest.mark.parametrize(("size", "decay"), [("published", 0.999), ("reduced", 0.99)])
+def test_every_line_can_be_learned_at_the_learning_rate_and_in_the_steps_of_its_size(heart, tmp_path, size, decay):  # noqa: F811
+    for name, request in requests(acdc_partial.benchmark(heart, size)[0], tmp_path).items():
+        options = resolve_options(card_of(request.method), request.preset, request.options)
+        assert options.get("equalized", True), name
+        if "decay" in options:
+            assert options["decay"] == (0.99 if name == "ours_drawn" else decay), name
+
+
 def test_a_line_that_needs_one_structure_a_patient_must_be_told_which(heart):  # noqa: F811
     benchmark, _ = acdc_partial.benchmark(heart, "reduced")
     lost = replace(benchmark, settings=ComparisonSettings())
@@ -128,6 +138,12 @@ def test_it_is_measured_and_keeps_to_the_file_of_structures(heart, tmp_path, mon
     names.clear()
     acdc_partial.main([*words, "upper"])
     assert names == ["upper_all_seed0"]
+    # No label says what is not heart: RV, MYO and LV stand for themselves, and so does the presence network.
+    acdc_partial.main([*words, "ours"])
+    model = load_model(tmp_path / "found" / "runs" / "ours_drawn_seed0" / "model.safetensors")
+    assert model.study.implied == ("heart",)
+    assert model.study.presence.description.shape.classes == ("RV", "MYO", "LV")
+    assert model.study.presence.description.classes_of["heart"] == ("RV", "MYO", "LV")
     # Another file of structures is another comparison.
     other = dict.fromkeys(drawn.patients, "RV")
     (tmp_path / "found" / "drawn.json").write_text(json.dumps({"patients": other, "seed": 0, "format": 1}))

@@ -4,6 +4,7 @@ Data of the same layouts is made here; the published sizes are asked, not run.
 """
 
 import json
+import shutil
 from dataclasses import replace
 
 import acdc
@@ -26,8 +27,10 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
 
 TINY = ["steps=2", "batch=2", "precision=fp32", "threads=1", "device=cpu"]
-PAPER_000 = {"optimizer": "sgd", "learning_rate": 0.01, "schedule": "linear", "momentum": 0.9, "augmentation": "crop"}
-PAPER_003 = {"optimizer": "sgd", "learning_rate": 0.01, "schedule": "step", "momentum": 0.9, "augmentation": "crop"}
+# Plain momentum, and crops that lie anywhere.
+SHARED = {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": False, "target_share": 0.0}
+PAPER_000 = {**SHARED, "schedule": "linear", "augmentation": "crop"}
+PAPER_003 = {**SHARED, "schedule": "step", "augmentation": "crop_turned"}
 
 
 def put(folder, name, leaves, spacing_mm, seed):
@@ -157,10 +160,27 @@ def test_the_published_size_of_the_heart_is_the_papers_and_ours_trains_as_many_s
         if not name.startswith("ours"):
             assert has(request.training, PAPER_000), name
             assert request.plan == PlanSettings(
-                dimensions=2, patch=(256, 256), batch=24, backbone="paper_unet", norm="batch"
+                dimensions=2,
+                patch=(256, 256),
+                batch=24,
+                backbone="paper_unet",
+                norm="batch",
+                normalization="unit",
             )
     assert found["ours_6"].plan == PlanSettings(dimensions=2)
     assert found["ours_6"].training == TrainingSettings(steps=40_000)
+
+
+def test_what_is_different_from_the_paper_is_said_where_it_is(heart, tmp_path):
+    folder = shutil.copytree(heart, tmp_path / "heart")
+
+    def different(size):
+        return acdc.benchmark(folder, size).facts["different from the paper"]
+
+    assert "median spacing" not in different("published")
+    put(folder, "patient004_frame01", np.ones((4, 26, 31), dtype=np.uint8), (10.0, 1.5, 1.5), 0)
+    assert "slices are brought to their median spacing" in different("published")
+    assert "median spacing" not in different("reduced")
 
 
 def test_the_reduced_size_of_the_heart_is_one_budget_and_one_grid_for_all(heart, tmp_path):
@@ -207,7 +227,7 @@ def test_the_published_size_of_the_atrium_fits_the_resolution_at_hand(atria, tmp
         for name, request in found.items():
             assert (request.training.steps, request.training.seconds) == (6_000, None)
             if name != "dtml_ours_2":
-                assert has(request.training, {**PAPER_003, "mirror": True}), name
+                assert has(request.training, {**PAPER_003, "mirror": None}), name
                 assert has(request.plan, {"patch": patch, "batch": 4, "backbone": "vnet", "spacing_mm": None})
         assert found["dtml_ours_2"].plan == PlanSettings(dimensions=3)
         assert found["dtml_ours_2"].training == TrainingSettings(steps=6_000)

@@ -39,7 +39,9 @@ def packages(monkeypatch):
     asked = {}
 
     def create_model(name, **how):
+        folder = text_encoder.Path(name.removeprefix("local-dir:"))
         asked["model"] = (name, how)
+        asked["files"] = {path.name: path.read_bytes() for path in folder.iterdir()}
         return Encoder()
 
     def get_tokenizer(name):
@@ -112,7 +114,7 @@ def test_offline_the_message_names_another_embedding(packages, offline, tmp_path
 
 def test_a_missing_package_is_named_before_anything_is_fetched(monkeypatch, offline, tmp_path):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(DependencyError, match="semiseg\\[text\\]") as caught:
+    with pytest.raises(DependencyError, match="pip install open-clip-torch") as caught:
         encode(["a liver"], tmp_path, may_fetch=True)
     assert "learned" in str(caught.value)
     assert offline == []
@@ -123,10 +125,41 @@ def test_the_model_is_made_of_local_files_alone_and_of_tensors_alone(packages, t
     assert found.shape == (2, 512)
     assert found.dtype == np.float32
     assert np.linalg.norm(found, axis=1) == pytest.approx(1.0, abs=1e-5)
-    assert packages["model"] == (f"local-dir:{there}", {"device": "cpu", "weights_only": True})
-    text = json.loads((there / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    assert text["hf_model_name"] == text["hf_tokenizer_name"] == str(there)
-    assert json.loads((there / "config.json").read_text())["vocab_size"] == WORDS
+    name, how = packages["model"]
+    assert how == {"device": "cpu", "weights_only": True}
+    assert packages["tokenizer"] == name
+    files = packages["files"]
+    text = json.loads(files["open_clip_config.json"])["model_cfg"]["text_cfg"]
+    assert f"local-dir:{text['hf_model_name']}" == f"local-dir:{text['hf_tokenizer_name']}" == name
+    assert json.loads(files["config.json"])["vocab_size"] == WORDS
+    assert files[WEIGHTS.name] == b"weights"
+    assert not text_encoder.Path(text["hf_model_name"]).exists()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_folder_of_the_encoder_is_left_as_it_is(packages, there, monkeypatch, has_links):
+    def refuse(*_):
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    if not has_links:
+        monkeypatch.setattr(text_encoder.Path, "symlink_to", refuse)
+    for name in ("open_clip_config.json", "config.json", "tokenizer_config.json"):
+        (there / name).write_text("of the hub")
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in there.iterdir()}
+    encode(["a liver"], there)
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in there.iterdir()} == before
+    assert packages["files"][WEIGHTS.name] == b"weights"
+    assert b"of the hub" not in packages["files"].values()
+
+
+def test_a_full_disk_is_explained_so_that_another_embedding_can_be_taken(packages, there, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(text_encoder, "write_json", full)
+    with pytest.raises(RunError, match="No space left") as caught:
+        encode(["a liver"], there)
+    assert "learned" in str(caught.value)
 
 
 def test_files_that_are_no_such_model_are_explained(packages, there, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from SemiSegLib.errors import LabelError
-from SemiSegLib.labels import edits
+from SemiSegLib.labels import edits, name_steps
 from SemiSegLib.labels.scheme import Code, LabelScheme, Structure, Terminology
 
 TERM = Terminology(
@@ -31,12 +31,22 @@ def tree(scheme):
 def test_a_structure_is_added_alone_or_as_a_part_and_a_whole_without_parts_is_split():
     alone = edits.add_structure(SCHEME, " cyst ")
     assert tree(alone.scheme)["cyst"] is None
-    assert alone.steps == ()
+    assert alone.steps == (name_steps.Step(kind="add", before=(), after="cyst"),)
     part = edits.add_structure(SCHEME, "arch", parent="VESSEL")
     assert tree(part.scheme)["arch"] == "vessel"
-    assert part.steps == (edits.Step(kind="split", before=("vessel",), after="arch"),)
+    assert part.steps == (name_steps.Step(kind="split", before=("vessel",), after="arch"),)
     assert (part.scheme.description, part.scheme.source) == ("kept", "here")
     assert alone.scheme.find("cyst").color not in {s.color for s in SCHEME.structures}
+
+
+def test_the_rest_of_a_whole_is_a_part_of_it_and_is_added_once():
+    scheme = edits.move_structure(SCHEME, "tail", None).scheme
+    assert scheme.leaves_of("organ") == scheme.leaves_of("head")
+    edit = edits.add_rest(scheme, "ORGAN")
+    assert tree(edit.scheme)["rest of organ"] == "organ"
+    assert edit.scheme.leaves_of("organ") > edit.scheme.leaves_of("head")
+    with pytest.raises(LabelError, match="there is a structure 'rest of organ' already"):
+        edits.add_rest(edit.scheme, "organ")
 
 
 def test_a_renamed_structure_keeps_its_parts_and_is_found_by_its_old_name():
@@ -79,7 +89,7 @@ def test_merged_structures_are_one_with_all_names_and_parts():
     edit = edits.merge_structures(scheme, ["tail"], "head")
     assert tree(edit.scheme) == {"organ": None, "head": "organ", "tip": "head", "vessel": None}
     assert edit.scheme.find("head").aliases == ("caput", "tail")
-    assert edit.steps == (edits.Step(kind="merge", before=("head", "tail"), after="head"),)
+    assert edit.steps == (name_steps.Step(kind="merge", before=("head", "tail"), after="head"),)
     assert edit.name_now("tail") == "head"
 
 
@@ -105,6 +115,25 @@ def test_structures_of_another_scheme_come_in_by_codes_name_and_alias():
     assert edit.scheme.find("cyst").aliases == ("bubble",)
     assert edits.add_structures(None, more).scheme is more
     assert edits.add_structures(SCHEME, SCHEME).scheme is SCHEME
+
+
+def test_wholes_of_another_scheme_come_in_above_their_parts_but_for_those_that_a_person_put_elsewhere():
+    more = LabelScheme(
+        name="more",
+        structures=(
+            Structure(name="body"),
+            Structure(name="organ", parent="body"),
+            Structure(name="front", parent="organ"),
+            Structure(name="head", parent="front"),
+            Structure(name="tubes", parent="body"),
+            Structure(name="vessel", parent="tubes"),
+        ),
+    )
+    expected = {"organ": "body", "head": "front", "tail": "organ", "vessel": "tubes"}
+    new = {"body": None, "front": "organ", "tubes": "body"}
+    assert tree(edits.add_structures(SCHEME, more).scheme) == {**expected, **new}
+    moved = edits.move_structure(SCHEME, "head", "vessel").scheme
+    assert tree(edits.add_structures(moved, more).scheme) == {**expected, **new, "head": "vessel"}
 
 
 @pytest.mark.parametrize(
@@ -153,33 +182,42 @@ def test_renames_in_a_row_lead_back_to_what_the_model_knows():
     steps = steps_of(
         lambda s: edits.rename_structure(s, "head", "front"), lambda s: edits.rename_structure(s, "front", "anterior")
     )
-    assert edits.origins(steps) == ({"anterior": "head"}, {})
-    assert edits.origins(steps, {"front", "tail"}) == ({"anterior": "front"}, {})
+    assert name_steps.origins(steps) == ({"anterior": "head"}, {})
+    assert name_steps.origins(steps, {"front", "tail"}) == ({"anterior": "front"}, {})
 
 
 def test_a_name_that_comes_back_needs_no_help():
     steps = steps_of(
         lambda s: edits.rename_structure(s, "head", "front"), lambda s: edits.rename_structure(s, "front", "head")
     )
-    assert edits.origins(steps) == ({}, {})
+    assert name_steps.origins(steps) == ({}, {})
 
 
 def test_merged_structures_lead_back_to_all_their_names():
     steps = steps_of(
         lambda s: edits.rename_structure(s, "tail", "back"), lambda s: edits.merge_structures(s, ["back"], "head")
     )
-    assert edits.origins(steps) == ({}, {"head": ("head", "tail")})
+    assert name_steps.origins(steps) == ({}, {"head": ("head", "tail")})
     steps += steps_of(lambda s: edits.rename_structure(s, "head", "all"))
-    assert edits.origins(steps) == ({}, {"all": ("head", "tail")})
+    assert name_steps.origins(steps) == ({}, {"all": ("head", "tail")})
 
 
 def test_a_part_of_a_split_structure_is_new_and_a_removed_one_is_forgotten():
     steps = steps_of(
         lambda s: edits.add_structure(s, "arch", parent="vessel"), lambda s: edits.rename_structure(s, "tail", "end")
     )
-    assert edits.origins(steps) == ({"end": "tail"}, {})
+    assert name_steps.origins(steps) == ({"end": "tail"}, {})
     steps = steps_of(lambda s: edits.rename_structure(s, "tail", "end"), lambda s: edits.remove_structure(s, "end"))
-    assert edits.origins(steps) == ({}, {})
+    assert name_steps.origins(steps) == ({}, {})
+
+
+def test_a_new_structure_of_an_old_name_has_nothing_to_do_with_it():
+    steps = steps_of(
+        lambda s: edits.rename_structure(s, "head", "front"),
+        lambda s: edits.add_structure(s, "head"),
+        lambda s: edits.rename_structure(s, "head", "face"),
+    )
+    assert name_steps.origins(steps) == ({"front": "head"}, {})
 
 
 def any_edit(scheme, generator, number):
@@ -212,7 +250,7 @@ def test_any_row_of_edits_leaves_a_whole_scheme_and_traceable_names(seed):
             continue
         scheme, steps = edit.scheme, [*steps, *edit.steps]
         assert all(scheme.find(alias) is s for s in scheme.structures for alias in s.aliases)
-        renamed, merged = edits.origins(steps)
+        renamed, merged = name_steps.origins(steps)
         assert set(renamed) | set(merged) <= {s.name for s in scheme.structures}
     assert 0 < len(refused) < 200
     assert all("remedy" in text for text in refused)

@@ -45,6 +45,19 @@ def test_a_structure_without_a_class_takes_that_of_the_nearest_structure_around_
     assert found["rest"] == ("body",)
 
 
+def test_a_group_without_a_class_takes_those_of_its_parts_if_all_have_one():
+    deep = scheme(("heart", None), ("RV", "heart"), ("LV", "heart"), ("spleen", None))
+    assert classes_of_rois(deep, ("LV", "RV", "spleen"))["heart"] == ("RV", "LV")
+    with pytest.raises(LabelError, match="holds: heart, RV"):
+        classes_of_rois(deep, ("LV", "spleen"))
+
+
+def test_a_lesion_whose_organ_has_no_class_takes_its_own():
+    bare = scheme(("liver", None), ("segment", "liver"), ("liver tumor", "liver"))
+    found = classes_of_rois(bare, ("segment", "liver tumor"))
+    assert found == {"liver": ("segment", "liver tumor"), "segment": ("segment",), "liver tumor": ("liver tumor",)}
+
+
 def test_several_classes_may_tell_of_one_structure():
     found = classes_of_rois(ready_scheme("abdomen"), TOTAL)
     assert found["kidney"] == found["kidney tumor"] == ("kidney_left", "kidney_right")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from SemiSegLib.labels.label_set import LabelSetTable
-from SemiSegLib.labels.rois import RoiTable
+from SemiSegLib.labels.rois import RoiTable, implied_groups
 from SemiSegLib.labels.scheme import Code, LabelScheme, Structure, Terminology
 from SemiSegLib.labels.schemes import ready_scheme
 
@@ -109,6 +109,39 @@ def test_a_label_shows_what_was_looked_for():
     assert told[no_spleen] == [False, False, False, True]
     # A voxel of the spleen is no liver, but the liver may not have been looked for.
     assert told[spleen] == [False, False, False, True]
+
+
+def test_a_group_that_labels_never_tell_from_background_is_implied():
+    parts = [frozenset({leaf}) for leaf in (1, 2)]
+    alone = [*parts, *(frozenset(range(4)) - part for part in parts)]
+    assert implied_groups(LIVER, alone) == ("liver",)
+    # Another structure is no liver, but says nothing of background; what may be anything says nothing at all.
+    assert implied_groups(LIVER, [*alone, frozenset({3}), frozenset(range(4))]) == ("liver",)
+    assert implied_groups(LIVER, [*alone, frozenset({0, 3})]) == ()
+    assert implied_groups(LIVER, [*alone, frozenset({0})]) == ()
+    # Nobody drew it or a part of it.
+    assert implied_groups(LIVER, [frozenset({3}), frozenset({0, 1, 2})]) == ()
+    # No group, so no part would say it instead.
+    assert implied_groups(LIVER, [frozenset({3}), frozenset(range(4))]) == ()
+
+
+def test_the_parts_of_an_implied_group_take_its_place():
+    table = RoiTable.of(DEEP, ("b",))
+    d, a, b, c, e, h, i = range(7)
+    assert table.names == RoiTable.of(DEEP).names
+    assert table.implied == {b}
+    assert [table.parents[k] for k in (a, b, c, d, e)] == [-1, -1, a, a, a]
+    assert table.roots == (a, h, i)
+    assert table.children[a] == (d, c, e)
+    assert table.children[b] == ()
+    assert table.leaf_rois == RoiTable.of(DEEP).leaf_rois
+
+
+def test_a_lesion_in_an_implied_organ_goes_with_itself():
+    table = RoiTable.of(LIVER, ("liver",))
+    assert table.deciders == (0, 1, 2, 3)
+    assert table.roots == (1, 2, 3)
+    assert table.rests == ()
 
 
 def test_whatever_is_shown_is_known():

@@ -11,6 +11,7 @@ from SemiSegLib.config import from_json, to_json
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS, card_of
+from SemiSegLib.methods.cards.dual import UNMEASURED
 from SemiSegLib.methods.catalogue import BALANCES, batch_shares
 from SemiSegLib.methods.factory import METHODS, build_method, resolve_options
 from SemiSegLib.methods.method import Method
@@ -86,6 +87,11 @@ def test_a_card_speaks_of_regimes_that_exist(card):
     assert card.summary.endswith(".")
     assert card.title
     assert card.paper
+
+
+@every_card
+def test_a_card_of_distances_says_which_labels_teach_none(card):
+    assert ("signed_distance" in card.maps) == card.summary.endswith(UNMEASURED)
 
 
 def test_options_come_from_default_preset_and_request_in_this_order():

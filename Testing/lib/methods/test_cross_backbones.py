@@ -1,26 +1,21 @@
 """Cross pseudo supervision in 3-D with the networks of paper 001, with and without unlabeled rows."""
 
-import functools
 from dataclasses import replace
 
 import pytest
 import torch
-from monai.networks import nets
 from torch.nn import functional
 
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.networks import transformers
+from SemiSegLib.networks.heads import QUICK_CHANNELS
 from Testing.lib.methods import tiny
 from Testing.lib.methods.cross import LATE, NAME, START, double, largest_difference, learn, method, yielded
 
 
 @pytest.fixture(autouse=True)
 def _small_transformer(monkeypatch):
-    """UNETR with its 12 layers, of 16 instead of 768 numbers a token."""
-    small = functools.partial(nets.UNETR, hidden_size=16, mlp_dim=24, num_heads=2)
-    monkeypatch.setattr(transformers, "nets", type("Nets", (), {"UNETR": small, "SwinUNETR": nets.SwinUNETR}))
-    monkeypatch.setattr(transformers, "HIDDEN", 16)
+    tiny.small_unetr(monkeypatch)
 
 
 def network(backbone):
@@ -36,6 +31,8 @@ def test_the_presets_name_the_networks_of_the_paper(backbone):
     plan = card_of(NAME).plan[PRESETS[backbone]]
     assert plan["backbone"] == backbone
     assert plan["dimensions"] == 3
+    # "Each sample is randomly cropped."
+    assert card_of(NAME).training[PRESETS[backbone]]["target_share"] == 0.0
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -64,6 +61,34 @@ def test_a_convolutional_network_and_a_transformer_teach_each_other():
     with torch.no_grad():
         said = built.eval().predict(image)
     assert torch.allclose(said.sum(1), torch.ones(1, 9, 17, 5), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "quick"),
+    [
+        ("plan_unet", "same", (True, True)),
+        ("plan_unet", "plan_unet", (True, True)),
+        ("plan_unet", "unetr", (True, False)),
+        ("plan_unet", "basic_unet", (True, False)),
+        ("unetr", "plan_unet", (False, True)),
+        ("unetr", "same", (False, False)),
+    ],
+)
+def test_heads_are_quick_on_the_planned_network_alone_whichever_of_the_two_it_is(first, second, quick):
+    built = method(second_backbone=second, network={**network(first), "quick_heads": first == "plan_unet"})
+    heads = [learner.network.heads["subclass"] for learner in (built.first, built.second)]
+    assert [head.rate for head in heads] == [
+        QUICK_CHANNELS / head.channels if is_quick else 1.0 for head, is_quick in zip(heads, quick, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("plan_is_older", [False, True])
+def test_the_same_network_twice_has_the_same_heads(plan_is_older):
+    # Plans that were made before there were quick heads have plain ones.
+    planned = {**network("plan_unet"), "quick_heads": not plan_is_older}
+    for second in ("same", "plan_unet"):
+        built = method(second_backbone=second, network=planned)
+        assert built.first.network.heads["subclass"].rate == built.second.network.heads["subclass"].rate
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

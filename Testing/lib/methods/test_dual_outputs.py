@@ -7,6 +7,7 @@ from SemiSegLib.batches.distance import SIGNED_DISTANCE
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.distance import distance_error, squash_distance
 from SemiSegLib.methods.method import Progress
+from SemiSegLib.networks.heads import LinearHead
 from Testing.lib.methods import tiny
 
 CONSISTENCY, MUTUAL = "dual_task_consistency", "dual_task_mutual_learning"
@@ -18,7 +19,8 @@ def test_a_lower_resolution_of_distances_weighs_half():
     built = tiny.method(MUTUAL, 2, options={"distance_loss": "distance"}, **THREE_STAGES)
     made = tiny.batch_for(MUTUAL, 2, rows={Regime.FULL: 2})[0]
     outputs = built.distance(made.image)
-    fine, coarse = outputs["distance"], torch.tanh(outputs.deep[0])
+    fine, coarse = outputs["distance"], outputs.deep[0]
+    assert coarse.abs().max() <= 1
     radius = built.options.radius_voxels * built.task.voxel_mm
     target = squash_distance(made.maps[SIGNED_DISTANCE], radius)
     everywhere = torch.ones_like(target, dtype=torch.bool)
@@ -28,6 +30,18 @@ def test_a_lower_resolution_of_distances_weighs_half():
     found = list(built.losses(made, END))[1].values["distance"]
     assert found.item() == pytest.approx(((own + 0.5 * lower) / 1.5).item(), rel=1e-5)
     assert own.item() != pytest.approx(lower.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", [CONSISTENCY, MUTUAL, "shape_aware_adversarial"])
+def test_heads_of_leaves_are_quick_and_heads_of_distances_plain_at_every_resolution(name):
+    # A distance is multiplied by its steepness, 30, before it is a logit.
+    built = tiny.method(name, 2, quick_heads=True, **THREE_STAGES)
+    rates = {key: part.rate for key, part in built.named_modules() if isinstance(part, LinearHead)}
+    of_distances = {key for key in rates if "distance" in key}
+    assert of_distances
+    assert {rates[key] for key in of_distances} == {1.0}
+    assert all(rates[key] > 1 for key in rates.keys() - of_distances)
+    assert any("deep_heads" in key for key in (of_distances if name == MUTUAL else rates.keys() - of_distances))
 
 
 @pytest.mark.parametrize("prediction", ["segmentation", "distance", "mean"])

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.labels.presence_classes import classes_of_rois
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.latent.latent_classes import LatentClassesOptions, sharpen, three_sets
 from SemiSegLib.methods.latent.roi_mean_teacher import Lesson
 from SemiSegLib.methods.method import Progress
+from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
 from Testing.lib.methods import tiny
 
 NAME = "latent_classes"
@@ -63,11 +65,20 @@ def test_a_tumor_goes_with_its_organ():
             Structure(name="spleen"),
         ),
     )
-    study = replace(tiny.study(2, scheme=scheme), presence=tiny.Presence(scheme, told=(0.9, 0.5, 0.02, 0.3)))
-    built = build_method(NAME, study, {})
-    sets = built.sets(torch.zeros(1, 2, 8, 8), torch.zeros(1, 4, dtype=torch.bool))
-    assert sets.positive.tolist() == [[True, False, True, False]]
-    assert sets.ambiguous.tolist() == [[False, True, False, True]]
+    told = {"liver": 0.9, "parenchyma": 0.5, "liver tumor": 0.02, "spleen": 0.3}
+    shape = PresenceShape(classes=tuple(told), channels=2, dimensions=2, width=0.125, stem_stride=4)
+    # Unless a person gives a lesion a class of its own.
+    for own, tumor in (({}, "positive"), ({"liver tumor": ("liver tumor",)}, "negative")):
+        classes_of = classes_of_rois(scheme, shape.classes, given=own)
+        presence = PresenceModel(PresenceDescription(shape=shape, classes_of=classes_of))
+        with torch.no_grad():
+            presence.network.body.fc.weight.zero_()
+            presence.network.body.fc.bias.copy_(torch.tensor(list(told.values())).logit())
+        built = build_method(NAME, replace(tiny.study(2, scheme=scheme), presence=presence), {})
+        sets = built.sets(torch.zeros(1, 2, 32, 32), torch.zeros(1, 4, dtype=torch.bool))
+        assert sets.positive.tolist() == [[True, False, tumor == "positive", False]]
+        assert sets.negative.tolist() == [[False, False, tumor == "negative", False]]
+        assert sets.ambiguous.tolist() == [[False, True, False, True]]
 
 
 def by_powers(logits, temperature):

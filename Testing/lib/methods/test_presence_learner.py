@@ -96,7 +96,7 @@ def test_the_facts_of_a_class_leave_out_what_is_unknown_and_mend_what_says_too_m
 def test_too_few_answers_leave_the_temperature_at_1_with_a_note():
     facts = class_facts("organ", 50.0, np.ones(30), np.arange(30) > 2, np.ones(30, dtype=bool))
     assert (facts.temperature, facts.error_before) == (1.0, facts.error_after)
-    assert facts.note == "not calibrated: 27 validation patches hold it and 3 do not, 5 are needed"
+    assert facts.note == "not calibrated: 27 patches hold it and 3 do not, 5 are needed"
     nothing = class_facts("organ", 50.0, np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
     assert (nothing.error_before, nothing.error_after, nothing.present) == (None, None, 0)
     assert nothing.note

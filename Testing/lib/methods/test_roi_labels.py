@@ -62,6 +62,31 @@ def test_another_structure_says_where_this_one_is_not_but_not_that_it_was_looked
     assert not without.open[:, VESSEL].any()
 
 
+def test_an_organ_drawn_as_a_whole_tells_where_its_parts_are_not_and_leaves_its_inside_to_no_teacher():
+    batch = a_batch({Regime.COARSE: 2})
+    codes = torch.full_like(batch.codes, tiny.TABLE.code(frozenset({tiny.BACKGROUND})))
+    codes[:, :3] = tiny.TABLE.code(frozenset({tiny.HEAD, tiny.TAIL}))
+    batch = replace(batch, codes=codes)
+    for exclusion in (True, False):
+        maps = roi_maps_of(batch, MEMBERS, exclusion=exclusion)
+        assert maps.annotated.all()
+        organ = maps.target[:, ORGAN]
+        assert organ.any()
+        for k in (HEAD, TAIL):
+            assert torch.equal(maps.known[:, k], ~organ)
+        assert not maps.open.any()
+
+
+def test_heads_of_lower_resolutions_are_quick_where_the_plan_says_so():
+    shape = {"stem_stride": (2, 2), "deep_supervision": 1}
+    for name in ("dynamic_head", "dodnet"):
+        for quick in (False, True):
+            built = tiny.method(name, 2, quick_heads=quick, **shape)
+            heads = built.deep_heads if name == "dodnet" else built.learner.deep_heads
+            assert len(heads) > 0
+            assert all((head.rate > 1) == quick for head in heads)
+
+
 def check_that_only_what_was_drawn_teaches(teach, average):
     batch = a_batch(PARTIAL)
     maps = roi_maps_of(batch, MEMBERS, exclusion=False)

@@ -6,12 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.teachers import transformation_consistent as module
 from SemiSegLib.methods.teachers.transformation_consistent import TransformationConsistent, resize
-from SemiSegLib.networks.plan_unet import PlanUNet
 from Testing.lib.methods import tiny
 from Testing.lib.methods.teachers import (
     HALFWAY,
@@ -170,8 +168,13 @@ def test_labels_are_respected_where_they_lie_not_where_the_teacher_saw_them():
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_network_of_one_patch_size_cannot_be_scaled(monkeypatch):
-    monkeypatch.setattr(PlanUNet, "fixed_patch", (8, 8, 8))
-    with pytest.raises(ConfigError, match="set scale to 0"):
-        tiny.method(NAME)
-    assert isinstance(tiny.method(NAME, options=TURNS), TransformationConsistent)
+def test_a_transformer_s_teacher_sees_another_grid_too(monkeypatch):
+    tiny.small_unetr(monkeypatch)
+    built, made = tiny.method(NAME, options={"scale": 0.2}, backbone="unetr", features=(4, 8)).train(), unlabeled()
+    seen, teach = set(), built.teach
+    built.teach = lambda image: (seen.add(tuple(image.shape[2:])), teach(image))[1]
+    for seed in range(8):
+        built.zero_grad()
+        agreement_of(built, made, seed=seed).backward()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in built.learner.parameters())
+    assert len(seen) > 2

@@ -1,8 +1,10 @@
 """A small study and batches for the tests of methods: every structure can be seen in the image."""
 
+import functools
 from dataclasses import replace
 
 import torch
+from monai.networks import nets
 from torch import nn
 
 from SemiSegLib.batches.batch import Batch
@@ -13,6 +15,7 @@ from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import METHODS, build_method, resolve_options
 from SemiSegLib.methods.method import Progress, Study
+from SemiSegLib.networks import transformers
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 
 SCHEME = LabelScheme(
@@ -164,6 +167,13 @@ def without_labels(made, *regimes):
         for value in maps.values():
             value[made.rows[regime]] = 0
     return replace(made, image=image, codes=codes, maps=maps)
+
+
+def small_unetr(monkeypatch):
+    """Let UNETR have its 12 layers of 16 instead of 768 numbers a token."""
+    small = functools.partial(nets.UNETR, hidden_size=16, mlp_dim=24, num_heads=2)
+    monkeypatch.setattr(transformers, "nets", type("Nets", (), {"UNETR": small, "SwinUNETR": nets.SwinUNETR}))
+    monkeypatch.setattr(transformers, "HIDDEN", 16)
 
 
 def optimizers(built, learning_rate=0.01):

@@ -57,6 +57,7 @@ def planned(
     dimensions=None,
     core_seconds=None,
     structures=0,
+    graphs=1,
     **options,
 ):
     study = replace(of_cases(None, ()), dimensions=dimensions)
@@ -67,6 +68,7 @@ def planned(
         device=device,
         core_seconds=core_seconds,
         structures=structures,
+        graphs=graphs,
     )
 
 
@@ -217,6 +219,14 @@ def test_structures_that_are_answered_one_by_one_are_counted():
     assert many.batch * math.prod(many.patch) < plain.batch * math.prod(plain.patch)
     assert estimate_memory_gib(many, classes=3, structures=40) <= 4.0
     assert estimate_memory_gib(plain, classes=3, structures=40) > 4.0
+
+
+def test_networks_whose_graphs_are_held_at_once_share_the_budget():
+    shape, spacing_mm = (200, 200, 200), (1.0, 1.0, 1.0)
+    card = {"device": "cuda", "memory_gib": 4.0}
+    one, two = planned(shape, spacing_mm, **card), planned(shape, spacing_mm, graphs=2, **card)
+    assert two.batch * math.prod(two.patch) < one.batch * math.prod(one.patch)
+    assert 3.0 < estimate_memory_gib(two, classes=3, graphs=2) <= 4.0
 
 
 def test_other_backbones_get_patches_they_divide():

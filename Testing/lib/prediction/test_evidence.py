@@ -8,6 +8,7 @@ import torch
 
 from SemiSegLib.batches.prepare import prepare_image
 from SemiSegLib.cases.volume import Geometry, Volume
+from SemiSegLib.errors import RunError
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
@@ -64,6 +65,31 @@ def test_the_score_is_the_largest_over_all_windows_and_windows_are_those_of_the_
     assert sum(shape[0] for shape in seen) == sum(len(b) for b in windows_of(image, made.model.study.plan))
 
 
+def test_windows_that_do_not_fit_into_memory_are_taken_in_smaller_numbers_and_precision_is_as_asked():
+    own = {name: (name,) for name in ROIS.names}
+    shares = {"organ": 1.0, "head": 0.5, "tail": 0.25, "vessel": 0.05}
+    made = with_presence(own, shares)
+    expected = made.predict([scan()], drawn=()).findings
+    presence = made.model.method.presence
+    answer, limit, reduced = presence.forward, 1, []
+
+    def hungry(image):
+        if len(image) > limit:
+            raise torch.cuda.OutOfMemoryError
+        reduced.append(torch.is_autocast_enabled("cpu"))
+        return answer(image)
+
+    presence.forward = hungry
+    assert made.predict([scan()], drawn=()).findings == expected
+    assert set(reduced) == {False}
+    reduced.clear()
+    Predictor(made.model, device="cpu", precision="bf16").predict([scan()], drawn=())
+    assert set(reduced) == {True}
+    limit = 0
+    with pytest.raises(RunError, match="8 x 16 x 16 voxels does not fit into memory"):
+        made.predict([scan()], drawn=())
+
+
 def test_one_bright_window_is_enough():
     plan = predictor(patch=(8, 16, 16)).model.study.plan
     image = np.zeros((1, 9, 40, 41), dtype=np.float32)
@@ -73,7 +99,7 @@ def test_one_bright_window_is_enough():
     assert all(batch.shape[1:] == (1, 8, 16, 16) and len(batch) <= 3 for batch in batches)
 
 
-def test_a_lesion_has_the_score_of_its_organ_and_what_no_class_tells_of_is_unknown():
+def test_a_structure_has_the_score_of_its_likeliest_class_and_what_no_class_tells_of_is_unknown():
     scheme = LabelScheme(
         name="liver",
         structures=(
@@ -86,13 +112,13 @@ def test_a_lesion_has_the_score_of_its_organ_and_what_no_class_tells_of_is_unkno
     names = RoiTable.of(scheme).names
     assert names == ("liver", "parenchyma", "tumor", "spleen")
     classes_of = {"liver": ("a",), "parenchyma": ("a", "b"), "tumor": ("c",), "spleen": ()}
-    made = with_presence(classes_of, {"a": 0.9, "b": 0.3, "c": 0.0}, scheme=scheme)
+    made = with_presence(classes_of, {"a": 0.9, "b": 0.3, "c": 0.1}, scheme=scheme)
     found = made.predict([scan()], drawn=()).findings
     scores = {row.structure: row.score for row in found.structures}
     assert scores == {
         "liver": pytest.approx(0.9),
         "parenchyma": pytest.approx(0.9),
-        "tumor": pytest.approx(0.9),
+        "tumor": pytest.approx(0.1),
         "spleen": None,
     }
 

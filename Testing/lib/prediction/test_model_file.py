@@ -106,6 +106,14 @@ def test_a_model_file_repeats_the_prediction_bit_for_bit_and_tells_all_about_its
     assert found.scheme == SCHEME
 
 
+def test_groups_that_are_what_their_parts_are_are_known_at_prediction(tmp_path):
+    path, study = tmp_path / "model.safetensors", replace(STUDY, implied=("organ",))
+    save_model(path, Model(build_method("dynamic_head", study, {}).eval(), study, "dynamic_head", {}, {}))
+    loaded = load_model(path)
+    assert loaded.study.implied == ("organ",)
+    assert loaded.method.learner.table.implied == {loaded.method.learner.table.names.index("organ")}
+
+
 def test_the_same_model_gives_the_same_bytes_and_leaves_no_other_file(tmp_path):
     first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     save_model(first, a_model())

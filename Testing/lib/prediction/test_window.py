@@ -257,13 +257,22 @@ def test_a_cpu_computes_in_single_precision_unless_told_otherwise():
     assert reduced_precision("fp32", torch.device("cuda")) is None
 
 
-def test_windows_that_do_not_fit_into_memory_are_taken_in_smaller_numbers():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+def test_windows_that_do_not_fit_into_memory_are_taken_in_smaller_numbers(error):
     class Hungry(Network):
         limit = 2
 
         def predict(self, image):
             if len(image) > self.limit:
-                raise torch.cuda.OutOfMemoryError
+                raise error
             return super().predict(image)
 
     image = image_of(1, 13, 11, 9)
@@ -271,8 +280,19 @@ def test_windows_that_do_not_fit_into_memory_are_taken_in_smaller_numbers():
     np.testing.assert_allclose(found, predict_array(Network(), image, plan()), atol=1e-6)
     method = Hungry()
     method.limit = 0
-    with pytest.raises(RunError, match="6 x 8 x 5 voxels does not fit into memory"):
+    with pytest.raises(RunError, match="6 x 8 x 5 voxels does not fit into memory") as told:
         predict_array(method, image, plan())
+    # Who predicts on the CPU already needs another remedy.
+    assert "choose the device 'cpu'" not in str(told.value)
+
+
+def test_an_error_that_is_no_lack_of_memory_is_told_as_it_is():
+    class Broken(Network):
+        def predict(self, image):
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        predict_array(Broken(), image_of(1, 13, 11, 9), plan(), settings=WindowSettings(batch=7))
 
 
 def test_training_goes_on_as_it_was_after_a_prediction():

@@ -236,6 +236,20 @@ def test_runs_are_found_oldest_first(tmp_path):
     assert [run.path for run in process.find_runs(tmp_path)] == [run.path for run in made]
 
 
+def test_where_nobody_can_look_there_are_no_runs_and_one_that_vanishes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    assert process.find_runs(tmp_path / ("x" * 300) / "runs") == []
+    made = [RunFolder.create(tmp_path, REQUEST, name=name) for name in ("a", "b", "c")]
+    original = type(tmp_path).stat
+
+    def stat(path, **how):
+        if path == made[1].request_path:
+            raise OSError(116, "Stale file handle")
+        return original(path, **how)
+
+    monkeypatch.setattr(type(tmp_path), "stat", stat)
+    assert [run.path.name for run in process.find_runs(tmp_path)] == ["a", "c"]
+
+
 def test_the_library_comes_first_on_the_path_of_the_worker(run, fake_worker, tmp_path):
     fake_worker(
         more="import json, SemiSegLib; open(sys.argv[1] + '/where', 'w').write(json.dumps(SemiSegLib.__file__))"

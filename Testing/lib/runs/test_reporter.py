@@ -1,3 +1,4 @@
+import threading
 import time
 
 import pytest
@@ -51,6 +52,50 @@ def test_a_stop_is_heard_once_and_shown(run):
         wait_until(lambda: run.status().state == "stopping")
         time.sleep(0.1)
     assert heard == [1]
+
+
+def test_files_out_of_reach_for_a_moment_end_neither_the_heartbeat_nor_the_listening(run, monkeypatch):
+    heard, trouble, original = [], [], RunFolder.stop_requested
+
+    def stop_requested(folder):
+        if len(trouble) < 3:
+            trouble.append(1)
+            raise OSError(116, "Stale file handle")
+        return original(folder)
+
+    monkeypatch.setattr(RunFolder, "stop_requested", stop_requested)
+    with Reporter(run, version="1", owns_group=False) as reporter:
+        reporter.update(state="training")
+        reporter.listen(None, lambda: heard.append(1))
+        run.request_stop()
+        wait_until(lambda: run.status().state == "stopping")
+        first = run.status().heartbeat
+        wait_until(lambda: run.status().heartbeat > first)
+    assert (heard, len(trouble)) == ([1], 3)
+
+
+def test_nobody_is_told_of_a_stop_after_the_listening_has_ended(run, monkeypatch):
+    heard, looking, left = [], threading.Event(), threading.Event()
+
+    def stop_requested(_folder):
+        looking.set()
+        # The training ends while the thread looks.
+        left.wait(0.2)
+        return True
+
+    monkeypatch.setattr(RunFolder, "stop_requested", stop_requested)
+    with Reporter(run, version="1", owns_group=False) as reporter:
+        reporter.update(state="training")
+        reporter.listen(None, lambda: heard.append("told"))
+        assert looking.wait(10)
+        reporter.listen(None, None)
+        heard.append("ended")
+        left.set()
+        reporter.update(state="finished")
+        first = run.status().heartbeat
+        wait_until(lambda: run.status().heartbeat > first)
+        assert run.status().state == "finished"
+    assert heard == ["told", "ended"]
 
 
 def test_a_training_that_does_not_move_is_reported_and_forgiven_when_it_moves(run, monkeypatch):

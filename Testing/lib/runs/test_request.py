@@ -4,7 +4,7 @@ import pytest
 
 from SemiSegLib.config import from_json, to_json
 from SemiSegLib.errors import ConfigError
-from SemiSegLib.runs.request import PlanSettings, RunRequest
+from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 
 # As written by the first version; kept scores are compared with it word for word.
 FIRST_PLAN_SETTINGS = {
@@ -40,3 +40,13 @@ def test_dropout_is_written_and_read_where_it_was_given(dropout):
 def test_dropout_is_a_probability():
     with pytest.raises(ConfigError, match=r"dropout is 1\.5"):
         a_request(dropout=1.5)
+
+
+def test_training_settings_that_came_later_are_written_and_read_where_they_were_given():
+    usual = to_json(TrainingSettings())
+    assert not usual.keys() & {"nesterov", "target_share"}
+    assert from_json(TrainingSettings, usual, where="test") == TrainingSettings(nesterov=True, target_share=1 / 3)
+    plain = TrainingSettings(nesterov=False, target_share=0.0, augmentation="crop_turned")
+    assert from_json(TrainingSettings, to_json(plain), where="test") == plain
+    with pytest.raises(ConfigError, match=r"target_share is 1\.5"):
+        TrainingSettings(target_share=1.5)

@@ -205,6 +205,24 @@ def test_a_run_keeps_what_it_had_reached_when_it_waits_again(folder):
     assert (second.status().state, second.status().step) == ("queued", 5)
 
 
+def test_a_run_that_is_resumed_waits_for_those_that_came_meanwhile(folder):
+    first = a_run(folder, "first")
+    second = a_run(folder, "second", first)
+    process.start(first)
+    process.start(second)
+    wait_until(lambda: has_state(first, "training") and "Run first" in second.status().message)
+    process.stop(first)
+    wait_until(lambda: has_state(second, "training"))
+    process.start(first, after=end_of_queue(folder))
+    wait_until(lambda: first.status().message == "waiting for the end of 'Run second'")
+    # A new one comes after the resumed one, not beside it.
+    assert end_of_queue(folder).path == first.path
+    assert [run.path.name for run in runs_before(first)] == ["second"]
+    let_end(second)
+    wait_until(lambda: has_state(first, "training"))
+    assert notes(folder)[-3:] == ["begin second", "end second", "begin first"]
+
+
 @POSIX
 def test_a_request_to_terminate_takes_a_waiting_run_out_in_good_order(three):
     second = three[1]

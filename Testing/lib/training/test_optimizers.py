@@ -98,3 +98,24 @@ def test_settings_of_a_group_are_checked_like_those_of_the_run():
     method.own = GroupSettings(optimizer="adma")
     with pytest.raises(ConfigError, match="optimizer"):
         Optimizers(method, settings())
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"nesterov": False}, False), ({"momentum": 0.0}, False)])
+def test_the_momentum_is_nesterov_s_unless_the_plain_one_is_asked_for(given, expected):
+    optimizers = Optimizers(TinyMethod(), settings(optimizer="sgd", **given))
+    assert {group["nesterov"] for o in optimizers._optimizers.values() for group in o.param_groups} == {expected}
+
+
+def test_a_step_of_plain_momentum_is_shorter_than_nesterov_s():
+    def moved(**given):
+        method = TinyMethod()
+        optimizers = Optimizers(method, settings(optimizer="sgd", momentum=0.9, weight_decay=0.0, **given))
+        before = [parameter.detach().clone() for parameter in method.parameters()]
+        for parameter in method.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizers.set_learning_rate(Progress(0, 0.0))
+        optimizers.step(None)
+        return [old - new.detach() for old, new in zip(before, method.parameters(), strict=True)]
+
+    for plain, nesterov in zip(moved(nesterov=False), moved(), strict=True):
+        torch.testing.assert_close(nesterov, 1.9 * plain, atol=1e-6, rtol=1e-3)
