@@ -18,19 +18,18 @@ from pathlib import Path
 
 from SemiSegLib.cases.dataset import Case, Dataset
 from SemiSegLib.cases.split import apply_split, write_split
-from SemiSegLib.cases.volume import read_volume, write_volume
-from SemiSegLib.errors import CaseError, ConfigError, RunError, explain
+from SemiSegLib.cases.volume import read_volume
+from SemiSegLib.errors import CaseError, RunError, explain
 from SemiSegLib.evaluation.judge import CaseJudge, JudgedCase
 from SemiSegLib.evaluation.metrics import CaseScore
-from SemiSegLib.prediction.findings import Findings, beside, findings_path, write_findings
-from SemiSegLib.prediction.model_file import Model, load_model
-from SemiSegLib.prediction.predictor import Prediction, Predictor
-from SemiSegLib.prediction.segmentation_file import write_label_image, write_segmentation
+from SemiSegLib.prediction.findings import Findings
+from SemiSegLib.prediction.model_file import load_model
+from SemiSegLib.prediction.predictor import Predictor
+from SemiSegLib.prediction.result_files import require_free, write_result
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import is_running
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import RunRequest
-from SemiSegLib.runs.review import write_review
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Event, event_from_data
 
@@ -130,6 +129,7 @@ def predict(
     outputs: Sequence[Path | str],
     settings: PredictionSettings | None = None,
     *,
+    overwrite: bool = False,
     on_done: Callable[[Path], None] | None = None,
 ) -> list[Findings]:
     """Segment scans and write one result each, on the grid of the scan, and beside it a table of its structures.
@@ -139,12 +139,14 @@ def predict(
         images: for each scan its channel files, in the model's channel order.
         outputs: for each scan the result: ``.seg.nrrd``, or a label image ``.nii.gz`` or ``.nrrd``.
         settings: how.
+        overwrite: replace results that are there already; a scan that is read is never replaced.
         on_done: called with each result.
 
     Returns:
         For each scan what is known of its structures: drawn, found, not there or unsure.
 
     Raises:
+        ConfigError: a result has an ending that none is written in, or its place is taken; no scan was segmented then.
         CaseError: the counts differ, or a scan does not fit the model.
         LabelError: a drawn structure is not one of the model's.
     """
@@ -155,6 +157,13 @@ def predict(
                 f"{len(images)} scans and {len(outputs)} results", where="predict", remedy="name one result per scan"
             )
         )
+    require_free(
+        [Path(output) for output in outputs],
+        [Path(file) for files in images for file in files],
+        uncertainty=settings.uncertainty,
+        review=settings.review,
+        overwrite=overwrite,
+    )
     predictor = _predictor(model, settings)
     tables = []
     for files, output in zip(images, outputs, strict=True):
@@ -164,32 +173,10 @@ def predict(
         )
         assert prediction.findings is not None
         tables.append(prediction.findings)
-        write_findings(prediction.findings, findings_path(Path(output)))
-        write_prediction(prediction, predictor.model, Path(output))
+        write_result(prediction, predictor.model, Path(output))
         if on_done is not None:
             on_done(Path(output))
     return tables
-
-
-def write_prediction(prediction: Prediction, model: Model, output: Path) -> None:
-    """Write a prediction by the ending of its file name, and beside it its uncertainty map and its review, if any."""
-    name = output.name.lower()
-    if name.endswith(".seg.nrrd"):
-        write_segmentation(prediction, output, provenance=model.provenance)
-    elif name.endswith((".nii.gz", ".nii", ".nrrd", ".mha")):
-        write_label_image(prediction, output)
-    else:
-        raise ConfigError(
-            explain(
-                f"'{output.name}' has an ending that results are not written in",
-                where=str(output),
-                remedy="end the name in .seg.nrrd (with names and colors), .nii.gz, .nrrd or .mha",
-            )
-        )
-    if prediction.uncertainty is not None:
-        write_volume(prediction.uncertainty, beside(output, "_uncertainty.nrrd"))
-    if prediction.review is not None:
-        write_review(prediction.review, beside(output, "_review.json"))
 
 
 def evaluate(

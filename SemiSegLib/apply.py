@@ -1,7 +1,7 @@
 """One job from request to results: ``python -m SemiSegLib.apply JOBFOLDER`` segments scans with a trained model.
 
 Started by ``runs.process.start`` on an ``ApplyFolder``, as a training's worker is on a run folder. Started again, it
-segments the scans that have no result yet.
+segments the scans that have no result yet. A scan that cannot be segmented is noted, and the others are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from SemiSegLib import __version__
 from SemiSegLib.cases.volume import read_volume, write_volume
-from SemiSegLib.errors import CaseError, RunError, explain
+from SemiSegLib.errors import CaseError, RunError, SemiSegError, explain
+from SemiSegLib.planning.memory import is_out_of_memory
 from SemiSegLib.prediction.findings import read_findings, write_findings, write_findings_csv
 from SemiSegLib.prediction.model_file import Model, load_model
 from SemiSegLib.prediction.predictor import Predictor
@@ -49,7 +50,7 @@ def run(folder: ApplyFolder) -> None:
 
     Raises:
         CheckpointError: the model cannot be read.
-        CaseError: a scan cannot be read or has other channels than the model.
+        CaseError: not one of the scans could be segmented; why the others could not is in ``ApplyFolder.failures``.
     """
     with folder.lock(), Reporter(folder, version=__version__, owns_group=False) as reporter:
         _work(folder, reporter)
@@ -66,24 +67,56 @@ def _work(folder: ApplyFolder, reporter: Reporter) -> None:
     reporter.update(message="reading the model", total_steps=count, step=0, fraction=0.0)
     model = load_model(Path(job.model), device=job.device)
     predictor = Predictor(model, device=job.device, mirror=job.mirror)
+    failures: dict[str, str] = {}
+    # What failed before is tried again.
+    folder.write_failures(failures)
     for number, case in enumerate(job.cases):
         if folder.stop_requested():
             folder.clear_stop()
-            reporter.update(state="stopped", eta_seconds=None, message=f"stopped: {number} of {count} scans segmented")
+            text = f"stopped: {_counted(number, count, failures)}"
+            reporter.update(state="stopped", eta_seconds=None, message=text)
             return
         text = f"segmenting '{case.id}', {number + 1} of {count}"
         reporter.update(
             state="training", step=number, fraction=number / count, message=text, device=str(predictor.device)
         )
-        if not folder.result_path(case).exists():
-            _segment(folder, case, predictor, reporter)
+        if not folder.result_path(case).exists() and (why := _try(folder, case, predictor, reporter)):
+            failures[case.id] = why
+            folder.write_failures(failures)
+    if len(failures) == count:
+        raise CaseError(failures[job.cases[0].id])
     tables = {case.id: folder.findings_path(case) for case in job.cases}
     # Results of a version before there were such tables have none.
     known = {name: read_findings(path) for name, path in tables.items() if path.exists()}
     write_findings_csv(known, folder.structures_path)
     folder.clear_stop()
-    text = f"{count} of {count} scans segmented"
+    text = _counted(count, count, failures)
     reporter.update(state="finished", step=count, fraction=1.0, eta_seconds=0.0, message=text)
+
+
+def _counted(done: int, count: int, failures: Mapping[str, str]) -> str:
+    text = f"{done - len(failures)} of {count} scans segmented"
+    return f"{text}, {len(failures)} failed" if failures else text
+
+
+def _try(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporter: Reporter) -> str:
+    """Segment a scan and return "", or why this scan cannot be segmented; an error of another kind ends the job."""
+    try:
+        _segment(folder, case, predictor, reporter)
+    except SemiSegError as error:
+        text = str(error)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        text = explain(
+            "there is not enough memory to segment it",
+            where=f"scan '{case.id}'",
+            remedy="close other programs, choose the device 'cpu' or crop the scan, then apply the model to it again",
+        )
+    else:
+        return ""
+    logger.error("%s: %s", case.id, text)
+    return text
 
 
 def _segment(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporter: Reporter) -> None:

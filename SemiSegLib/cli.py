@@ -10,11 +10,11 @@ import typer
 
 from SemiSegLib import cli_compare, cli_models, cli_preflight, cli_presence, cli_queue, cli_runs, cli_study
 from SemiSegLib.console import show_error
-from SemiSegLib.errors import SemiSegError
+from SemiSegLib.errors import SemiSegError, explain
+from SemiSegLib.planning.memory import is_out_of_memory
 
 EXIT_USER_ERROR = 2
 EXIT_BUG = 70
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 for command in (
@@ -49,9 +49,11 @@ def main() -> None:
     except SemiSegError as error:
         show_error(type(error).__name__, str(error))
         sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        show_error("Interrupted", "A run that was started goes on in the background; `semiseg status RUN` shows it.")
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception:  # noqa: BLE001 - the last line of defense: a bug is shown whole, never hidden
+    except Exception as error:  # noqa: BLE001 - the last line of defense: a bug is shown whole, never hidden
+        if is_out_of_memory(error):
+            what = next(iter(str(error).splitlines()), "this computer has too little memory for it")
+            remedy = "close other programs, choose another device, or use smaller images or a smaller plan"
+            show_error("Out of memory", explain(what, where="this command", remedy=remedy))
+            sys.exit(EXIT_USER_ERROR)
         show_error("This is a bug in SemiSeg; please report it with this text", traceback.format_exc())
         sys.exit(EXIT_BUG)

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cli_follow import interruptible
 from SemiSegLib.cli_settings import read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
-from SemiSegLib.compare import compare
+from SemiSegLib.compare import RUNS, compare
 from SemiSegLib.comparison import ComparisonSettings, comparison_markdown
 from SemiSegLib.console import RunView, console, show_json
 from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.runs.process import find_runs
 
 # Budget of a training where nobody gives one.
 MINUTES = 4.5
@@ -47,11 +49,9 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Train several methods on few fine labels, several seeds each, and tabulate them with their spread."""
-    given = read_settings(
-        setting or [], seconds=None if steps else 60 * (MINUTES if minutes is None else minutes), steps=steps
-    )
+    seconds = None if minutes is None else 60 * minutes
     # The usual budget is nobody's wish, so it does not win over a preset's.
-    is_budget_typed = minutes is not None or steps is not None
+    given = read_settings(setting or [], seconds=seconds, steps=steps, usual_seconds=60 * MINUTES)
     settings = ComparisonSettings(
         methods=tuple(methods.split(",")),
         fine=tuple(_count(text) for text in fine.split(",")),
@@ -63,10 +63,11 @@ def compare_command(
         training=given.training,
         plan=given.plan,
         preset_settings=preset_settings,
-        given=tuple(n for n in given.names if is_budget_typed or n not in ("steps", "seconds")),
+        given=given.names,
         largest_component=largest_component,
     )
-    result = compare(load_dataset(dataset), dataset, settings, output, view=RunView)
+    with interruptible(lambda: find_runs(output / RUNS)):
+        result = compare(load_dataset(dataset), dataset, settings, output, view=RunView)
     if as_json:
         show_json(result)
     else:

@@ -14,7 +14,15 @@ from SemiSegLib.cli_study import AsJson
 from SemiSegLib.console import console, duration, show_json, show_table
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.scheme import name_key
-from SemiSegLib.prediction.findings import Findings, beside, write_findings_csv
+from SemiSegLib.prediction.findings import (
+    Findings,
+    add_to_findings_csv,
+    beside,
+    findings_path,
+    read_findings,
+    read_findings_lines,
+)
+from SemiSegLib.prediction.result_files import REVIEW
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.review import by_rank, read_review
 
@@ -62,11 +70,12 @@ def predict(
     rank: Annotated[
         bool, typer.Option(help="Also tell which results are worth a look first, and why; in a JSON file beside each.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace results that are there already.")] = False,
 ) -> None:
     """Segment scans with a model; each result has the grid of its scan.
 
     For each structure of each scan it is said whether it was drawn already, found, surely not there, or unsure; in a
-    table here, in structures.csv, and in a JSON file beside each result.
+    table here, in structures.csv, and in a JSON file beside each result. Scans that structures.csv has already stay.
     """
     output.mkdir(parents=True, exist_ok=True)
     images = [scan.split(",") for scan in scans]
@@ -84,12 +93,19 @@ def predict(
         drawn=tuple(drawn or ()),
         review=rank,
     )
-    found = api.predict(model, images, outputs, settings, on_done=lambda path: console.print(str(path), soft_wrap=True))
-    tables = dict(zip((_stem(files[0]) for files in images), found, strict=True))
-    write_findings_csv(tables, output / "structures.csv")
-    _show_structures(tables)
+    names = {path: _stem(files[0]) for files, path in zip(images, outputs, strict=True)}
+    table = output / "structures.csv"
+    read_findings_lines(table)
+
+    def tell(path: Path) -> None:
+        console.print(str(path), soft_wrap=True)
+        # Scan by scan: those that are done have their lines whatever becomes of the next.
+        add_to_findings_csv(names[path], read_findings(findings_path(path)), table)
+
+    found = api.predict(model, images, outputs, settings, overwrite=overwrite, on_done=tell)
+    _show_structures(dict(zip(names.values(), found, strict=True)))
     if rank:
-        _show_ranks({_stem(files[0]): output for files, output in zip(images, outputs, strict=True)})
+        _show_ranks({name: path for path, name in names.items()})
 
 
 def _show_structures(tables: Mapping[str, Findings]) -> None:
@@ -112,7 +128,7 @@ def _show_structures(tables: Mapping[str, Findings]) -> None:
 
 
 def _show_ranks(outputs: Mapping[str, Path]) -> None:
-    reviews = {name: read_review(beside(output, "_review.json")) for name, output in outputs.items()}
+    reviews = {name: read_review(beside(output, REVIEW)) for name, output in outputs.items()}
     show_table(
         "Worth a look, first to last",
         ("scan", "score", "unsure ml", "why"),

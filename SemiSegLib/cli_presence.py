@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from SemiSegLib import api
+from SemiSegLib.cli_follow import interruptible
 from SemiSegLib.cli_settings import assignment, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
 from SemiSegLib.config import from_json, to_json, write_atomically
 from SemiSegLib.console import RunView, console, duration, show_json, show_table
-from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.errors import CheckpointError, ConfigError, explain
 from SemiSegLib.methods.cards.presence import PRESENCE
 from SemiSegLib.prediction.presence_file import ClassFacts, load_presence
+from SemiSegLib.preparation import Preparation
+from SemiSegLib.presence_stage import fixed_settings
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.manifest import read_manifest
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import PresenceSettings, RunRequest
 
@@ -38,14 +43,16 @@ def train_presence(
 ) -> None:
     """Train the network that tells which structures an image holds, from whatever each case has drawn.
 
-    It works in a folder beside the file. When it was stopped or killed, the same command goes on.
+    It works in a folder beside the file. When it was stopped or killed, the same command goes on; when it was done and
+    the data are still the same, nothing is trained again.
     """
     if output.suffix != ".safetensors":
         raise ConfigError(
             explain(f"'{output.name}' is no file of weights", where="--output", remedy="end its name in .safetensors")
         )
-    seconds = None if steps is not None else 60 * (MINUTES if minutes is None else minutes)
-    given = read_settings(setting or [], seconds=seconds, steps=steps)
+    seconds = None if minutes is None else 60 * minutes
+    given = read_settings(setting or [], seconds=seconds, steps=steps, usual_seconds=60 * MINUTES)
+    _require_own(given.names)
     request = RunRequest(
         dataset=str(dataset),
         method=PRESENCE.name,
@@ -54,11 +61,12 @@ def train_presence(
         presence=from_json(PresenceSettings, dict(assignment(text) for text in option or []), where="--option"),
         seed=seed,
     )
+    _require_presence_file(output)
     run = _run_of(request, output)
     if not run.presence_path.exists():
         run.clear_stop()
         start_process(run)
-        with RunView(output.stem) as view:
+        with interruptible(lambda: [run]), RunView(output.stem) as view:
             api.follow(run, on_event=view.show, on_status=view.tell)
     if not run.presence_path.exists():
         console.print(f"{run.status().message}; the same command goes on", soft_wrap=True)
@@ -94,7 +102,46 @@ def _run_of(request: RunRequest, output: Path) -> RunFolder:
                 remedy="repeat its command, remove this folder, or name another file",
             )
         )
+    if run.presence_path.exists() and _content_keys(run) != read_manifest(run.environment_path).get("data"):
+        raise ConfigError(
+            explain(
+                "images, labels or the split have changed since this file was trained",
+                where=str(path),
+                remedy="remove this folder to train anew, or name another file",
+            )
+        )
     return run
+
+
+def _content_keys(run: RunFolder) -> Any:
+    """Return the hashes of the data that a training would see now, as its ``environment.json`` keeps them."""
+    return to_json(Preparation(run, None, "cpu").run().store.content_keys())
+
+
+def _require_own(typed: Iterable[str]) -> None:
+    """Raise ConfigError if a training setting was typed that a presence network has of its own."""
+    fixed = next((name for name in typed if name in fixed_settings(PresenceSettings())), None)
+    if fixed is None:
+        return
+    is_option = fixed in PresenceSettings.__dataclass_fields__
+    remedy = f"write --option {fixed}=... instead" if is_option else "leave it out"
+    raise ConfigError(explain(f"a presence network has its own '{fixed}'", where="--setting", remedy=remedy))
+
+
+def _require_presence_file(output: Path) -> None:
+    """Raise ConfigError if the output is another file, which would be lost."""
+    if not output.exists():
+        return
+    try:
+        load_presence(output)
+    except CheckpointError as error:
+        raise ConfigError(
+            explain(
+                f"there is a file of another kind, which would be lost: {str(error).splitlines()[0]}",
+                where=str(output),
+                remedy="name another file, or remove this one",
+            )
+        ) from error
 
 
 def _row(fact: ClassFacts) -> tuple[object, ...]:

@@ -12,12 +12,15 @@ from SemiSegLib import api
 from SemiSegLib.baseline import baseline_request, require_baseline
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cli_follow import interruptible
 from SemiSegLib.cli_queue import show_gain
+from SemiSegLib.cli_request import read_request
 from SemiSegLib.cli_settings import assignment, named, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
-from SemiSegLib.config import from_json, read_json
+from SemiSegLib.compare import RUNS
 from SemiSegLib.console import RunView, console, duration, show_json, show_table
 from SemiSegLib.demo import run_demo
+from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.evaluation.case_csv import write_case_csv
 from SemiSegLib.evaluation.statistics import Interval
 from SemiSegLib.evaluation.summary import summarize
@@ -25,7 +28,7 @@ from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.presets import preset_settings
 from SemiSegLib.methods.recommend import recommend
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.process import observe
+from SemiSegLib.runs.process import find_runs, observe
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.process import stop as stop_process
 from SemiSegLib.runs.request import EmbeddingSettings, RunRequest
@@ -42,12 +45,14 @@ def demo(
     seconds: Annotated[float, typer.Option(help="Time budget of each of the two trainings.")] = 75.0,
 ) -> None:
     """Train on the built-in sample cohort with and without coarse labels, and show what the coarse labels gave."""
-    result = run_demo(output, seconds=seconds, view=RunView)
+    with interruptible(lambda: find_runs(output / RUNS)):
+        result = run_demo(output, seconds=seconds, view=RunView)
     show_table("Dice on scans that no training saw", result.columns, result.rows)
     console.print(f"Picture: {result.picture}\nReport:  {result.report}", soft_wrap=True)
 
 
 def train(
+    context: typer.Context,
     dataset: DatasetPath,
     method: Annotated[str | None, typer.Option(help="Method name; the recommended one if not given.")] = None,
     preset: Annotated[
@@ -79,7 +84,9 @@ def train(
     merge: Annotated[
         list[str] | None, typer.Option(help="NEW=A,B: which of its structures one is made of, repeatable.")
     ] = None,
-    request: Annotated[Path | None, typer.Option(help="JSON file of a whole request, instead of the options.")] = None,
+    request: Annotated[
+        Path | None, typer.Option(help="JSON file of a whole request for this data set, instead of the options.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time budget.")] = None,
@@ -95,7 +102,7 @@ def train(
 ) -> None:
     """Train a model in a background process and show its progress."""
     if request is not None:
-        asked = from_json(RunRequest, read_json(request), where=str(request))
+        asked = read_request(request, dataset, context)
     else:
         given = read_settings(setting or [], seconds=None if minutes is None else 60 * minutes, steps=steps)
         method = method or _recommended(load_dataset(dataset))
@@ -130,8 +137,7 @@ def train(
         console.print(f"Run folder: {run.path}", soft_wrap=True)
     if detach:
         return
-    for run in started:
-        _follow(run)
+    _follow(started)
     if baseline:
         show_gain(started[-1])
 
@@ -142,7 +148,7 @@ def resume(run: RunPath, detach: Annotated[bool, typer.Option(help="Return at on
     folder.clear_stop()
     start_process(folder)
     if not detach:
-        _follow(folder)
+        _follow([folder])
 
 
 def stop(run: RunPath, grace: Annotated[float, typer.Option(help="Seconds to let it save its model.")] = 60.0) -> None:
@@ -185,8 +191,17 @@ def evaluate(
 ) -> None:
     """Score a model on labeled cases: Dice, HD95 and surface distances in mm, with confidence intervals."""
     study = api.with_split(load_dataset(dataset), split)
+    cases = study.side(side)
+    if not cases:
+        raise CaseError(
+            explain(
+                f"no case is on the side '{side.value}'",
+                where=f"dataset '{study.name}'" if split is None else str(split),
+                remedy="give --split RUN/split.json of the run that made the model, or another --side",
+            )
+        )
     settings = api.PredictionSettings(largest_component=largest_component)
-    scores = api.evaluate(model, study, study.side(side), settings, mode=mode)
+    scores = api.evaluate(model, study, cases, settings, mode=mode)
     if csv is not None:
         write_case_csv(scores, csv)
     summary = summarize(scores)
@@ -209,10 +224,12 @@ def evaluate(
     )
 
 
-def _follow(run: RunFolder) -> None:
-    with RunView(run.path.name) as view:
-        final = api.follow(run, on_event=view.show, on_status=view.tell)
-    console.print(f"{final.state}; model: {run.model_path}\nreport: {run.report}", soft_wrap=True)
+def _follow(runs: list[RunFolder]) -> None:
+    with interruptible(lambda: runs):
+        for run in runs:
+            with RunView(run.path.name) as view:
+                final = api.follow(run, on_event=view.show, on_status=view.tell)
+            console.print(f"{final.state}; model: {run.model_path}\nreport: {run.report}", soft_wrap=True)
 
 
 def _recommended(dataset: Dataset) -> str:

@@ -27,30 +27,52 @@ class Given:
     names: tuple[str, ...]
 
 
-def read_settings(texts: Iterable[str], *, seconds: float | None = None, steps: int | None = None) -> Given:
+def read_settings(
+    texts: Iterable[str],
+    *,
+    seconds: float | None = None,
+    steps: int | None = None,
+    usual_seconds: float | None = None,
+) -> Given:
     """Return the settings of NAME=VALUE texts.
 
     Args:
         texts: values are JSON, and words need no quotes.
         seconds: time budget of a training, or None.
         steps: optimizer steps of a training, where there is no time budget, or None.
+        usual_seconds: time budget where nothing says how long the training is; it does not count as typed.
 
     Raises:
-        ConfigError: a text is not NAME=VALUE, a name is unknown, or a value is of the wrong type or out of range.
+        ConfigError: a text is not NAME=VALUE, a name is unknown, a value is of the wrong type or out of range, or more
+            than one thing says how long the training is.
     """
     training: dict[str, Any] = {}
     plan: dict[str, Any] = {}
     for name, value in map(assignment, texts):
         target = plan if name in PlanSettings.__dataclass_fields__ else training
         target[name] = value
-    if seconds is not None:
-        training |= {"steps": None, "seconds": seconds}
-    elif steps is not None:
-        training |= {"steps": steps, "seconds": None}
+    budgets = {"a time budget": seconds, "optimizer steps": steps}
+    budgets |= {f"--setting {name}": training.get(name) for name in ("seconds", "steps")}
+    given = [words for words, value in budgets.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(
+            explain(
+                f"{' and '.join(given)} both say how long the training is",
+                where="command line",
+                remedy="give one of them: --minutes, --steps or a setting",
+            )
+        )
+    if seconds is not None or steps is not None:
+        training |= {"steps": steps, "seconds": seconds}
+    names = (*training, *plan)
+    if training.get("seconds") is not None:
+        training.setdefault("steps", None)
+    if not given and usual_seconds is not None:
+        training |= {"steps": None, "seconds": usual_seconds}
     return Given(
         from_json(TrainingSettings, training, where="--setting"),
         from_json(PlanSettings, plan, where="--setting"),
-        (*training, *plan),
+        names,
     )
 
 

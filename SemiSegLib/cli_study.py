@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from SemiSegLib.config import from_json, read_json
 from SemiSegLib.console import console, show_json, show_table
 from SemiSegLib.doctor import diagnose
 from SemiSegLib.methods.cards import CARDS
-from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.catalogue import Card, needs_of
 from SemiSegLib.methods.recommend import recommend
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.planner import make_plan
@@ -55,10 +56,20 @@ def recommend_command(dataset: DatasetPath, as_json: AsJson = False) -> None:
 
 
 def _labels(card: Card) -> str:
-    """Return the cases that a method needs and uses, in a line."""
-    needed = _listed([KINDS[name] for name in card.needs], "or")
+    """Return the cases that a method needs and uses, and those that presets of it need, in a line."""
     more = [KINDS[name] for name in card.uses if name not in card.needs]
-    return f"Needs {needed} cases." if not more else f"Needs {needed} cases; uses {_listed(more, 'and')} ones too."
+    line = f"Needs {_kinds(card.needs)} cases" + (f"; uses {_listed(more, 'and')} ones too." if more else ".")
+    presets: dict[tuple[str, ...], list[str]] = {}
+    for preset, options in card.presets.items():
+        presets.setdefault(needs_of(card, options), []).append(preset)
+    for needs, names in presets.items():
+        if needs != card.needs:
+            line += f" With {_listed(names, 'or')} it needs {_kinds(needs)} cases."
+    return line
+
+
+def _kinds(regimes: Sequence[str]) -> str:
+    return _listed([KINDS[name] for name in regimes], "or")
 
 
 def _listed(words: list[str], last: str) -> str:

@@ -29,6 +29,8 @@ from SemiSegLib.runs.request import RunRequest
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Event
 
+# Folder of the runs, in that of the comparison.
+RUNS = "runs"
 # Score files of a run: as predicted, and with one piece of each structure.
 ENDINGS = (".json", ".largest.json")
 
@@ -197,7 +199,7 @@ def _trained(
     bench: Bench, request: RunRequest, name: str, view: Callable[[str], AbstractContextManager[View]]
 ) -> tuple[RunFolder, float]:
     """Return a finished run and its seconds: one that is there, resumed if need be, or a new one."""
-    runs = bench.output / "runs"
+    runs = bench.output / RUNS
     start = time.monotonic()
     if (runs / name).exists():
         run = RunFolder(runs / name)

@@ -70,8 +70,8 @@ def _packages(missing: list[str]) -> Advice:
         return Advice("good", "All packages for training and prediction are installed.")
     return Advice(
         "warning",
-        f"Not installed: {', '.join(missing)}. Press Install... in the panel, or outside of Slicer `pip install "
-        "semiseg`.",
+        f"Not installed: {', '.join(missing)}. Press Install... in the panel, or outside of Slicer run "
+        '`pip install -c constraints.txt ".[cli]"` in the folder of SemiSeg.',
     )
 
 

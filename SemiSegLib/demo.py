@@ -11,7 +11,7 @@ from typing import Any
 from SemiSegLib import api
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
-from SemiSegLib.compare import View
+from SemiSegLib.compare import RUNS, View
 from SemiSegLib.evaluation.judge import JudgedCase
 from SemiSegLib.evaluation.pictures import Panel, comparison_picture
 from SemiSegLib.evaluation.summary import summarize
@@ -49,7 +49,7 @@ def run_demo(
         request = RunRequest(
             dataset=str(study.root), method=method, seed=seed, training=TrainingSettings(steps=None, seconds=seconds)
         )
-        run = api.start(request, output / "runs")
+        run = api.start(request, output / RUNS)
         with view(method) as shown:
             api.follow(run, on_event=shown.show, on_status=shown.tell)
         kept: list[Panel] = []

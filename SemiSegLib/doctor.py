@@ -10,19 +10,19 @@ import json
 import platform
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 import SemiSegLib
 from SemiSegLib.config import to_json
 from SemiSegLib.methods.cards import CARDS
+from SemiSegLib.planning.memory import is_out_of_memory
+from SemiSegLib.prediction.device import try_device
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors", "edt", "typer", "rich", "matplotlib")
-TRIAL_SHAPE = (1, 8, 32, 48, 48)
+FULL = "another program has all of its memory"
 
 
 @dataclass(frozen=True)
@@ -102,30 +102,25 @@ def _devices() -> list[tuple[str, str, float | None]]:
 
 def _try_device(name: str, title: str, memory_gib: float | None) -> DeviceTrial:
     try:
-        network = nn.Conv3d(TRIAL_SHAPE[1], 16, 3, padding=1).to(name)
-        image = torch.ones(TRIAL_SHAPE, device=name, requires_grad=True)
-        milliseconds = 0.0
-        for _ in range(3):
-            start = time.perf_counter()
-            # .item() waits for the device, so that the time is of the work and not of its start.
-            (gradient,) = torch.autograd.grad(network(image).square().mean(), image)
-            gradient.sum().item()
-            milliseconds = 1000 * (time.perf_counter() - start)
-        return DeviceTrial(name, title, memory_gib, milliseconds)
+        return DeviceTrial(name, title, memory_gib, try_device(name))
     except (RuntimeError, NotImplementedError) as error:
-        return DeviceTrial(name, title, memory_gib, None, str(error).splitlines()[0])
+        failure = FULL if is_out_of_memory(error) else str(error).splitlines()[0]
+        return DeviceTrial(name, title, memory_gib, None, failure)
 
 
 def _advice(devices: tuple[DeviceTrial, ...]) -> str:
-    failed = [d for d in devices if d.milliseconds is None]
-    working = [d for d in devices if d.milliseconds is not None and d.device != "cpu"]
+    failed = [d for d in devices if d.failure not in ("", FULL)]
+    # In the order in which "auto" takes the first that works, see ``pick_device``; one that is full counts as working.
+    working = [d for d in devices if d not in failed and d.device != "cpu"]
     if failed:
         return (
             f"{failed[0].device} is there but does not work ({failed[0].failure}): install the PyTorch build for this "
-            "device, or update its driver. Training runs on the CPU meanwhile."
+            f"device, or update its driver. Training runs on {working[0].device if working else 'the CPU'} meanwhile."
         )
     if not working:
         return "No GPU that PyTorch can use was found: training runs on the CPU, which suits small scans."
+    if working[0].failure == FULL:
+        return f"The memory of {working[0].device} is full: close other programs that use it before a training."
     small = working[0].memory_gib is not None and working[0].memory_gib < 6
     return f"Training will use {working[0].device}" + (
         ", with small patches because its memory is small." if small else "."

@@ -29,7 +29,7 @@ from SemiSegLib.embeddings.structures import OUTSIDE
 from SemiSegLib.errors import CaseError, SemiSegError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.catalogue import Card, graphs_at_once
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Study
 from SemiSegLib.networks.backbones import build_backbone
@@ -92,6 +92,7 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     cases = [case for case in dataset.cases if case.split is not Side.TEST and may_be_used(case, dataset, allowed)]
     grids = _geometries(dataset, cases)
     structures = answered_structures(card, dataset)
+    graphs = graphs_at_once(card, resolve_options(card, request.preset, request.options))
     plan = make_plan(
         _fingerprint(dataset, grids),
         dataset,
@@ -99,11 +100,12 @@ def measure(request: RunRequest, runs: Path) -> Needs:
         device=device,
         core_seconds=time_on_cores(request.training),
         structures=structures,
+        graphs=graphs,
     )
     classes = len(dataset.scheme.leaves)
     trained, held, single = _weights(request, card, dataset, plan)
-    memory = estimate_memory_gib(plan, classes=classes, structures=structures)
-    memory += (BYTES_PER_WEIGHT * max(0, trained - single) + 4 * held) / GIB
+    memory = estimate_memory_gib(plan, classes=classes, structures=structures, graphs=graphs)
+    memory += (BYTES_PER_WEIGHT * max(0, trained - graphs * single) + 4 * held) / GIB
     voxels = sum(math.prod(PlanGrid.of(grid, plan).shape) for grid in grids) * len(cases) / len(grids)
     maps = DISTANCE_BYTES * len(RoiTable.of(dataset.scheme)) if SIGNED_DISTANCE in card.maps else 0
     threads = request.training.threads

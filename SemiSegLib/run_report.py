@@ -38,7 +38,7 @@ def write_run_report(
     Raises:
         DependencyError: matplotlib is not installed; scores and comparison are written all the same.
     """
-    dataset = apply_split(load_dataset(Path(run.request.dataset)), run.split_path)
+    dataset = apply_split(load_dataset(run.dataset), run.split_path)
     cases = [case for case in dataset.side(Side.VALIDATION) if case.annotation is not None]
     is_compared = run.request.compare_with is not None
     if not cases and not is_compared:

@@ -197,7 +197,7 @@ class _Redacting(logging.Formatter):
     def of(cls, folder: RunFolder) -> _Redacting:
         names = {str(Path.home()): "~", str(folder.path): "RUN", str(folder.path.parent): "RUNS"}
         with contextlib.suppress(SemiSegError):
-            data = Path(folder.request.dataset)
+            data = folder.dataset
             data = data.parent if data.suffix == ".json" else data
             names |= {str(folder.prepared): "PREPARED", str(data): "DATASET", str(data.resolve()): "DATASET"}
         return cls(dict(sorted(names.items(), key=lambda item: -len(item[0]))))

@@ -10,7 +10,7 @@ import numpy as np
 from SemiSegLib import api, worker
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
-from SemiSegLib.cases.sites import write_sites
+from SemiSegLib.cases.sites import LEAVES, write_sites
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 
@@ -90,3 +90,8 @@ def mean_dice(run: RunFolder, data: Path) -> dict[str, float]:
 def judged(dice: Mapping[str, float]) -> float:
     """Return the mean over the structures that the lines are compared by."""
     return float(np.mean([dice[name] for name in JUDGED]))
+
+
+def mean_of_leaves(dice: Mapping[str, float]) -> float:
+    """Return the mean over all structures that are no group of others."""
+    return float(np.mean([dice[name] for name in LEAVES[1:]]))

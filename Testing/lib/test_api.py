@@ -1,5 +1,6 @@
 """The calls of a script: scans in and results out, cases in and scores out."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -84,7 +85,27 @@ def test_the_ending_of_a_result_decides_its_kind(cohort, model, tmp_path):
     for leaf, name in enumerate(cohort.scheme.leaf_names[1:], start=1):
         assert np.array_equal(segments[name].mask, labels == leaf)
     with pytest.raises(ConfigError, match="an ending that results are not written in"):
-        api.predict(model, [[scan(cohort)]], [tmp_path / "a.stl"], CPU)
+        api.predict(model, [[scan(cohort)]] * 2, [tmp_path / "b.nrrd", tmp_path / "b.mhd"], CPU)
+    assert list(tmp_path.glob("b*")) == []
+
+
+def test_files_that_are_there_are_replaced_only_when_asked_and_a_scan_never(cohort, model, tmp_path):
+    own = tmp_path / "own.nii.gz"
+    shutil.copy(scan(cohort), own)
+    drawn, note = tmp_path / "own.seg.nrrd", tmp_path / "new_uncertainty.nrrd"
+    drawn.write_bytes(b"drawn by hand")
+    note.write_bytes(b"a map of mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for output, overwrite, why in (
+        (drawn, False, "there is a file of this name already"),
+        (tmp_path / "new.seg.nrrd", False, "new_uncertainty.nrrd"),
+        (own, True, "would replace a scan"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            api.predict(model, [[own]], [output], replace(CPU, uncertainty=True), overwrite=overwrite)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    api.predict(model, [[own]], [drawn], CPU, overwrite=True)
+    assert read_segmentation(drawn)
 
 
 def test_scans_and_results_are_counted_and_mirroring_is_refused_before_a_scan_is_read(model, tmp_path):

@@ -20,6 +20,7 @@ from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import read_segmentation
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
 from SemiSegLib.runs.process import observe, start
+from SemiSegLib.runs.status import RunStatus
 from Testing.lib.schemes import ORGAN
 
 
@@ -149,6 +150,51 @@ def test_a_scan_with_other_channels_fails_with_the_models_channels_named(tmp_pat
     assert status.message == "it has the channels image, the model was trained on T1, FLAIR"
     assert (status.where, status.remedy) == ("scan 'Müller/0'", "name one image for each channel of the model")
     assert not job.result_path(job.job.cases[0]).exists()
+
+
+def test_a_scan_that_cannot_be_segmented_is_noted_and_the_others_are(tmp_path, monkeypatch):
+    job = a_job(tmp_path, count=4)
+    (tmp_path / "1.nrrd").write_bytes(b"no image")
+    segment = apply._segment
+
+    def short_of_memory(folder, case, *others):
+        if case.id == "Müller/2":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        segment(folder, case, *others)
+
+    monkeypatch.setattr(apply, "_segment", short_of_memory)
+    assert apply.main([str(job.path)]) == 0
+    assert (job.status().state, job.status().message) == ("finished", "2 of 4 scans segmented, 2 failed")
+    assert [case.id for case in job.results()] == ["Müller/0", "Müller/3"]
+    failures = job.failures()
+    assert list(failures) == ["Müller/1", "Müller/2"]
+    assert "1.nrrd" in failures["Müller/1"]
+    assert "there is not enough memory to segment it" in failures["Müller/2"]
+    assert all("remedy:" in text for text in failures.values())
+    # The table is of those that were segmented.
+    assert len(job.structures_path.read_text(encoding="utf-8").splitlines()) == 1 + 2 * 3
+    # Started again, what failed is tried again, and that alone.
+    monkeypatch.setattr(apply, "_segment", segment)
+    a_scan(tmp_path, "1.nrrd", seed=1, shape=(8, 19, 18))
+    apply.run(job)
+    assert (job.status().message, job.failures()) == ("4 of 4 scans segmented", {})
+
+
+def test_a_job_of_which_every_scan_failed_has_failed(tmp_path):
+    job = a_job(tmp_path)
+    for name in ("0.nrrd", "1.nrrd"):
+        (tmp_path / name).unlink()
+    assert apply.main([str(job.path)]) == 1
+    assert job.status().state == "failed"
+    assert "0.nrrd" in job.status().where
+    assert list(job.failures()) == ["Müller/0", "Müller/1"]
+
+
+def test_a_worker_that_died_says_what_to_do_with_a_job(tmp_path):
+    job = a_job(tmp_path, count=1)
+    job.write_status(RunStatus(state="training", pid=0, heartbeat=0.0))
+    assert observe(job).state == "failed"
+    assert observe(job).remedy.startswith("apply the model again to the scans that have no result")
 
 
 def test_a_file_that_is_no_model_fails_and_is_named(tmp_path):

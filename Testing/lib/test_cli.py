@@ -96,6 +96,27 @@ def test_a_model_segments_a_scan_on_the_grid_of_the_scan(run, cohort, tmp_path):
     assert result.geometry.displacement_mm(read_volume(scan).geometry) < 1e-3
 
 
+def test_lines_of_scans_are_written_one_by_one_and_those_of_earlier_scans_stay(run, cohort, tmp_path):
+    scans = sorted((cohort / "images").iterdir())[:3]
+    model, table = run / "model.safetensors", tmp_path / "structures.csv"
+
+    def listed():
+        names = [line.split(",")[0] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+        assert len(names) == 4 * len(set(names))
+        return list(dict.fromkeys(names))
+
+    stems = [scan.name.split(".")[0] for scan in scans]
+    call("predict", model, scans[0], tmp_path / "nowhere.nrrd", "-o", tmp_path, code=1)
+    assert listed() == stems[:1]
+    call("predict", model, *scans[1:], "-o", tmp_path)
+    assert listed() == stems
+    call("predict", model, scans[0], "-o", tmp_path, "--overwrite")
+    assert listed() == [*stems[1:], stems[0]]
+    table.write_text("what,I,noted\n")
+    call("predict", model, scans[0], "-o", tmp_path, "--overwrite", code=1)
+    assert table.read_text() == "what,I,noted\n"
+
+
 def test_results_are_ranked_by_doubt_with_reasons_and_maps_beside_them(run, cohort, tmp_path):
     scans = sorted((cohort / "images").iterdir())[:2]
     output = call("predict", run / "model.safetensors", *scans, "-o", tmp_path, "--rank", "--uncertainty")

@@ -100,3 +100,4 @@ def test_the_list_of_methods_can_be_read_at_the_width_of_a_terminal(monkeypatch,
         assert card.summary in text
         assert card.paper in text
     assert "Needs fully labeled cases; uses coarse, partly labeled and unlabeled ones too." in text
+    assert "uses unlabeled ones too. With paper, code or paper_000 it needs fully labeled cases." in text

@@ -56,6 +56,8 @@ def test_without_torch_the_rest_is_checked_and_torch_is_said_to_be_missing(monke
     monkeypatch.setattr(computer_check.shutil, "which", lambda name: None)
     found = check_computer()
     assert found[0].text.startswith("Not installed: torch.")
+    # A package of this name on the index is not ours.
+    assert '`pip install -c constraints.txt ".[cli]"` in the folder of SemiSeg' in found[0].text
     assert found[0].severity == "warning"
     assert "No NVIDIA graphics card" in found[1].text
 

@@ -18,6 +18,7 @@ from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cli import app
 from SemiSegLib.config import from_json, read_json, write_json
 from SemiSegLib.planning.fingerprint import fingerprint
+from SemiSegLib.planning.memory import OVERHEAD_GIB
 from SemiSegLib.planning.plan import Plan
 from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
@@ -99,6 +100,19 @@ def test_a_teacher_and_a_second_network_need_more(cohort, tmp_path):
     assert one.memory_gib < teacher.memory_gib < two.memory_gib
 
 
+def test_networks_whose_graphs_are_held_at_once_need_twice_as_much(cohort, tmp_path):
+    def memory_gib(method, **options):
+        plan = replace(TINY, patch=(64, 64, 64))
+        found = preflight.measure(a_request(cohort, method=method, plan=plan, options=options), tmp_path)
+        return found.memory_gib - OVERHEAD_GIB
+
+    one = memory_gib("supervised")
+    assert memory_gib("cross_pseudo_supervision") == pytest.approx(one, rel=0.05)
+    assert memory_gib("cross_pseudo_supervision", backward="joint") == pytest.approx(2 * one, rel=0.05)
+    assert memory_gib("dual_task_mutual_learning") == pytest.approx(2 * one, rel=0.05)
+    assert memory_gib("dual_task_mutual_learning", networks="distance") == pytest.approx(one, rel=0.05)
+
+
 def test_it_answers_another_program_in_json_within_20_seconds(cohort, tmp_path):
     write_json(tmp_path / "request.json", a_request(cohort))
     command = [sys.executable, "-m", "SemiSegLib.preflight", str(tmp_path / "request.json"), "--runs", str(tmp_path)]
@@ -147,3 +161,19 @@ def test_the_command_shows_numbers_and_forbids_what_cannot_end_well(cohort, tmp_
     refused = CliRunner().invoke(app, ["preflight", str(cohort), "--runs", str(tmp_path), *huge, "--json"])
     assert refused.exit_code == 3
     assert json.loads(refused.stdout)["requirements"][0]["code"] == "memory"
+
+
+def test_the_command_describes_the_options_and_the_length_that_train_is_given(cohort, tmp_path):
+    plain = ["preflight", str(cohort), "--runs", str(tmp_path), "--setting", "device=cpu", "--json"]
+
+    def needs(*typed):
+        shown = CliRunner().invoke(app, [*plain, *typed])
+        assert shown.exit_code == 0, shown.output
+        return json.loads(shown.stdout)["needs"]
+
+    crossed = ("--method", "cross_pseudo_supervision", "--setting", "patch=[64,64,64]")
+    sequential, joint = needs(*crossed), needs(*crossed, "--option", "backward=joint")
+    assert joint["memory_gib"] > 1.5 * sequential["memory_gib"]
+    assert needs("--minutes", "0.1")["step_seconds"] < needs("--steps", "9")["step_seconds"]
+    refused = CliRunner().invoke(app, [*plain, "--minutes", "5", "--steps", "9"])
+    assert "both say how long the training is" in str(refused.exception)

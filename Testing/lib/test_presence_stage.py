@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from SemiSegLib.methods.subclass.marginal import Marginal
 from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.presence_file import load_presence, save_presence
 from SemiSegLib.presence_stage import settings_after_stage, stage_settings
-from SemiSegLib.presence_training import minimum_voxels
+from SemiSegLib.presence_training import kept_for_calibration, minimum_voxels
 from SemiSegLib.runs.request import PresenceSettings, TrainingSettings
 from SemiSegLib.training.checkpoints import load_latest
 from SemiSegLib.training.trainer import Trainer
@@ -81,6 +82,45 @@ def test_a_run_trains_its_presence_network_first_and_its_model_holds_it(tmp_path
     assert (noted["source"], noted["classes"]) == ("trained", list(ROIS))
     kinds = [event["kind"] for event in run.events()[0]]
     assert kinds.count("started") == kinds.count("finished") == 1
+
+
+def test_without_validation_cases_it_is_calibrated_on_patients_that_it_did_not_learn_from(tmp_path, monkeypatch):
+    data = a_cohort(tmp_path / "data", fine=6, coarse=0, partial=0, none=1, validation=0)
+    seen, real = [], presence_training.lesson_batches
+
+    def noting(prepared, cases, **how):
+        seen.append({case.id for case in cases})
+        return real(prepared, cases, **how)
+
+    monkeypatch.setattr(presence_training, "lesson_batches", noting)
+    monkeypatch.setattr(presence_stage, "lesson_batches", noting)
+    run = a_staged_run(tmp_path, data, validation_share=0.0)
+    worker.run(run)
+    taught, kept = seen
+    assert (len(taught), len(kept)) == (5, 1)
+    assert not taught & kept
+    facts = load_presence(run.presence_path).facts
+    assert any(fact.present + fact.absent > 0 for fact in facts)
+
+
+def test_patients_are_kept_only_where_others_show_the_same():
+    shown = {f"p{number}_{scan}": ("RV",) for number in range(12) for scan in "ab"}
+    shown |= {f"q{number}_a": ("LV",) for number in range(5)} | {"p0_a": ("RV", "LV")}
+    cases = [SimpleNamespace(id=name, patient=name[:-2]) for name in shown]
+    store = SimpleNamespace(summary=lambda name: SimpleNamespace(classes=shown[name]))
+    kept = kept_for_calibration(store, cases)
+    # Eleven show RV alone: one of them, with both scans.
+    assert len(kept) == 2
+    assert len({case.patient for case in kept}) == 1
+    assert kept[0].patient.startswith("p")
+    assert kept_for_calibration(store, cases[::-1]) == kept[::-1]
+
+
+def test_what_is_not_calibrated_is_told(tmp_path, data):
+    run = a_staged_run(tmp_path, data, validation_share=0.0)
+    worker.run(run)
+    told = [event["text"] for event in run.events()[0] if event["kind"] == "noticed"]
+    assert any("is not calibrated: too few" in text for text in told)
 
 
 def test_the_budget_is_shared_between_stage_and_method(data):

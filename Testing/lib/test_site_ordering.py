@@ -6,7 +6,7 @@ The same trainings with three seeds of cohort and training: ``Testing/benchmarks
 
 import pytest
 
-from Testing.lib.site_lines import LINES, judged, mean_dice, train_line, write_both
+from Testing.lib.site_lines import LINES, judged, mean_dice, mean_of_leaves, train_line, write_both
 
 # The trainings are the set-up of the first test; a busy machine may need several times as long as a free one.
 pytestmark = pytest.mark.timeout(900)
@@ -25,17 +25,23 @@ def dice(tmp_path_factory):
 
 
 def test_undrawn_as_background_is_clearly_worse_than_undrawn_as_unknown(dice):
-    # Measured with three seeds: 0.15 to 0.16.
+    # Measured with three seeds: 0.11 to 0.17.
     assert judged(dice["naive"]) < judged(dice["baseline"]) - 0.07
 
 
 def test_everything_drawn_is_worth_more_than_what_three_sites_drew(dice):
-    # Measured with three seeds: 0.06 to 0.15 more than the baseline, 0.05 to 0.06 more than latent classes.
+    # Measured with three seeds: 0.06 to 0.14 more than the baseline, 0.03 to 0.11 more than latent classes.
     assert judged(dice["baseline"]) <= judged(dice["upper"])
     assert judged(dice["latent"]) <= judged(dice["upper"])
 
 
 def test_latent_classes_learn_no_less_than_the_baseline_from_the_same_drawings(dice):
-    # Measured with three seeds: 0.01 to 0.08 more, and 0.17 to 0.24 more than the naive reading.
-    assert judged(dice["latent"]) >= judged(dice["baseline"]) - 0.02
+    # Measured with three seeds: 0.00 to 0.03 more, and 0.15 to 0.17 more than the naive reading.
+    assert judged(dice["latent"]) >= judged(dice["baseline"])
     assert judged(dice["latent"]) > judged(dice["naive"]) + 0.08
+
+
+def test_latent_classes_lose_little_over_all_structures(dice):
+    # Measured with three seeds: 0.057 and 0.024 less, 0.004 more. It is lost in head and tail, which differ in texture
+    # alone and which no line learns in so few steps; after 1,500 the two lines are 0.01 to 0.02 apart.
+    assert mean_of_leaves(dice["latent"]) >= mean_of_leaves(dice["baseline"]) - 0.08

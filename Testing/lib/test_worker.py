@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,12 +15,15 @@ import torch
 from SemiSegLib import session, worker
 from SemiSegLib.config import read_json, to_json
 from SemiSegLib.errors import ConfigError, RunError, TrainingError
+from SemiSegLib.methods.cards import card_of
 from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.predictor import Predictor
+from SemiSegLib.preparation import Preparation
 from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.training.checkpoints import load_best, load_latest
+from SemiSegLib.training.distributed import Ranks
 from SemiSegLib.training.events import event_from_data
 from SemiSegLib.training.guards import NonFiniteError
 from SemiSegLib.training.instructions import Bf16Support
@@ -64,6 +68,16 @@ def whole(farm, runs, data):
 
 def started_steps(run):
     return [event["step"] for event in run.events()[0] if event["kind"] == "started"]
+
+
+def test_a_study_that_was_moved_with_its_runs_is_prepared_where_it_is_now(tmp_path):
+    data = a_cohort(tmp_path / "old" / "study")
+    run = a_run(data / "runs", data / "dataset.json")
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    moved = tmp_path / "new" / "study"
+    prepared = Preparation(RunFolder(moved / "runs" / run.path.name), None, "cpu").run()
+    assert prepared.dataset.root == moved
+    assert prepared.store.folder == moved / "runs" / "prepared"
 
 
 def test_a_run_ends_with_a_model_its_scores_and_all_files_of_the_contract(whole):
@@ -211,6 +225,17 @@ def test_only_a_training_with_flips_makes_a_model_that_may_mirror(farm, runs, da
         Predictor(load_model(whole.model_path), device="cpu", mirror=True)
 
 
+def test_batches_are_drawn_as_the_settings_say(runs, data, monkeypatch):
+    monkeypatch.setattr(session, "BatchSource", lambda *_, **given: asked.update(given))
+    for settings in ({}, {"target_share": 0.0, "augmentation": "crop_turned"}):
+        asked = {}
+        run = a_run(runs, data, training={"steps": 2, **settings})
+        prepared = SimpleNamespace(store=None, training=(), plan=None, composition={}, card=card_of("marginal"))
+        session.Session(run, None, Ranks(), torch.device("cpu"))._batches(prepared)
+        expected = {"target_share": 1 / 3, "augmentation": run.request.training.augmentation, **settings}
+        assert {name: asked[name] for name in expected} == expected
+
+
 def test_a_stop_before_the_training_ends_at_once_without_a_model(farm, runs, data):
     run = a_run(runs, data)
     run.request_stop()
@@ -234,6 +259,11 @@ def test_a_second_worker_is_refused_and_the_first_one_s_status_stays(farm, runs,
         ({"method": "marginl"}, "marginl", "did you mean 'marginal'"),
         ({"options": {"dice_wight": 1.0}}, "dice_wight", "did you mean 'dice_weight'"),
         ({"use_regimes": ("partial",)}, "needs training cases", "choose another method"),
+        (
+            {"method": "mean_teacher", "preset": "paper", "use_regimes": ("coarse", "none")},
+            "needs training cases that are full",
+            "choose the preset 'ours'",
+        ),
         ({"training": {"device": "cuda:77"}}, "cuda:77", "choose"),
     ],
 )

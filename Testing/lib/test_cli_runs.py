@@ -1,0 +1,167 @@
+"""What is typed for `semiseg train` and its like is done or refused, and Ctrl+C says what goes on."""
+
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from SemiSegLib import api, cli, cli_compare, cli_follow, cli_presence, cli_runs
+from SemiSegLib.cases.cohort import write_cohort
+from SemiSegLib.cli import app
+from SemiSegLib.cli_settings import read_settings
+from SemiSegLib.config import write_json
+from SemiSegLib.errors import CaseError, ConfigError
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.request import RunRequest, TrainingSettings
+
+NOBODY = {"fine": 0, "coarse": 0, "partial": 0, "none": 0, "validation": 0}
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result.output
+
+
+def refused(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert isinstance(result.exception, ConfigError | CaseError), result.output + repr(result.exception)
+    return str(result.exception)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The runs that were started, in their order; no worker is."""
+    runs = []
+    monkeypatch.setattr(api, "start_process", runs.append)
+    return runs
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """A request in a file, about the folder "study"."""
+    (tmp_path / "study").mkdir()
+    training = TrainingSettings(steps=7, device="cpu")
+    request = RunRequest(dataset=str(tmp_path / "study"), method="marginal", training=training)
+    write_json(tmp_path / "asked.json", request)
+    return request
+
+
+def test_a_request_is_trained_as_it_stands_where_the_command_line_says(asked, started, tmp_path):
+    plain = ("train", tmp_path / "study", "--request", tmp_path / "asked.json", "--runs", tmp_path / "runs", "--detach")
+    call(*plain, "--name", "one", "--baseline")
+    assert [run.path.name for run in started] == ["one", "one-baseline"]
+    assert replace(started[0].request, id="") == asked
+    # The same data by another name.
+    (tmp_path / "study" / "dataset.json").write_text("{}")
+    call("train", tmp_path / "study" / "dataset.json", *plain[2:], "--name", "two")
+    assert started[-1].path.name == "two"
+
+
+def test_what_a_request_replaces_cannot_be_typed_beside_it(asked, started, tmp_path):
+    plain = ("--request", tmp_path / "asked.json", "--runs", tmp_path / "runs", "--detach")
+    told = refused("train", tmp_path, *plain)
+    assert "is about the dataset" in told
+    assert str(tmp_path / "study") in told
+    told = refused("train", tmp_path / "study", *plain, "--minutes", 5, "--method", "supervised", "--from", "x")
+    assert told.startswith("--method, --from, --minutes would change nothing")
+    # Also where what is typed is what would be taken anyway.
+    assert "--seed" in refused("train", tmp_path / "study", *plain, "--seed", 0)
+    assert not started
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_length_is_said_once(started, tmp_path):
+    both = ("--minutes", 5, "--steps", 100)
+    told = "a time budget and optimizer steps both say how long the training is"
+    for command in ("train", "compare", "preflight"):
+        assert told in refused(command, tmp_path, *both)
+    with pytest.raises(ConfigError, match="optimizer steps and --setting seconds both say"):
+        read_settings(["seconds=60"], steps=5)
+    given = read_settings(["steps=null", "seconds=60"])
+    assert (given.training.steps, given.training.seconds) == (None, 60)
+
+
+def test_the_usual_length_gives_way_to_what_is_typed_in_any_way():
+    usual = read_settings(["batch=2"], usual_seconds=270.0)
+    assert (usual.training.steps, usual.training.seconds, usual.names) == (None, 270.0, ("batch",))
+    typed = read_settings(["steps=100"], usual_seconds=270.0)
+    assert (typed.training.steps, typed.training.seconds, typed.names) == (100, None, ("steps",))
+    timed = read_settings([], seconds=5.0, usual_seconds=270.0)
+    assert (timed.training.seconds, set(timed.names)) == (5.0, {"steps", "seconds"})
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl+C as soon as a run is watched; which runs go on is given as their names."""
+
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    def going(*names):
+        monkeypatch.setattr(cli_follow, "is_running", lambda run: run.path.name in names)
+
+    monkeypatch.setattr(api, "follow", press)
+    return going
+
+
+def test_an_interruption_says_what_goes_on_and_how_to_end_it(asked, started, interrupted, tmp_path):
+    interrupted("one", "one-baseline")
+    plain = ("train", tmp_path / "study", "--request", tmp_path / "asked.json", "--runs", tmp_path / "runs")
+    told = call(*plain, "--name", "one", "--baseline", code=cli_follow.EXIT_INTERRUPTED)
+    assert f"Going on in the background:\n{tmp_path / 'runs' / 'one'}\n{tmp_path / 'runs' / 'one-baseline'}\n" in told
+    assert "semiseg stop RUN" in told
+
+
+def test_where_nothing_goes_on_an_interruption_says_nothing(asked, started, interrupted, tmp_path):
+    interrupted()
+    plain = ("train", tmp_path / "study", "--request", tmp_path / "asked.json", "--runs", tmp_path / "runs")
+    assert "background" not in call(*plain, code=cli_follow.EXIT_INTERRUPTED)
+
+
+@pytest.mark.parametrize(("command", "module"), [("compare", cli_compare), ("demo", cli_runs)])
+def test_an_interrupted_comparison_or_demo_says_it_too(command, module, interrupted, monkeypatch, tmp_path):
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1}, size=(8, 12, 10))
+
+    def work(*_, **__):
+        RunFolder.create(tmp_path / "out" / "runs", RunRequest(dataset="d", method="marginal"), name="first")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "compare" if command == "compare" else "run_demo", work)
+    interrupted("first")
+    words = [tmp_path / "study"] if command == "compare" else []
+    told = call(command, *words, "--output", tmp_path / "out", code=cli_follow.EXIT_INTERRUPTED)
+    assert str(tmp_path / "out" / "runs" / "first") in told
+    assert "semiseg stop RUN" in told
+
+
+def test_an_interrupted_training_of_a_presence_network_says_it_too(interrupted, monkeypatch, tmp_path):
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1}, size=(8, 12, 10))
+    monkeypatch.setattr(cli_presence, "start_process", lambda run: None)
+    interrupted("organs-training")
+    words = ("train-presence", tmp_path / "study", "--output", tmp_path / "organs.safetensors")
+    assert str(tmp_path / "organs-training") in call(*words, code=cli_follow.EXIT_INTERRUPTED)
+
+
+def test_a_lack_of_memory_is_no_bug(monkeypatch, capsys):
+    def fail():
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == cli.EXIT_USER_ERROR
+    assert "close other programs" in told
+    assert "bug" not in told
+    assert "Traceback" not in told
+
+
+def test_a_side_without_cases_is_refused_before_the_model_is_read(tmp_path):
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1}, size=(8, 12, 10))
+    words = ("evaluate", tmp_path / "no.safetensors", tmp_path / "study", "--csv", tmp_path / "scores.csv")
+    for side in ("validation", "test"):
+        told = refused(*words, "--side", side)
+        assert f"no case is on the side '{side}'" in told
+        assert "--split RUN/split.json" in told
+    assert not (tmp_path / "scores.csv").exists()
