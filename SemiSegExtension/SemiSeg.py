@@ -146,4 +146,5 @@ def registerSampleData():
     """Offer the built-in study in Slicer's Sample Data module."""
     from SemiSegModule.sample_data import register
 
-    register(Path(__file__).resolve().parent / "Resources/Icons/SemiSeg.png")
+    icon = Path(__file__).resolve().parent / "Resources/Icons/SemiSeg.png"
+    register(icon, lambda: SemiSegLogic().getParameterNode())

@@ -40,16 +40,34 @@ def appliedFolder(studyFolder: Path | str) -> Path:
     return Path(studyFolder) / "applied"
 
 
+def appliedFolderOf(model: Path) -> Path:
+    """Return where the jobs of a model are: in the study if it is of one of its trainings, else beside the file."""
+    runs = model.parent.parent
+    return appliedFolder(runs.parent if runAt(model.parent) and runs == runsFolder(runs.parent) else model.parent)
+
+
 def findRuns(studyFolder: Path | str) -> list[RunFolder]:
     """Return the trainings of a study, newest first."""
     return list(reversed(find_runs(runsFolder(studyFolder))))
 
 
+def canBeReached(folder: Path) -> bool:
+    """Return whether a study folder is there or could be made, as far as looking tells."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        # A stale mount, no right to look, a name that is too long.
+        return False
+    return True
+
+
 def runAt(path: Path | str, kind: type[Folder] = RunFolder) -> Folder | None:
-    """Return the run (or job, by its class) in a folder, or None if the path is empty or none is there any more."""
+    """Return the run (or job, by its class) in a folder, or None if the path is empty or none can be found there."""
     try:
         return kind(path) if str(path) else None
-    except RunError:
+    except (RunError, OSError):
         return None
 
 
@@ -63,7 +81,7 @@ def titleOf(run: RunFolder) -> str:
         return given
     try:
         return run.request.title or run.path.name
-    except ConfigError:
+    except (ConfigError, OSError):
         # Another version of SemiSeg may have asked for what this one does not know; it is a run all the same.
         return run.path.name
 
@@ -86,13 +104,17 @@ def workerPython() -> str:
     return shutil.which("PythonSlicer") or sys.executable
 
 
-def startWorker(run: RunFolder) -> None:
+def startWorker(run: RunFolder, after: RunFolder | None = None) -> None:
     """Start, or resume, the worker of a run or job; it outlives Slicer and writes to files only.
+
+    Args:
+        run: the run or job.
+        after: the run whose end it waits for; None for the one that it was asked to come after, if any.
 
     Raises:
         RunError: it is being worked on already, or the interpreter cannot be started.
     """
-    start(run, python=workerPython())
+    start(run, python=workerPython(), after=after)
 
 
 class Listener(Protocol):
@@ -153,6 +175,8 @@ class RunWatcher:
         if run is None:
             return
         try:
+            # What is not there any more would pass for a run that was never started.
+            run.request_path.stat()
             status = observe(run)
             self._read(run)
         except SemiSegError as error:
@@ -195,18 +219,20 @@ def _unreachable(run: RunFolder, error: OSError) -> RunError:
         explain(
             f"the files of the run cannot be read: {error.strerror or error}",
             where=str(run.path),
-            remedy="check that the drive is there and that you may read it, then choose the run again; it goes on "
-            "meanwhile",
+            remedy="check that the folder was not moved or deleted, that its drive is there and that you may read it, "
+            "then choose the run again; a training goes on meanwhile if only the drive is away",
         )
     )
 
 
 def logTail(run: RunFolder, lines: int = 40) -> str:
     """Return the end of a run's log, for the details of an error message."""
-    if not run.log_path.exists():
+    try:
+        with open(run.log_path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 20_000))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        # There is none yet, or it is out of reach.
         return ""
-    with open(run.log_path, "rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - 20_000))
-        text = file.read().decode(errors="replace")
     return "\n".join(text.splitlines()[-lines:])

@@ -31,17 +31,22 @@ class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLog
         """Return the name of the ready scheme that knows what is part of what in a flat one; None if there is none."""
         return fitting_scheme(scheme)
 
-    def readScheme(self, source: str | Path | None = None) -> LabelScheme:
+    def readScheme(self, source: str | Path | None = None, cases: Sequence[SceneCase] = ()) -> LabelScheme:
         """Return a label scheme.
 
         Args:
             source: name of a ready scheme, path of a scheme (.json) or color table (.csv), or None to build one
                 from the segments of the scene, with superclasses by their tag.
+            cases: without a source, those whose segments count, but for segments that their meanings call no
+                structure; every segment of the scene if there are none.
 
         Raises:
             LabelError: the scene has no segment, or the file describes no scheme.
             ConfigError: there is no such scheme or file, or it cannot be read.
         """
+        if source is None and cases:
+            drawn = [case for case in cases if case.segmentation is not None]
+            return schemeFromSegments([case.segmentation for case in drawn], "Scene", [c.meanings for c in drawn])
         if source is None:
             return schemeFromSegments(segmentations(withResults=False), "Scene")
         if str(source) in ready_schemes():

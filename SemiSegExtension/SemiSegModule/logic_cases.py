@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import slicer
 
 from SemiSegLib.cases.split import Split
 from SemiSegLib.config import from_json, read_json
-from SemiSegLib.errors import SemiSegError
+from SemiSegLib.errors import SemiSegError, explain
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule import jobs
 from SemiSegModule.bridge.case_check import CaseCheck, CaseSnapshot, check, copyOntoScan, snapshot
@@ -41,6 +42,8 @@ class CasesLogic:
     def importCases(self, plan: ImportPlan | str | Path, waiting: Waiting | None = None) -> list[SceneCase]:
         """Load cases from files as new nodes and return them, with patient, side and state as far as known.
 
+        What their labels say and no segment can is logged as a warning.
+
         Args:
             plan: what to load, or the path of a dataset or folder.
             waiting: is told how far it is, and has the reading done apart from the scene.
@@ -54,7 +57,10 @@ class CasesLogic:
         cases, readers = [], plan.readers()
         for number, (name, read) in enumerate(readers):
             waiting.tell(number, len(readers), name)
-            cases.append(self.addCase(waiting.apart(read)))
+            files = waiting.apart(read)
+            cases.append(self.addCase(files))
+            for finding in files.findings:
+                logging.warning("SemiSeg: %s", explain(finding.what, where=finding.where, remedy=finding.remedy))
         return cases
 
     def addCase(self, files: CaseFiles) -> SceneCase:

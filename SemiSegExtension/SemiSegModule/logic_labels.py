@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,16 @@ class LabelsLogic:
             LabelError: the name is empty, taken or cannot be used.
         """
         return edits.add_structure(scheme, name, parent=parent)
+
+    def addRest(self, scheme: LabelScheme, whole: str) -> Edit:
+        """Return the scheme with a part for what is in a whole and in none of its parts.
+
+        Without it, all that is drawn as a whole with one part alone counts as that part.
+
+        Raises:
+            LabelError: there is no such whole, or it has the part already.
+        """
+        return edits.add_rest(scheme, whole)
 
     def renameStructure(self, scheme: LabelScheme, name: str, newName: str) -> Edit:
         """Return the scheme with another name for a structure; segments of the old name still match.
@@ -78,13 +88,20 @@ class LabelsLogic:
         """Return the scheme with another terminology entry for a structure, or none."""
         return edits.code_structure(scheme, name, terminology)
 
-    def addSegments(self, scheme: LabelScheme | None, segmentations: Sequence[Any]) -> Edit:
+    def addSegments(
+        self, scheme: LabelScheme | None, segmentations: Sequence[Any], meanings: Sequence[Mapping[str, str]] = ()
+    ) -> Edit:
         """Return the scheme with a structure for each segment of some segmentations that it does not have yet.
+
+        Args:
+            scheme: is not changed.
+            segmentations: nodes.
+            meanings: segment ID to what was said of it, one for each node; what is no structure stays out.
 
         Raises:
             LabelError: there is no segment.
         """
-        return edits.add_structures(scheme, schemeFromSegments(list(segmentations), "Scene"))
+        return edits.add_structures(scheme, schemeFromSegments(segmentations, "Scene", meanings))
 
     def addColorTable(self, scheme: LabelScheme | None, colorTable: Any) -> Edit:
         """Return the scheme with the structures of a color table node of the scene that it does not have yet.

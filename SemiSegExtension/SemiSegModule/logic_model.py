@@ -52,9 +52,7 @@ class ModelLogic:
             CheckpointError: there is no such file, or it is no model.
             CaseError: the copy cannot be written.
         """
-        source, path = modelFile(model), Path(target)
-        if path.suffix != ".safetensors":
-            path = path.with_name(f"{path.name}.safetensors")
+        source, path = modelFile(model), exportFile(target)
         read_model_info(source)
         with writingTo(path.parent):
             (waiting or Waiting()).apart(partial(_copy, source, path))
@@ -75,7 +73,8 @@ class ModelLogic:
         Args:
             model: model file, or a run whose model is meant.
             volumes: volume nodes, or for models of several channels dictionaries of channel role to node.
-            folder: where the job is written; beside the run if the model is a run's.
+            folder: where the job is written; None: in the study if the model is of one of its trainings, where
+                ``findJobs`` finds it, else beside the model.
             device: "auto", "cpu", "cuda" or "mps".
             uncertainty: make a map of uncertainty for each volume too.
             waiting: is told how far the copies of the volumes are.
@@ -96,7 +95,7 @@ class ModelLogic:
             )
         roles = read_model_info(path).channels
         scans = [channelsFor(roles, v if isinstance(v, Mapping) else {"image": v}) for v in volumes]
-        parent = Path(folder) if folder is not None else path.parent / "applied"
+        parent = Path(folder) if folder is not None else jobs.appliedFolderOf(path)
         job = createJob(parent, path, scans, device=device, uncertainty=uncertainty, waiting=waiting)
         with writingTo(parent):
             jobs.startWorker(job)
@@ -106,6 +105,12 @@ class ModelLogic:
 def modelFile(model: str | Path | RunFolder) -> Path:
     """Return the file of a model."""
     return model.model_path if isinstance(model, RunFolder) else Path(model)
+
+
+def exportFile(target: str | Path) -> Path:
+    """Return the file that an export to a target writes: its name ends as that of a model."""
+    path = Path(target)
+    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
 
 
 def channelsFor(roles: Sequence[str], volumes: Mapping[str, Any]) -> dict[str, Any]:

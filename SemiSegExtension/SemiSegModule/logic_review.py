@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, CheckpointError, explain
-from SemiSegLib.labels.scheme import name_key
+from SemiSegLib.labels.scheme import LabelScheme, name_key
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import find_runs, observe
+from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
+from SemiSegModule.bridge.acceptance import Acceptance, emptyAndDoubtful
 from SemiSegModule.bridge.result import (
     ACCEPTED,
     PARTLY_ACCEPTED,
@@ -24,7 +26,6 @@ from SemiSegModule.bridge.result import (
     ranked,
     resultBefore,
 )
-from SemiSegModule.bridge.result_segments import AMBIGUOUS
 from SemiSegModule.bridge.result_views import (
     compareSideBySide,
     correctionOf,
@@ -36,30 +37,11 @@ from SemiSegModule.bridge.result_views import (
     showUncertainty,
 )
 from SemiSegModule.bridge.results import absentVolumes, isUnseen, loadResults, markSeen
-from SemiSegModule.bridge.scene_case import LEFT_OUT
+from SemiSegModule.bridge.scene_case import LEFT_OUT, SceneCase
 from SemiSegModule.bridge.segmentation_import import loadSegmentation
 from SemiSegModule.bridge.segments import segmentIds
 from SemiSegModule.logic_model import ModelLogic, modelFile
 from SemiSegModule.waiting import Waiting
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acceptance:
-    """What a case becomes when its result is accepted: fields of ``CaseRow`` and ``SceneCase``.
-
-    Attributes:
-        segmentation: node with the labels.
-        lookedFor: structures that the labels are complete for.
-        meanings: segment ID to ``LEFT_OUT`` for what was not accepted.
-        leftOpen: structures that nobody named and that are empty although the model is not sure that they are absent.
-        state: "done", or "partial" if only some structures were accepted.
-    """
-
-    segmentation: Any
-    lookedFor: tuple[str, ...]
-    meanings: dict[str, str] = field(default_factory=dict)
-    leftOpen: tuple[str, ...] = ()
-    state: str = "done"
 
 
 class ReviewLogic(ModelLogic):
@@ -74,30 +56,44 @@ class ReviewLogic(ModelLogic):
         newest = self.findJobs(studyFolder)[:1]
         return next((job for job in newest if jobs.isAtWork(job) or isUnseen(job)), None)
 
-    def absentVolumes(self, job: ApplyFolder) -> list[str]:
-        """Return the names of a job's volumes that the scene does not have."""
-        return absentVolumes(job)
+    def absentVolumes(self, job: ApplyFolder, *, waiting: Waiting | None = None) -> list[str]:
+        """Return the names of a job's volumes with a result that the scene does not have, as their voxels tell.
+
+        Args:
+            job: at work or ended.
+            waiting: has voxels read apart from the scene.
+
+        Raises:
+            ConfigError: a file of the job is damaged.
+        """
+        return absentVolumes(job, waiting=waiting)
 
     def loadResults(self, job: ApplyFolder, *, label: str = "", waiting: Waiting | None = None) -> list[Any]:
         """Return new segmentation nodes for the results of a job; nothing else of the scene is touched.
 
-        Structures that are absent are left out; parts of one whole stand together in shades of its color; what the
-        model is unsure of is flagged. Nodes are hidden until ``showResult`` shows one.
+        A result is laid on the scan that was segmented and on no other of the same name. Of a job that failed, the
+        results that it has left are loaded. Structures that are absent are left out; parts of one whole stand together
+        in shades of its color; what the model is unsure of is flagged. Nodes are hidden until ``showResult`` shows one.
 
         Args:
-            job: finished or stopped.
+            job: ended.
             label: added to the volume's name to name each node.
             waiting: is told how far it is, and has files read apart from the scene.
 
         Raises:
-            CaseError: the job failed, or a result does not fit its volume any more; results that fit are loaded.
+            CaseError: the job failed, a scan could not be segmented, or a result does not fit its volume any more;
+                results that fit are loaded.
+            ConfigError: a file of the job is damaged.
         """
         status = observe(job)
+        problems = [f"'{name}': {why}" for name, why in job.failures().items()]
         if status.state == "failed":
-            raise CaseError(explain(status.message, where=status.where or str(job.path), remedy=status.remedy))
-        nodes, problems = loadResults(job, label=label, wholes=self._wholes(job), waiting=waiting)
-        if nodes:
+            problems = [_failure(job, status), *problems]
+        nodes, misplaced = loadResults(job, label=label, wholes=self._wholes(job), waiting=waiting)
+        # What is damaged does not get better: it is told once. What lacks its volume is worth another attempt.
+        if nodes or not absentVolumes(job, waiting=waiting):
             markSeen(job)
+        problems += misplaced
         if problems:
             raise CaseError("\n".join(problems))
         return nodes
@@ -166,13 +162,14 @@ class ReviewLogic(ModelLogic):
 
         Accepted segments get the status "completed". To accept all is no word about what is not to be seen: a structure
         that is empty in the result, of which the model is not sure that it is absent, is left open, for as a label it
-        would teach that it is not there. Name it to say so.
-        ``dataclasses.replace(case, segmentation=..., lookedFor=...)`` makes a case of the study of it; its side of the
-        split is not touched.
+        would teach that it is not there. Name it to say so: what was accepted of a result that is partly accepted stays
+        accepted, names add to it, and ``rejectResult`` takes all of it back.
+        ``acceptIntoCases`` gives a case of the study its labels too.
 
         Args:
             result: the result.
-            structures: names of what is accepted; the others are as good as not looked for. None: all of the model's.
+            structures: names of what is accepted, besides what was before; the others are as good as not looked for.
+                None: all of the model's.
 
         Raises:
             CaseError: no structure is named, or none is named and all would be left open.
@@ -189,9 +186,11 @@ class ReviewLogic(ModelLogic):
         names = {i: node.GetSegmentation().GetSegment(i).GetName() for i in segmentIds(node)}
         # A structure that the model did not find, or that a person erased, was looked for all the same.
         every = {name_key(name): name for name in (*result.states, *names.values())}
-        leftOpen = _emptyAndDoubtful(result) if structures is None else ()
+        before = {name_key(name) for name in result.accepted}
+        doubtful = emptyAndDoubtful(result) if structures is None else ()
+        leftOpen = tuple(name for name in doubtful if name_key(name) not in before)
         named = every if structures is None else structures
-        chosen = {name_key(name) for name in named} - {name_key(name) for name in leftOpen}
+        chosen = before.union(map(name_key, named)) - {name_key(name) for name in leftOpen}
         if not chosen:
             raise CaseError(
                 explain(
@@ -205,18 +204,51 @@ class ReviewLogic(ModelLogic):
             if name_key(name) in chosen:
                 logic.SetSegmentStatus(node.GetSegmentation().GetSegment(segmentId), logic.Completed)
         isWhole = chosen >= set(every)
+        lookedFor = tuple(name for key, name in every.items() if key in chosen)
         result.decision = ACCEPTED if isWhole else PARTLY_ACCEPTED
+        result.accepted = () if isWhole else lookedFor
         return Acceptance(
             segmentation=node,
-            lookedFor=tuple(name for key, name in every.items() if key in chosen),
+            lookedFor=lookedFor,
             meanings={i: LEFT_OUT for i, name in names.items() if name_key(name) not in chosen},
+            others=tuple(name for key, name in every.items() if key not in chosen),
             leftOpen=leftOpen,
             state="done" if isWhole else "partial",
         )
 
+    def acceptIntoCases(
+        self,
+        cases: Sequence[SceneCase],
+        result: Result,
+        scheme: LabelScheme,
+        structures: Collection[str] | None = None,
+    ) -> list[SceneCase]:
+        """Accept a result as ``acceptResult`` does, and return the cases with its labels in that of its volume.
+
+        Args:
+            cases: of the study.
+            result: the result.
+            scheme: of the study; a structure that it does not have is left out.
+            structures: see ``acceptResult``.
+
+        Raises:
+            CaseError: no case has the volume of the result, or the result cannot be accepted.
+        """
+        own = [any(node is result.volume for node in case.volumes.values()) for case in cases]
+        if not any(own):
+            raise CaseError(
+                explain(
+                    _("none of the cases has this volume"),
+                    where=_("volume '{name}'").format(name=result.name),
+                    remedy=_("take it among the cases first"),
+                )
+            )
+        accepted = self.acceptResult(result, structures)
+        return [accepted.inCase(case, scheme) if isOwn else case for case, isOwn in zip(cases, own, strict=True)]
+
     def rejectResult(self, result: Result) -> None:
-        """Put a result away: it is hidden and kept, and no longer comes next."""
-        result.decision = REJECTED
+        """Put a result away: it is hidden and kept, and no longer comes next; nothing of it is accepted any more."""
+        result.decision, result.accepted = REJECTED, ()
         endComparison()
         hideResult(result)
 
@@ -246,14 +278,9 @@ class ReviewLogic(ModelLogic):
         return {structure.name: structure.color for structure in scheme.superclasses[1:]}
 
 
-def _emptyAndDoubtful(result: Result) -> tuple[str, ...]:
-    """Return the structures without a voxel in what is shown of a result that the model does not call absent."""
-    node, found = result.shown, []
-    drawn = {node.GetSegmentation().GetSegment(i).GetName(): i for i in segmentIds(node)}
-    for name, state in result.states.items():
-        if state != AMBIGUOUS:
-            continue
-        segmentId = drawn.get(name)
-        if segmentId is None or not slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, result.volume).any():
-            found.append(name)
-    return tuple(found)
+def _failure(job: ApplyFolder, status: RunStatus) -> str:
+    """Return why a job failed and which scans are left."""
+    done = {case.id for case in job.results()}
+    left = [case.id for case in job.job.cases if case.id not in done]
+    what = f"{status.message}; without a result: {', '.join(left)}" if done and left else status.message
+    return explain(what, where=status.where or str(job.path), remedy=status.remedy)

@@ -154,15 +154,19 @@ class TrainingLogic:
         """
         return read_gain(baseline.gain_path)
 
-    def resumeTraining(self, run: RunFolder) -> None:
-        """Go on with a run that was stopped or killed, from its last checkpoint.
+    def resumeTraining(self, run: RunFolder, after: RunFolder | None = None) -> None:
+        """Go on with a run that was stopped or killed, from its last checkpoint; or begin one that was never started.
+
+        Args:
+            run: the run.
+            after: the run whose end it waits for, such as ``endOfQueue(...)``; None begins at once.
 
         Raises:
             RunError: it is being worked on, or the worker cannot be started.
             CaseError: the run's folder cannot be written to.
         """
         with writingTo(run.path):
-            jobs.startWorker(run)
+            jobs.startWorker(run, after)
 
     def runStatus(self, run: RunFolder) -> RunStatus:
         """Return what a run is doing, whoever started it; a worker that died is reported as failed."""

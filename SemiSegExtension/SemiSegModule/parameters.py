@@ -38,6 +38,7 @@ class CaseRow:
             ``bridge.overlaps``.
         state: "untouched", "partial", "done", or "" for what the segments say.
         patient: as a person has said; "" for what the subject hierarchy says.
+        usedAs: patients as which runs have used the case; a later name frees it from no side of the split.
     """
 
     volumes: dict[str, Any]
@@ -52,6 +53,7 @@ class CaseRow:
     overlapRules: list[list[str]] = field(default_factory=list)
     state: str = ""
     patient: str = ""
+    usedAs: list[str] = field(default_factory=list)
 
 
 class StudyParameters(TrainingParameters, ReviewParameters):
@@ -97,12 +99,21 @@ class StudyParameters(TrainingParameters, ReviewParameters):
 
     @property
     def schemeSteps(self) -> list[dict[str, Any]]:
-        """What became of names while the scheme was edited, oldest first, each a ``labels.edits.Step``."""
+        """What became of names since the edited scheme was that of ``schemeBase``, each a ``name_steps.Step``."""
         return self._get("schemeSteps", [])
 
     @schemeSteps.setter
     def schemeSteps(self, value: list[dict[str, Any]]) -> None:
         self._set("schemeSteps", value)
+
+    @property
+    def schemeBase(self) -> str:
+        """The ``schemeSource`` with which the edited scheme began."""
+        return self._get("schemeBase", SCHEME_FROM_SCENE)
+
+    @schemeBase.setter
+    def schemeBase(self, value: str) -> None:
+        self._set("schemeBase", value)
 
     @property
     def schemeUndo(self) -> dict[str, Any] | None:
@@ -179,6 +190,7 @@ class StudyParameters(TrainingParameters, ReviewParameters):
                     overlapRules=[list(rule) for rule in data.get("overlapRules", [])],
                     state=data.get("state", ""),
                     patient=data.get("patient", ""),
+                    usedAs=list(data.get("usedAs", [])),
                 )
             )
         return rows
@@ -197,7 +209,7 @@ class StudyParameters(TrainingParameters, ReviewParameters):
             if row.regionBox is not None:
                 self.node.SetNodeReferenceID(_role(number, "region"), row.regionBox.GetID())
         keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
-        keys += ("state", "patient")
+        keys += ("state", "patient", "usedAs")
         self._set("cases", [{key: getattr(row, key) for key in keys} for row in rows])
         self.node.EndModify(wasModifying)
 

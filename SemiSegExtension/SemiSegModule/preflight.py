@@ -47,7 +47,7 @@ def preflight(cases: Sequence[SceneCase], folder: Path) -> list[Remark]:
         remarks.append(Remark(True, text.format(count=len(missing))))
     needed, free = neededBytes(cases), freeBytes(folder)
     if free is None:
-        remarks.append(Remark(True, _("The disk of the study folder cannot be reached.")))
+        remarks.append(Remark(True, _("The study folder cannot be reached.")))
     elif free < needed:
         text = _("The disk is too full: about {needed} are needed, {free} are free. Choose another study folder.")
         remarks.append(Remark(True, text.format(needed=sizeText(needed), free=sizeText(free))))
@@ -64,13 +64,11 @@ def neededBytes(cases: Sequence[SceneCase]) -> int:
 
 def freeBytes(folder: Path) -> int | None:
     """Return what is free on the disk of a folder that may not exist yet; None if it cannot be told."""
-    for place in (folder, *folder.parents):
-        if place.is_dir():
-            try:
-                return shutil.disk_usage(place).free
-            except OSError:
-                return None
-    return None
+    try:
+        existing = next((place for place in (folder, *folder.parents) if place.is_dir()), None)
+        return None if existing is None else shutil.disk_usage(existing).free
+    except OSError:
+        return None
 
 
 def sizeText(size: int) -> str:

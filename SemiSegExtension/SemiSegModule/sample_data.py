@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ SAMPLE = "SemiSegStudy"
 COUNTS = {"fine": 3, "coarse": 4, "partial": 1, "none": 1, "validation": 2, "test": 1}
 
 
-def register(icon: Path) -> None:
-    """Offer the study, once; does nothing where the Sample Data module is not there."""
+def register(icon: Path, parameterNode: Callable[[], Any]) -> None:
+    """Offer the study, once; does nothing where the Sample Data module is not there.
+
+    Args:
+        icon: picture of the button.
+        parameterNode: called for the module's parameter node, whose case table gets the cases.
+    """
     try:
         sampleData = importlib.import_module("SampleData")
     except ImportError:
@@ -34,19 +40,29 @@ def register(icon: Path) -> None:
         fileNames=SAMPLE,
         nodeNames=SAMPLE,
         thumbnailFileName=str(icon),
-        customDownloader=loadStudy,
+        customDownloader=lambda _source: loadStudy(parameterNode()),
     )
 
 
-def loadStudy(_source: Any = None) -> list[Any]:
-    """Generate the study in Slicer's cache folder if it is not there yet, and return its cases as new nodes."""
+def loadStudy(parameterNode: Any) -> list[Any]:
+    """Generate the study in Slicer's cache folder if it is not there yet, and return its cases as new nodes.
+
+    The case table gets them as when the dataset is added, with the sides of the split that it gives them.
+    """
     from SemiSegLib.cases.cohort import write_cohort
     from SemiSegLib.cases.formats import load_dataset
     from SemiSegModule.bridge.dataset_import import loadCase
+    from SemiSegModule.panel.case_loading import addRow
+    from SemiSegModule.parameters import StudyParameters
 
     folder = Path(cacheFolder()) / SAMPLE
     dataset = load_dataset(folder) if (folder / "dataset.json").is_file() else write_cohort(folder, **COUNTS)
+    parameters = StudyParameters(parameterNode)
+    if not parameters.rows():
+        parameters.channels = list(dataset.channels)
     cases = [loadCase(dataset, case) for case in dataset.cases]
+    for case in cases:
+        addRow(parameters, case, isSaid=case.segmentation is not None)
     nodes = [node for case in cases for node in (*case.volumes.values(), case.segmentation)]
     return [node for node in nodes if node is not None]
 

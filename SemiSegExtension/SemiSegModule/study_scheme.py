@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from SemiSegLib.config import from_json, to_json
-from SemiSegLib.labels.edits import Edit, Step, origins
+from SemiSegLib.errors import CheckpointError
+from SemiSegLib.labels.edits import Edit, add_structures
+from SemiSegLib.labels.name_steps import Step, origins
+from SemiSegLib.labels.scheme import LabelScheme, name_key
+from SemiSegLib.runs.model_info import read_model_info
 from SemiSegModule.bridge.overlaps import ruleKey
-from SemiSegModule.parameters import SCHEME_EDITED, CaseRow, StudyParameters
+from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
 
 
 def applyEdit(parameters: StudyParameters, edit: Edit) -> None:
@@ -17,12 +22,14 @@ def applyEdit(parameters: StudyParameters, edit: Edit) -> None:
 
     The scheme is then the study's own, wherever it came from: neither the scene nor a file changes it any more.
     """
+    isFirst = parameters.schemeSource != SCHEME_EDITED
     before = parameters.rows()
-    after = [_followed(row, edit) for row in before]
+    after = [withNames(row, edit.name_now) for row in before]
     wasModifying = parameters.node.StartModify()
     parameters.schemeUndo = {
         "source": parameters.schemeSource,
         "scheme": parameters.editedScheme,
+        "base": parameters.schemeBase,
         "steps": parameters.schemeSteps,
         "rows": [
             {"volume": _volumeId(old), "before": _said(old), "after": _said(new)}
@@ -31,9 +38,12 @@ def applyEdit(parameters: StudyParameters, edit: Edit) -> None:
         ],
     }
     parameters.editedScheme = to_json(edit.scheme)
-    parameters.schemeSteps = [*parameters.schemeSteps, *(to_json(step) for step in edit.steps)]
+    if isFirst:
+        parameters.schemeBase = parameters.schemeSource
+    # What became of the names of another scheme that was edited before says nothing of this one.
+    earlier = [] if isFirst else parameters.schemeSteps
+    parameters.schemeSteps = [*earlier, *(to_json(step) for step in edit.steps)]
     parameters.schemeSource = SCHEME_EDITED
-    _rememberNames(parameters)
     parameters.setRows(after)
     parameters.node.EndModify(wasModifying)
 
@@ -53,30 +63,84 @@ def undoEdit(parameters: StudyParameters) -> bool:
         rows.append(replace(row, **entry["before"]) if entry is not None and _said(row) == entry["after"] else row)
     wasModifying = parameters.node.StartModify()
     parameters.editedScheme = undo["scheme"]
+    parameters.schemeBase = undo.get("base", SCHEME_FROM_SCENE)
     parameters.schemeSteps = undo["steps"]
     parameters.schemeSource = undo["source"]
     parameters.schemeUndo = None
-    _rememberNames(parameters)
     parameters.setRows(rows)
     parameters.node.EndModify(wasModifying)
     return True
 
 
-def steps(parameters: StudyParameters) -> tuple[Step, ...]:
-    """Return what became of names so far, for ``labels.edits.origins``."""
-    return tuple(from_json(Step, step, where="edited label scheme") for step in parameters.schemeSteps)
+def takeStructures(parameters: StudyParameters, current: LabelScheme | None, theirs: LabelScheme) -> None:
+    """Let the study know the structures of a dataset whose cases come in.
+
+    What the segments of the scene say is less than what a dataset says, so its scheme leads as long as nobody has
+    chosen or edited one; to such a scheme only what it lacks is added.
+
+    Args:
+        parameters: of the study.
+        current: the scheme of the study as it is, or None if there is none.
+        theirs: scheme of the dataset.
+    """
+    if parameters.schemeSource == SCHEME_FROM_SCENE:
+        applyEdit(parameters, add_structures(theirs, current) if current is not None else Edit(theirs))
+    elif current is not None:
+        edit = add_structures(current, theirs)
+        if edit.scheme is not current:
+            applyEdit(parameters, edit)
 
 
-def _rememberNames(parameters: StudyParameters) -> None:
-    """Tell a training that goes on from a model under which names it knows the structures of today."""
-    renamed, merged = origins(steps(parameters))
-    parameters.renamed = renamed
-    parameters.merged = {name: list(before) for name, before in merged.items()}
+def rememberModels(parameters: StudyParameters, models: Iterable[Path]) -> None:
+    """Remember under which names trainings that begin now know the structures of the study, for ``namesInModel``."""
+    isEdited = parameters.schemeSource == SCHEME_EDITED
+    names = {
+        "base": parameters.schemeBase if isEdited else parameters.schemeSource,
+        "steps": parameters.schemeSteps if isEdited else [],
+    }
+    parameters.modelNames = {**parameters.modelNames, **{str(path): names for path in models}}
 
 
-def _followed(row: CaseRow, edit: Edit) -> CaseRow:
-    """Return a row with what a person said of it under the names of today."""
-    now: Callable[[str], str | None] = edit.name_now
+def namesInModel(parameters: StudyParameters, model: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return under which names a model knows structures that are called otherwise today.
+
+    From a model of this study what became of names since its training leads back to it. Of any other model only its
+    names are known: what it has under the name of today needs no other one.
+
+    Args:
+        parameters: of the study.
+        model: path of the model file.
+
+    Returns:
+        {name: earlier name} and {name: earlier names it is merged of}, as ``RunRequest`` takes them with
+        ``warm_start``.
+    """
+    stored = parameters.schemeSteps if parameters.schemeSource == SCHEME_EDITED else []
+    then = parameters.modelNames.get(model, {"base": None, "steps": []})
+    isOurs = then["base"] == parameters.schemeBase and then["steps"] == stored[: len(then["steps"])]
+    since = stored[len(then["steps"]) :] if isOurs else stored
+    if not since:
+        return {}, {}
+    try:
+        known = [structure.name for structure in read_model_info(model).scheme.structures]
+    except CheckpointError:
+        # What is wrong with the file is told when it is loaded.
+        return {}, {}
+    steps = [from_json(Step, step, where="edited label scheme") for step in since]
+    renamed, merged = origins(steps, None if isOurs else known)
+    keys = {name_key(name) for name in known}
+    before: dict[str, tuple[str, ...]] = {}
+    for name, names in {**{new: (old,) for new, old in renamed.items()}, **merged}.items():
+        if isOurs or name in names or name_key(name) not in keys:
+            before[name] = tuple(old for old in names if name_key(old) in keys)
+    return (
+        {name: old[0] for name, old in before.items() if len(old) == 1 and old[0] != name},
+        {name: old for name, old in before.items() if len(old) > 1},
+    )
+
+
+def withNames(row: CaseRow, now: Callable[[str], str | None]) -> CaseRow:
+    """Return a row with what a person said of it under other names; what has none is left out."""
     meanings = {segment: name for segment, old in row.meanings.items() if (name := now(old)) is not None}
     lookedFor = row.lookedFor
     if lookedFor is not None:

@@ -89,19 +89,10 @@ class TrainingParameters:
         self._set("runFolder", str(value))
 
     @property
-    def renamed(self) -> dict[str, str]:
-        """Structure to its name in the model that a training goes on from."""
-        return self._get("renamed", {})
+    def modelNames(self) -> dict[str, dict[str, Any]]:
+        """Model file to ``schemeBase`` and ``schemeSteps`` as they were when its training began."""
+        return self._get("modelNames", {})
 
-    @renamed.setter
-    def renamed(self, value: dict[str, str]) -> None:
-        self._set("renamed", value)
-
-    @property
-    def merged(self) -> dict[str, list[str]]:
-        """Structure to those of the model that a training goes on from, of which it is made."""
-        return self._get("merged", {})
-
-    @merged.setter
-    def merged(self, value: dict[str, list[str]]) -> None:
-        self._set("merged", value)
+    @modelNames.setter
+    def modelNames(self, value: dict[str, dict[str, Any]]) -> None:
+        self._set("modelNames", value)

@@ -86,3 +86,36 @@ def test_a_label_image_becomes_one_segment_a_value(tmp_path):
 def test_a_folder_of_nothing_is_refused(tmp_path):
     with pytest.raises(CaseError, match="no scan was found"):
         findScans([tmp_path])
+
+
+def test_a_file_called_segmentation_labels_the_scan_beside_it(tmp_path):
+    for number, name in enumerate(("segmentation", "seg", "label", "mask")):
+        write(tmp_path / f"case_{number}/imaging.nii.gz")
+        write(tmp_path / f"case_{number}/{name}.nii.gz")
+    scans, loose = found(tmp_path)
+    assert loose == ()
+    assert [labels for labels, _patient in scans.values()] == [
+        f"{name}.nii.gz" for name in ("segmentation", "seg", "label", "mask")
+    ]
+    assert [patient for _labels, patient in scans.values()] == [f"case_{number}" for number in range(4)]
+
+
+def test_a_scan_takes_the_labels_beside_it_and_never_those_of_another_folder(tmp_path):
+    for name in ("one/scan.nrrd", "one/scan_seg.nrrd", "two/scan.nrrd", "two/scan_seg.nrrd", "without/scan.nrrd"):
+        write(tmp_path / name)
+    scans, loose = findScans([tmp_path])
+    assert loose == ()
+    taken = [scan.labels and scan.labels.relative_to(tmp_path).as_posix() for scan in scans]
+    assert taken == ["one/scan_seg.nrrd", "two/scan_seg.nrrd", None]
+
+
+@pytest.mark.parametrize("above", ["", "images/", "training/"])
+def test_all_scans_below_the_folder_of_a_patient_are_of_that_patient(tmp_path, above):
+    names = ("P01/pre/scan.nrrd", "P01/post/scan.nrrd", "P02/scan.nrrd")
+    for name in names:
+        write(tmp_path / above / name)
+    scans, _loose = findScans([tmp_path])
+    patients = {scan.image.relative_to(tmp_path / above).as_posix(): scan.patient for scan in scans}
+    assert patients == dict(zip(names, ("P01", "P01", "P02"), strict=True))
+    (alone,), _loose = findScans([tmp_path / above / names[0]])
+    assert alone.patient == ""

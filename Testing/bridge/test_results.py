@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import slicer
 
+from SemiSegLib.config import read_json, write_json
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegModule.bridge import results, segmentation_import
 from SemiSegModule.bridge.geometry import volumeGrid, worldGrid
+from SemiSegModule.bridge.job_scan import JobScan
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.result import Result, nextToReview, ranked, resultBefore, resultsInScene
 from SemiSegModule.bridge.result_segments import arranged, schemeColors
@@ -41,6 +43,11 @@ def a_scan(name="scan", seed=0):
 
 def a_job(folder, volumes):
     return createJob(folder, folder / "model.safetensors", [{"image": volume} for volume in volumes])
+
+
+def a_case_with_place(job):
+    (case,) = job.job.cases
+    return case, read_json(job.path / "scene.json")[case.id]
 
 
 def test_parts_of_one_whole_stand_together_in_shades_of_its_hue():
@@ -236,9 +243,83 @@ def test_results_are_hidden_until_one_is_chosen_and_nothing_else_is_touched(scen
 def test_the_scans_that_a_scene_lacks_are_named(scene, tmp_path):
     volumes = [a_scan("one"), a_scan("two", 1)]
     job = a_job(tmp_path, volumes)
+    write_results(job)
     scene.RemoveNode(volumes[0])
     assert absentVolumes(ApplyFolder(job.path)) == ["one"]
     assert resultsInScene() == []
+    # What has no result is not waited for.
+    job.result_path(job.job.cases[0]).unlink()
+    assert absentVolumes(job) == []
+
+
+def test_a_result_is_never_laid_on_another_scan_of_the_same_name_size_and_node(scene, tmp_path):
+    job = a_job(tmp_path, [a_scan("3: T1 MPRAGE")])
+    write_results(job)
+    scene.Clear()
+    other = a_scan("3: T1 MPRAGE", 1)
+    assert other.GetID() == JobScan.of(*a_case_with_place(job)).nodeId
+    assert absentVolumes(job) == ["3: T1 MPRAGE (another scan of this name is here)"]
+    nodes, (problem,) = loadResults(job)
+    assert (nodes, resultsInScene()) == ([], [])
+    assert "there is a scan of the name '3: T1 MPRAGE', but it is another one" in problem
+    assert str(job.result_path(job.job.cases[0])) in problem
+    # Beside the other patient's the right one is found.
+    again = a_scan("3: T1 MPRAGE")
+    assert absentVolumes(job) == []
+    (node,), problems = loadResults(job)
+    assert problems == []
+    assert Result(node).volume is again
+
+
+def test_a_scan_that_was_renamed_is_found_and_one_whose_voxels_were_changed_is_not(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    volume.SetName("first visit")
+    assert absentVolumes(job) == []
+    slicer.util.arrayFromVolume(volume)[0, 0, 0] += 1
+    slicer.util.arrayFromVolumeModified(volume)
+    assert absentVolumes(job) == ["scan (another scan of this name is here)"]
+
+
+def test_voxels_of_a_scan_are_read_apart_and_once_until_they_change(scene, tmp_path):
+    volume = a_scan()
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    reads = []
+
+    def apart(work):
+        reads.append(work)
+        return work()
+
+    for _ in range(3):
+        assert absentVolumes(job, waiting=Waiting(apart=apart)) == []
+    assert len(reads) == 1
+    slicer.util.arrayFromVolumeModified(volume)
+    absentVolumes(job, waiting=Waiting(apart=apart))
+    assert len(reads) == 2
+
+
+def test_a_result_of_the_first_version_is_found_by_the_voxels_too(scene, tmp_path):
+    job = a_job(tmp_path, [a_scan()])
+    write_results(job)
+    case, place = a_case_with_place(job)
+    del place["own"]
+    write_json(job.path / "scene.json", {case.id: place})
+    assert absentVolumes(job) == []
+    scene.Clear()
+    a_scan(seed=1)
+    assert len(absentVolumes(job)) == 1
+
+
+def test_the_first_channel_is_written_as_it_is_however_slightly_its_axes_lean(scene, tmp_path):
+    values = np.diag([1.0, 1.0, 1.0, 1.0])
+    values[0, 1] = 9e-5
+    generator = np.random.default_rng(6)
+    volume = scenes.a_volume(generator, values, shape=(4, 600, 9))
+    job = a_job(tmp_path, [volume])
+    write_results(job)
+    assert absentVolumes(job) == []
 
 
 @pytest.mark.parametrize("flips", [(1, 1, 1), (1, 1, -1), (-1, 1, 1)])

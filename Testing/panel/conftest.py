@@ -52,10 +52,31 @@ def started(host, monkeypatch):
 
     runs = []
 
-    def start(run):
+    def start(run, after=None):
         runs.append(run)
         run.clear_stop()
         run.write_status(alive(RunStatus(state="preparing")))
 
     monkeypatch.setattr(jobs, "startWorker", start)
     return runs
+
+
+@pytest.fixture
+def ready(panel, started, tmp_path):
+    """The panel with a study, a folder, a model to apply, and no worker that runs; and the volumes by name."""
+    from Testing.host.interaction import type_text
+    from Testing.panel.models import a_model_file
+    from Testing.panel.studies import a_small_study
+
+    volumes = a_small_study()
+    panel.panel.parameters.studyFolder = str(tmp_path / "study")
+    type_text(panel.ui.modelEdit, str(a_model_file(tmp_path / "organ model.safetensors")))
+    return panel, volumes
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home folder, so that pictures show a path that says nothing of the machine."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    return tmp_path

@@ -142,7 +142,7 @@ class World:
         own = [n for n in user if n.GetName().removesuffix(" drawn") in ("Ann", "Bob", "Cid", "Dan")]
         self.digests = {node.GetID(): (node, scenes.digest(node)) for node in own}
 
-    def _start(self, run):
+    def _start(self, run, after=None):
         is_job = hasattr(run, "job")
         if (run.path, is_job) not in self.runs:
             self.runs.append((run.path, is_job))

@@ -25,7 +25,9 @@ def reviewed(panel):
 
 
 def row_of(panel, name):
-    return next(row for row in panel.panel.parameters.rows() if row.volumes["image"].GetName() == name)
+    """The row of the case table whose first channel is the volume of this name."""
+    rows = panel.panel.parameters.rows()
+    return next(row for row in rows if next(iter(row.volumes.values())).GetName() == name)
 
 
 def slice_center(name="Red"):

@@ -10,6 +10,7 @@ from SemiSegLib.cases.volume import read_volume
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
+from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, tick_cell, type_text
 from Testing.panel.models import a_model_file
@@ -149,7 +150,7 @@ def test_a_failed_job_is_told_once_and_loads_nothing(host, ready, started):
     tick_cell(panel.ui.applyVolumesList, 0)
     click(panel.ui.applyButton)
     count = slicer.mrmlScene.GetNumberOfNodes()
-    finish(started[0], state="failed", message="it has 1 channel, the model 2", remedy="pass both")
+    started[0].write_status(RunStatus(state="failed", message="it has 1 channel, the model 2", remedy="pass both"))
     look(panel)
     look(panel)
     (message,) = host.dialogs.shown("error")
@@ -185,7 +186,44 @@ def test_a_volume_that_is_gone_or_changed_is_named_and_the_others_are_shown(host
     assert [node.GetName() for node in results()] == ["Cid organ model"]
     (message,) = host.dialogs.shown("error")
     assert "the volume 'Ann' is no longer in the scene" in message
-    assert "the volume has 5 x 4 x 3 voxels now" in message
+    assert "there is a scan of the name 'Bob', but it is another one, or its voxels were changed" in message
+
+
+def test_scans_that_failed_are_told_once_and_the_others_are_shown(host, ready, started, tmp_path):
+    panel, _ = ready
+    for row in range(3):
+        tick_cell(panel.ui.applyVolumesList, row)
+    click(panel.ui.applyButton)
+    (job,) = started
+    finish(job, message="2 of 3 scans segmented, 1 failed")
+    job.result_path(job.job.cases[1]).unlink()
+    job.write_failures({"2 Bob": "the image is damaged"})
+    look(panel)
+    assert [node.GetName() for node in results()] == ["Ann organ model", "Cid organ model"]
+    (message,) = host.dialogs.shown("error")
+    assert message == "Not every result could be shown.\n\n'2 Bob': the image is damaged"
+    assert StudyLogic().jobToShow(tmp_path / "study") is None
+
+
+def test_what_a_killed_worker_has_left_is_shown_and_told_once(host, ready, started, tmp_path):
+    panel, _ = ready
+    for row in range(3):
+        tick_cell(panel.ui.applyVolumesList, row)
+    click(panel.ui.applyButton)
+    (job,) = started
+    finish(job)
+    for case in job.job.cases[1:]:
+        job.result_path(case).unlink()
+    job.write_status(RunStatus(state="training", step=1, message="segmenting '2 Bob', 2 of 3"))
+    look(panel)
+    assert [node.GetName() for node in results()] == ["Ann organ model"]
+    (message,) = host.dialogs.shown("error")
+    assert "without a result: 2 Bob, 3 Cid" in message
+    assert "apply the model again to the scans that have no result" in message
+    # The next start of Slicer begins without it.
+    assert StudyLogic().jobToShow(tmp_path / "study") is None
+    assert panel.panel.parameters.applyFolder == ""
+    assert panel.ui.applyButton.enabled
 
 
 def test_a_job_that_was_going_on_when_the_scene_was_saved_is_taken_up_again(ready, started, tmp_path):

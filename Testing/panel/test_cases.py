@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import slicer
 
+from SemiSegLib.cases.cohort import CHANNEL
 from SemiSegLib.labels.schemes import write_scheme
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
+from SemiSegModule.sample_data import COUNTS
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, process_events, tick_cell, type_text
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
@@ -260,6 +262,9 @@ def test_the_sample_study_is_offered_and_becomes_cases(panel):
 
     nodes = SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
     process_events()
+    sides = [case.side for case in panel.panel.view.cases]
+    assert [sides.count(side) for side in ("validation", "test")] == [COUNTS["validation"], COUNTS["test"]]
+    assert panel.panel.parameters.channels == [CHANNEL]
     assert len(nodes) == 2 * len(panel.panel.view.rows) - 1
     labels = column(panel.ui.casesTable, LABELS)
     assert {"fine", "coarse", "partial", "none"} == set(labels)

@@ -1,6 +1,7 @@
 """Cases from folders, datasets, dropped files and sequences, loaded while Slicer goes on."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import qt
@@ -9,6 +10,10 @@ import slicer
 import vtk
 
 from SemiSegLib.cases.cohort import write_cohort
+from SemiSegLib.cases.dataset import Case, Dataset
+from SemiSegLib.cases.formats import save_dataset
+from SemiSegLib.labels.annotation import Annotation
+from SemiSegLib.labels.schemes import write_scheme
 from SemiSegModule.bridge import case_import
 from Testing.bridge import scenes
 from Testing.host.interaction import click, click_cell, drop_files, process_events, wait_until
@@ -78,6 +83,61 @@ def test_a_dataset_is_added_with_meanings_sides_and_patients(host, panel, tmp_pa
     assert [case.side for case in panel.panel.view.cases] == [
         case.split.value if case.split else None for case in dataset.cases
     ]
+
+
+def a_described_case(root, labels, **more):
+    """A dataset of one case with a label image of head (1), vessel (2) and what may be either (3)."""
+    sitk.WriteImage(an_image(np.zeros(labels.shape, np.int16)), root / "scan.nii.gz")
+    sitk.WriteImage(an_image(labels.astype(np.uint8)), root / "labels.nii.gz")
+    values = {0: ("background",), 1: ("head",), 2: ("vessel",), 3: ("head", "vessel")}
+    annotation = Annotation(file="labels.nii.gz", values=values)
+    case = Case(id="Ann", patient="Ann", images=dict.fromkeys(more.get("channels", ["image"]), "scan.nii.gz"))
+    dataset = Dataset(
+        name="study",
+        scheme=scenes.SCHEME,
+        channels=tuple(case.images),
+        cases=(replace(case, annotation=annotation),),
+        root=root,
+        modality=dict.fromkeys(case.images, "MR"),
+    )
+    save_dataset(dataset, root / "dataset.json")
+    write_scheme(scenes.SCHEME, root / "scheme.json")
+
+
+def test_an_annotated_case_in_which_nothing_was_found_is_no_unlabeled_one(panel, tmp_path):
+    a_described_case(tmp_path, np.zeros((5, 8, 11)))
+    panel.panel.cases.openScheme(str(tmp_path / "scheme.json"))
+    drop_files(panel.ui.casesTable.viewport(), [tmp_path / "dataset.json"])
+    loaded(panel)
+    panel.panel.cases.openScheme(str(tmp_path / "scheme.json"))
+    process_events()
+    assert column(panel.ui.casesTable, LABELS) == ["fine"]
+    assert panel.panel.view.cases[0].lookedFor == ("organ", "vessel")
+
+
+def test_labels_that_no_segment_can_say_are_told(host, panel, tmp_path):
+    labels = np.zeros((5, 8, 11))
+    labels[1], labels[2, 3] = 1, 3
+    a_described_case(tmp_path, labels)
+    drop_files(panel.ui.casesTable.viewport(), [tmp_path / "dataset.json"])
+    loaded(panel)
+    assert column(panel.ui.casesTable, CASE) == ["Ann"]
+    (message,) = host.dialogs.shown("error")
+    assert "11 that may be head or vessel" in message
+
+
+def test_channels_of_a_later_dataset_are_found_by_name_and_half_known_ones_are_refused(host, panel, tmp_path):
+    for number, channels in enumerate((("T1", "FLAIR"), ("FLAIR", "T1"), ("FLAIR", "T2"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        a_described_case(folder, np.ones((5, 8, 11)), channels=channels)
+        drop_files(panel.ui.casesTable.viewport(), [folder / "dataset.json"])
+        loaded(panel)
+    assert panel.panel.parameters.channels == ["T1", "FLAIR"]
+    for case in panel.panel.view.cases:
+        assert [node.GetName() for node in case.volumes.values()] == ["Ann T1", "Ann FLAIR"]
+    assert len(panel.panel.view.cases) == 2
+    assert "FLAIR, T2" in host.dialogs.shown("error")[0]
 
 
 def test_files_and_folders_are_dropped_on_the_table(panel, tmp_path):

@@ -10,6 +10,7 @@ from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.labels.schemes import write_scheme
 from SemiSegModule.bridge.pairing import patientOf
+from SemiSegModule.parameters import CaseRow
 from Testing.bridge import scenes
 from Testing.host.interaction import (
     choose,
@@ -117,6 +118,21 @@ def test_all_scans_of_a_patient_stand_on_one_side(panel):
     assert column(panel.ui.casesTable, SIDE) == ["validate", "validate", "auto", "auto"]
 
 
+def test_a_case_that_has_just_come_takes_no_side_of_those_that_are_shown(panel):
+    volumes = a_small_study()
+    cases, parameters = panel.panel.cases, panel.panel.parameters
+    parameters.setRows(
+        [
+            *parameters.rows(),
+            CaseRow(
+                volumes={"image": slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, volumes["Ann"], "Eve")}
+            ),
+        ]
+    )
+    cases.problems.setSide([0], "test")
+    assert [row.side for row in parameters.rows()] == ["test", None, None, None, None]
+
+
 def test_a_patient_on_two_sides_blocks_training_until_one_click_puts_it_right(panel):
     a_small_study()
     for row, side in ((0, "training"), (1, "validation")):
@@ -146,6 +162,26 @@ def test_a_side_that_a_run_has_used_never_changes(study):
     click_cell(table, 3, LABELS)
     type_text(study.ui.casePatientEdit, "Ann")
     assert column(table, SIDE)[3] == "validate"
+
+
+def test_a_side_that_was_used_stays_under_any_later_name(study, started, monkeypatch):
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then: True)
+    click(study.ui.trainButton)
+    (run,) = started
+    write_json(run.split_path, to_json(Split(patients={"Ann": Side.VALIDATION, "Bob": Side.TRAIN})))
+    slicer.util.getNode("Ann").SetName("Eve")
+    click_cell(study.ui.casesTable, 1, LABELS)
+    type_text(study.ui.casePatientEdit, "P 7")
+    click_cell(study.ui.casesTable, 3, LABELS)
+    type_text(study.ui.casePatientEdit, "P 7")
+    study.panel.refresh()
+    assert column(study.ui.casesTable, CASE) == ["Eve", "Bob", "Cid", "Dan"]
+    assert column(study.ui.casesTable, SIDE) == ["validate", "train", "auto", "train"]
+    assert [case.side for case in study.panel.view.cases] == ["validation", "train", None, "train"]
+    type_text(study.ui.casePatientEdit, "Ann")
+    click_cell(study.ui.casesTable, 1, LABELS)
+    type_text(study.ui.casePatientEdit, "Ann")
+    assert set(study.panel.view.sideConflicts) == {1, 3}
 
 
 def test_a_patient_of_dicom_keeps_the_patient_id(panel):
@@ -233,6 +269,35 @@ def test_an_empty_segment_is_named_and_counts_as_not_looked_for_after_one_click(
     assert panel.panel.view.cases[0].lookedFor == ("head", "tail")
     assert column(panel.ui.casesTable, LABELS)[0] == "partial"
     assert column(panel.ui.casesTable, CHECK)[0] == "ok"
+
+
+def test_a_moved_scan_or_box_is_checked_again(panel):
+    volume, _drawn = a_drawn_scan(np.random.default_rng(0), "Ann", ("head", "tail", "vessel"))
+    process_events()
+    checked(panel)
+    assert column(panel.ui.casesTable, CHECK) == ["ok"]
+    transform = scenes.moved(volume, values=np.eye(4))
+    panel.panel.refresh()
+    checked(panel)
+    assert column(panel.ui.casesTable, CHECK) == ["ok"]
+    far = np.eye(4)
+    far[:3, 3] = 500
+    transform.SetMatrixTransformToParent(scenes.to_vtk(far))
+    panel.panel.refresh()
+    checked(panel)
+    assert column(panel.ui.casesTable, CHECK) == ["look"]
+    transform.SetMatrixTransformToParent(scenes.to_vtk(np.eye(4)))
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    choose(panel.ui.regionComboBox, "the inside of a box")
+    choose(panel.ui.regionBoxComboBox, "Create new...")
+    checked(panel)
+    assert column(panel.ui.casesTable, CHECK) == ["ok"]
+    box = panel.panel.view.cases[0].region.box
+    box.SetAndObserveObjectToNodeMatrix(scenes.to_vtk(far))
+    panel.panel.refresh()
+    checked(panel)
+    assert column(panel.ui.casesTable, CHECK) == ["fix"]
+    assert panel.ui.fixCaseButton.text == "Show in Labels"
 
 
 def test_a_segmentation_on_another_grid_is_copied_onto_the_scan_and_left_as_it_was(panel):

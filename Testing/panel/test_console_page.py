@@ -30,6 +30,18 @@ def test_every_example_calls_what_there_is_with_arguments_that_it_takes():
         )
 
 
+def test_the_examples_that_edit_structures_can_be_run(host):
+    """Those that need neither cases nor files."""
+    logic, done = StudyLogic(), []
+    known = {"logic": logic, "scheme": None}
+    for line in ast.parse(CODE).body:
+        names = {node.id for node in ast.walk(line) if isinstance(node, ast.Name)}
+        if isinstance(line, ast.Assign) and names == {"logic", "scheme"} and "/data" not in ast.unparse(line):
+            exec(ast.unparse(line), known)
+            done.append(line.value.value.func.attr if isinstance(line.value, ast.Attribute) else "")
+    assert {"addStructure", "renameStructure", "moveStructure", "mergeStructures", "removeStructure"} <= set(done)
+
+
 def test_every_public_call_says_what_it_does():
     for name in PUBLIC:
         assert len(inspect.getdoc(getattr(StudyLogic, name)) or "") > 30, name

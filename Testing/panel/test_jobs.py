@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from SemiSegLib.errors import RunError
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
 from SemiSegModule import jobs
+from SemiSegModule.preflight import freeBytes
 from Testing.panel.studies import a_run, alive
 
 
@@ -193,6 +195,28 @@ def test_a_run_is_found_in_its_folder_or_there_is_none(tmp_path):
     assert jobs.runAt(str(run.path)).path == run.path
     assert jobs.runAt("") is None
     assert jobs.runAt(tmp_path) is None
+
+
+def test_a_folder_that_is_gone_is_no_run_that_waits_to_be_started(watched, monkeypatch):
+    monkeypatch.setattr(jobs, "LOOKS_OUT_OF_REACH", 2)
+    run, notes, watcher = watched
+    run.write_status(alive(RunStatus(state="training")))
+    watcher.watch(run)
+    shutil.rmtree(run.path)
+    watcher._timer.tick()
+    watcher._timer.tick()
+    assert notes.states == ["training"]
+    (error,) = notes.errors
+    assert "check that the folder was not moved or deleted" in error
+
+
+def test_where_nobody_can_look_there_is_no_run_and_no_error(tmp_path):
+    tooLong = tmp_path / ("x" * 300)
+    assert jobs.runAt(tooLong) is None
+    assert jobs.findRuns(tooLong) == []
+    assert not jobs.canBeReached(tooLong)
+    assert jobs.canBeReached(tmp_path / "new")
+    assert freeBytes(tooLong) is None
 
 
 def test_a_request_of_another_version_leaves_the_folders_name_as_title(tmp_path):

@@ -6,7 +6,9 @@ from PySide6 import QtTest, QtWidgets
 from PySide6.QtCore import Qt
 
 from SemiSegLib.labels.color_table import read_color_table
+from SemiSegLib.labels.edits import add_structure
 from SemiSegLib.labels.schemes import read_scheme, write_scheme
+from SemiSegModule.study_scheme import applyEdit
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, press, process_events
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
@@ -90,7 +92,6 @@ def test_a_name_is_changed_by_f2_and_what_was_said_of_cases_follows(host, panel)
     assert tree_of(tree) == {"organ": "", "head": "organ", "cauda": "organ", "vessel": ""}
     assert column(panel.ui.meaningsTable, 1) == ["cauda", "cauda", "vessel"]
     assert labels(panel)[1:] == ["full", "coarse", "none"]
-    assert panel.panel.parameters.renamed == {"cauda": "tail"}
     press(tree, Qt.Key.Key_F2)
     type_name(tree, "head")
     assert host.dialogs.shown("error") == ["There is a structure 'head' already: choose another name."]
@@ -99,8 +100,53 @@ def test_a_name_is_changed_by_f2_and_what_was_said_of_cases_follows(host, panel)
     assert tree_of(tree) == {"organ": "", "head": "organ", "tail": "organ", "vessel": ""}
     assert column(panel.ui.meaningsTable, 1) == ["tail", "tail", "vessel"]
     assert panel.panel.parameters.schemeSource == "scene"
-    assert panel.panel.parameters.renamed == {}
+    assert panel.panel.parameters.schemeSteps == []
     assert not panel.ui.undoStructureButton.enabled
+
+
+def test_a_whole_with_one_part_is_told_with_its_rest_to_add_and_its_cases_are_marked(host, panel, screenshot):
+    """The liver of one case and the tumor of another: a part of it, but not all of it."""
+    generator = np.random.default_rng(3)
+    for name, kinds in (("Ann", ("liver", "tumor")), ("Bob", ("liver",))):
+        masks = scenes.blobs(generator)
+        drawn = {kind: masks[blob] for kind, blob in (("liver", "head"), ("tumor", "tail")) if kind in kinds}
+        scenes.a_segmentation(scenes.a_volume(generator, name=name), drawn, name=f"{name} drawn")
+    process_events()
+    panel.enter()
+    tree = open_structures(panel)
+    assert not panel.ui.addRestButton.visible
+    click_item(tree, "tumor")
+    choose(panel.ui.parentComboBox, "liver")
+    words = "'liver' has one part alone, 'tumor': all that is drawn as 'liver' counts as 'tumor'"
+    assert words in panel.ui.structuresLabel.text
+    for number in (0, 1):
+        (problem,) = panel.panel.cases.problems.of(panel.panel.view, number, None)
+        assert (problem.severity, problem.what) == ("warning", words)
+    panel.ui.structuresSection.collapsed = True
+    problem.fix()
+    assert not panel.ui.structuresSection.collapsed
+    with alone(panel, panel.ui.structuresSection) as section:
+        screenshot("structures_one_part", section)
+    click(panel.ui.addRestButton)
+    assert tree_of(tree) == {"liver": "", "tumor": "liver", "rest of liver": "liver"}
+    assert not panel.ui.addRestButton.visible
+    assert panel.panel.cases.problems.of(panel.panel.view, 0, None) == ()
+    assert labels(panel)[1] == "coarse"
+
+
+def test_a_whole_with_one_part_that_nobody_drew_marks_no_case(panel):
+    """As data sets have it: the whole is drawn and is all that there is."""
+    generator = np.random.default_rng(3)
+    masks = scenes.blobs(generator)
+    scenes.a_segmentation(scenes.a_volume(generator, name="Ann"), {"organ": masks["head"]}, name="Ann drawn")
+    process_events()
+    panel.enter()
+    open_structures(panel)
+    parameters = panel.panel.parameters
+    applyEdit(parameters, add_structure(panel.panel.view.scheme, "head", parent="organ"))
+    process_events()
+    assert panel.ui.addRestButton.visible
+    assert panel.panel.cases.problems.of(panel.panel.view, 0, None) == ()
 
 
 def test_structures_are_removed_by_key_and_button_and_brought_back_by_undo(panel):
@@ -116,14 +162,13 @@ def test_structures_are_removed_by_key_and_button_and_brought_back_by_undo(panel
     assert panel.panel.view.rowProblems[0] == "say what 1 of its segments are"
 
 
-def test_merged_structures_keep_their_segments_and_the_training_is_told(panel):
+def test_merged_structures_keep_their_segments(panel):
     tree = a_study(panel)
     click_item(tree, "tail")
     choose(panel.ui.mergeComboBox, "head")
     assert tree_of(tree) == {"organ": "", "head": "organ", "vessel": ""}
     click_cell(panel.ui.casesTable, 0, 0)
     assert column(panel.ui.meaningsTable, 1) == ["head", "head", "vessel"]
-    assert panel.panel.parameters.merged == {"head": ["head", "tail"]}
 
 
 def test_a_color_is_chosen_and_the_user_nodes_keep_theirs(host, panel):
@@ -219,7 +264,7 @@ def test_an_edited_scheme_is_saved_with_the_scene(panel, tmp_path):
     assert slicer.mrmlScene.ReadFromMRB(str(path))
     process_events()
     assert tree_of(tree) == {"organ": "", "head": "organ", "tail": "organ", "artery": ""}
-    assert panel.panel.parameters.renamed == {"artery": "vessel"}
+    assert [step["after"] for step in panel.panel.parameters.schemeSteps] == ["artery"]
     click(panel.ui.undoStructureButton)
     assert "vessel" in tree_of(tree)
 

@@ -35,6 +35,9 @@ def test_some_slices_are_named_and_the_rest_of_the_scan_is_unknown(host, panel, 
     assert panel.panel.view.rowProblems[0] == "name the slices that were annotated"
     type_text(panel.ui.slicesEdit, "3-2")
     assert "names no slices" in host.dialogs.shown("error")[0]
+    type_text(panel.ui.slicesEdit, "1, 3-7")
+    assert "slice 7 is not in the scan" in host.dialogs.shown("error")[-1]
+    assert panel.panel.view.rowProblems[0] == "name the slices that were annotated"
     type_text(panel.ui.slicesEdit, "1, 3-4")
     assert region(panel).ranges == ((1, 1), (3, 4))
     assert 0 not in panel.panel.view.rowProblems
@@ -81,6 +84,17 @@ def test_a_box_is_made_in_the_middle_of_the_scan_and_asked_for_when_it_is_remove
     choose(panel.ui.regionComboBox, "the whole scan")
     assert region(panel) is None
     assert 0 not in panel.panel.view.rowProblems
+
+
+def test_a_scene_is_closed_with_the_box_that_is_shown(panel, host):
+    a_small_study()
+    select(panel, 0)
+    choose(panel.ui.regionComboBox, "the inside of a box")
+    choose(panel.ui.regionBoxComboBox, "Create new...")
+    slicer.mrmlScene.Clear(0)
+    process_events()
+    assert panel.panel.labels.case is None
+    assert not host.problems()
 
 
 def test_a_segment_can_say_where_and_is_no_structure_afterwards(panel):

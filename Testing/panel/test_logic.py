@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from SemiSegLib.errors import CaseError, ConfigError
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.dataset_import import loadCase
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.self_test import checkRoundTrip
 from Testing.bridge import scenes
@@ -76,6 +78,9 @@ def test_stop_asks_the_worker_and_returns(logic, tmp_path):
 def test_schemes_come_from_the_scene_by_name_or_from_files(logic, tmp_path):
     a_small_study()
     assert set(logic.readScheme().leaf_names) == {"background", "head", "tail", "vessel"}
+    case = logic.casesFromScene()[0]
+    told = replace(case, meanings={**case.meanings, "id vessel": LEFT_OUT, "id tail": ANNOTATED_REGION})
+    assert set(logic.readScheme(cases=[told]).leaf_names) == {"background", "head"}
     assert "hippocampus" in logic.readySchemes()
     assert logic.readScheme("hippocampus").leaf_names[0] == "background"
     with pytest.raises(ConfigError, match=r"did you mean 'hippocampus'"):
@@ -104,6 +109,17 @@ def test_applying_a_model_that_is_not_there_is_explained(logic, tmp_path):
     volumes = a_small_study()
     with pytest.raises(CaseError, match=r"there is no model(.|\n)*wait until the training has written one"):
         logic.applyModel(a_run(tmp_path), [volumes["Ann"]])
+
+
+def test_a_job_of_a_run_is_found_in_its_study_and_one_of_a_file_is_beside_it(logic, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "startWorker", lambda job: None)
+    volumes = a_small_study()
+    run = a_run(tmp_path / "study")
+    a_model_file(run.model_path)
+    job = logic.applyModel(run, [volumes["Ann"]])
+    assert [found.path for found in logic.findJobs(tmp_path / "study")] == [job.path]
+    alone = logic.applyModel(a_model_file(tmp_path / "model.safetensors"), [volumes["Ann"]])
+    assert alone.path.parent == tmp_path / "applied"
 
 
 def test_a_failed_job_loads_nothing(logic, tmp_path, monkeypatch):

@@ -107,6 +107,30 @@ def test_a_model_is_exported_as_one_file_that_says_the_same(host, panel, tmp_pat
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 
+def test_a_file_that_the_dialog_has_not_asked_of_is_replaced_only_after_a_yes(host, panel, tmp_path):
+    model = a_model_file(tmp_path / "model.safetensors")
+    type_text(panel.ui.modelEdit, str(model))
+    other = tmp_path / "liver.safetensors"
+    other.write_bytes(b"another model")
+    for isYes in (False, True):
+        host.dialogs.choose_path(str(other.with_suffix("")))
+        host.dialogs.answer(isYes)
+        click(panel.ui.exportModelButton)
+        assert (other.read_bytes() == model.read_bytes()) is isYes
+    assert host.dialogs.shown("confirm") == ["liver.safetensors exists already. Replace it?"] * 2
+    # The dialog itself asks of the name that is chosen in it.
+    host.dialogs.choose_path(str(other))
+    click(panel.ui.exportModelButton)
+    assert len(host.dialogs.shown("confirm")) == 2
+
+
+def test_a_model_that_cannot_be_reached_is_none(panel, tmp_path):
+    type_text(panel.ui.modelEdit, str(tmp_path / f"{'x' * 300}.safetensors"))
+    panel.panel.refresh()
+    assert panel.panel.model.path is None
+    assert panel.ui.exportModelButton.toolTip == "Choose a model file, or train one above."
+
+
 def test_an_export_that_cannot_be_written_is_told(host, panel, tmp_path):
     type_text(panel.ui.modelEdit, str(a_model_file(tmp_path / "model.safetensors")))
     (tmp_path / "file").write_text("no folder")

@@ -71,7 +71,10 @@ def play(host, folder, seed, count):
 @pytest.mark.skipif(sys.platform == "win32", reason="what stands for PythonSlicer is a shell script")
 @pytest.mark.parametrize(
     ("seed", "count"),
-    [(1, 400), (2, 400), *(pytest.param(seed, 2000, marks=pytest.mark.slow) for seed in range(3, 8))],
+    [
+        *((seed, 400) for seed in (1, 2)),
+        *(pytest.param(seed, 2000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]) for seed in range(3, 8)),
+    ],
 )
 def test_random_events_raise_nothing_leave_no_process_and_change_nothing_of_the_user(
     host, panel, kept_modules, sleeper, tmp_path, seed, count
@@ -81,7 +84,8 @@ def test_random_events_raise_nothing_leave_no_process_and_change_nothing_of_the_
         done = play(host, tmp_path, seed, count)
         widget().cleanup()
         assert children() - before == set()
-        assert len(set(done)) > count / 4
+        # It gets about; the panel has some 400 different things to do.
+        assert len(set(done)) > min(count / 4, 300)
     finally:
         answer_as_before(host.dialogs)
         gc.collect()

@@ -6,8 +6,6 @@ trains for four minutes and saves pictures of the panel, of a slice view with th
 Without the option the training is stopped after its first steps, which must leave a model all the same.
 """
 
-import time
-
 import numpy as np
 import pytest
 import SampleData
@@ -17,10 +15,9 @@ from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, set_slider, tick_cell, type_text
 from Testing.host.rendering.window import slice_picture, window_picture
+from Testing.panel.real_worker import PATIENCE_SECONDS, has_ended, wait_for
 from Testing.panel.studies import column
 
-# Another program may keep the processor busy; nothing here measures speed.
-PATIENCE_SECONDS = 600
 MINUTES_FOR_PICTURES = 4
 STUDY = "~/SemiSeg/sample study"
 
@@ -34,29 +31,8 @@ def mask(node, name, volume):
     return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0
 
 
-def ended(section):
-    return section.status is not None and section.status.state in ("finished", "stopped", "failed")
-
-
-def wait_for(condition, what):
-    """Wait with few looks, so that the worker has the processor."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE_SECONDS} s: {what}"
-        process_events()
-        time.sleep(0.2)
-
-
 def volume_row(panel, name):
     return column(panel.ui.casesTable, 0).index(name)
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """An empty home folder, so that the panel shows a path that says nothing of the machine."""
-    for variable in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    return tmp_path
 
 
 @pytest.mark.timeout(3 * PATIENCE_SECONDS)
@@ -78,12 +54,12 @@ def test_screenshots_of_a_training_started_from_the_panel_and_of_its_results(
 
     click(panel.ui.trainButton)
     training = panel.panel.training
-    wait_for(lambda: ended(training) or (training.status is not None and training.status.step >= 10), "ten steps")
+    wait_for(lambda: has_ended(training) or (training.status is not None and training.status.step >= 10), "ten steps")
     assert host.dialogs.shown("error") == []
     assert panel.ui.trainButton.text == "Add to queue"
     if not is_full:
         click(panel.ui.stopButton)
-    wait_for(lambda: ended(training), "the end of the training")
+    wait_for(lambda: has_ended(training), "the end of the training")
     assert host.dialogs.shown("error") == []
     assert training.status.state == ("finished" if is_full else "stopped")
     assert panel.ui.studyFolderEdit.currentPath == STUDY
@@ -96,7 +72,7 @@ def test_screenshots_of_a_training_started_from_the_panel_and_of_its_results(
         row = [panel.ui.applyVolumesList.item(i).text() for i in range(panel.ui.applyVolumesList.count)].index(name)
         tick_cell(panel.ui.applyVolumesList, row)
     click(panel.ui.applyButton)
-    wait_for(lambda: ended(panel.panel.apply), "the results")
+    wait_for(lambda: has_ended(panel.panel.apply), "the results")
     process_events()
     assert host.dialogs.shown("error") == []
     results = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetAttribute(RESULT_ATTRIBUTE)]

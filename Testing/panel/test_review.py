@@ -15,18 +15,9 @@ from Testing.host.interaction import click, click_cell, process_events, type_tex
 from Testing.host.rendering.window import slice_picture
 from Testing.panel.models import a_model_file
 from Testing.panel.reviews import apply_to_all, reviewed, row_of, slice_center, visible
-from Testing.panel.studies import a_small_study, column
+from Testing.panel.studies import column
 
 STATES = {"head": "latent", "tail": "ambiguous"}
-
-
-@pytest.fixture
-def ready(panel, started, tmp_path):
-    """The panel with a study, a folder, a model to apply, and no worker that runs."""
-    volumes = a_small_study()
-    panel.panel.parameters.studyFolder = str(tmp_path / "study")
-    type_text(panel.ui.modelEdit, str(a_model_file(tmp_path / "organ model.safetensors")))
-    return panel, volumes
 
 
 def test_results_are_listed_by_rank_and_the_first_is_shown_where_the_model_is_least_sure(ready, started):
@@ -144,7 +135,9 @@ def test_results_of_a_job_that_ended_while_slicer_was_closed_come_when_their_sca
     panel, volumes = ready
     click(panel.ui.applyAllButton)
     job = started[-1]
-    names = list(volumes)
+    scans = {
+        name: (slicer.util.arrayFromVolume(volume).copy(), worldGrid(volume).matrix) for name, volume in volumes.items()
+    }
     panel.panel.rememberStudyFolder(str(tmp_path / "study"))
     panel.panel.setParameterNode(None)
     write_results(job)
@@ -153,10 +146,16 @@ def test_results_of_a_job_that_ended_while_slicer_was_closed_come_when_their_sca
     slicer.mrmlScene.Clear()
     process_events()
     assert panel.ui.applyStatusLabel.text.startswith("Results are ready; they are shown when these scans")
-    generator = np.random.default_rng(0)
-    for name in names:
-        scenes.a_volume(generator, scenes.matrix(generator), name=name)
-    wait_until(lambda: len(ranked()) == len(names), what="the results")
+    # The next patient's scans have the same names and sizes.
+    generator = np.random.default_rng(9)
+    others = [scenes.a_volume(generator, scenes.matrix(generator), name=name) for name in scans]
+    wait_until(lambda: "Ann (another scan of this name is here)" in panel.ui.applyStatusLabel.text, what="the reason")
+    assert ranked() == []
+    for other in others:
+        slicer.mrmlScene.RemoveNode(other)
+    for name, (voxels, matrix) in scans.items():
+        slicer.util.addVolumeFromArray(voxels, ijkToRAS=matrix, name=name)
+    wait_until(lambda: len(ranked()) == len(scans), what="the results")
     process_events()
     assert "Results: " in panel.ui.applyStatusLabel.text
     # Once is enough.

@@ -8,21 +8,11 @@ from SemiSegLib.errors import CaseError
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
-from Testing.host.interaction import click, click_cell, process_events, type_text
-from Testing.panel.models import a_model_file
+from Testing.host.interaction import click, click_cell, process_events
 from Testing.panel.reviews import apply_to_all, reviewed, row_of, visible
-from Testing.panel.studies import a_small_study, column
+from Testing.panel.studies import column
 
 COMPLETED = 2
-
-
-@pytest.fixture
-def ready(panel, started, tmp_path):
-    """The panel with a study, a folder, a model to apply, and no worker that runs."""
-    volumes = a_small_study()
-    panel.panel.parameters.studyFolder = str(tmp_path / "study")
-    type_text(panel.ui.modelEdit, str(a_model_file(tmp_path / "organ model.safetensors")))
-    return panel, volumes
 
 
 def test_a_correction_is_a_copy_in_the_segment_editor_and_the_result_is_kept(ready, started):
@@ -118,9 +108,37 @@ def test_what_is_not_seen_and_not_surely_absent_is_left_open_unless_a_person_say
     assert list(row.meanings.values()) == [LEFT_OUT]
     assert column(panel.ui.reviewTable, 3)[0] == "partly accepted"
     assert "Nothing is shown of vessel" in panel.ui.resultLabel.text
+    # What is said then adds to it.
+    assert "Accepted: head, tail. Accept selected adds to it; Reject takes it back." in panel.ui.resultLabel.text
     click_cell(panel.ui.resultSegmentsTable.tableWidget(), 2, 3)
+    assert panel.ui.acceptSelectedButton.toolTip.startswith("Add the selected structures")
     click(panel.ui.acceptSelectedButton)
-    assert row_of(panel, "Dan").lookedFor == ["vessel"]
+    row = row_of(panel, "Dan")
+    assert (row.state, row.lookedFor, row.meanings) == ("done", ["head", "tail", "vessel"], {})
+    assert column(panel.ui.reviewTable, 3)[0] == "accepted"
+    assert "Accepted: " not in panel.ui.resultLabel.text
+
+
+def test_what_was_accepted_piece_by_piece_stays_with_a_correction_and_a_saved_scene(ready, started, tmp_path):
+    panel, _ = ready
+    apply_to_all(panel, started, scores={3: 0.9}, states=dict.fromkeys(("head", "tail", "vessel"), "ambiguous"))
+    table = panel.ui.resultSegmentsTable.tableWidget()
+    click_cell(table, 2, 3)
+    click(panel.ui.acceptSelectedButton)
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    process_events()
+    click(panel.ui.correctButton)
+    click_cell(table, 0, 3)
+    click(panel.ui.acceptSelectedButton)
+    row = row_of(panel, "Dan")
+    assert row.segmentation is slicer.util.getNode("Dan corrected")
+    assert (row.lookedFor, row.meanings) == (["head", "vessel"], {"tail": LEFT_OUT})
+    # All of it: nothing is seen of the vessel, but a person has said that it is not there.
+    click(panel.ui.acceptButton)
+    assert row_of(panel, "Dan").lookedFor == ["head", "tail", "vessel"]
 
 
 def test_a_result_that_shows_nothing_cannot_be_accepted_as_a_whole(ready, started, host):

@@ -134,16 +134,11 @@ def test_a_number_cannot_leave_its_range_and_small_ones_are_shown_whole(study):
 def test_a_training_goes_on_from_an_earlier_run(study, started):
     run = a_run(study.panel.parameters.studyPath, "first night")
     run.model_path.write_bytes(b"model")
-    study.panel.parameters.renamed = {"tail": "old tail"}
-    study.panel.parameters.merged = {"organ": ["a", "b"]}
     study.enter()
     entry = next(text for text in starts(study) if text.startswith("first night ("))
     choose(study.ui.startFromComboBox, entry)
     click(study.ui.trainButton)
-    request = started[0].request
-    assert request.warm_start == str(run.model_path)
-    assert request.renamed == {"tail": "old tail"}
-    assert {name: tuple(old) for name, old in request.merged.items()} == {"organ": ("a", "b")}
+    assert started[0].request.warm_start == str(run.model_path)
     choose(study.ui.startFromComboBox, "A new model")
     assert study.panel.parameters.warmStart == ""
 
@@ -161,8 +156,6 @@ def test_a_training_goes_on_from_a_model_file(host, study, started, tmp_path):
     assert study.ui.startFromComboBox.currentText == "of a colleague.safetensors"
     click(study.ui.trainButton)
     assert started[0].request.warm_start == str(tmp_path / "of a colleague.safetensors")
-    # Names of another model mean nothing for a new one.
-    assert started[0].request.renamed == {}
 
 
 def test_the_baseline_is_queued_behind_the_training(study, started):
@@ -202,6 +195,19 @@ def test_what_to_know_before_a_training_is_said_before_it(study, monkeypatch):
         tick_cell(study.ui.casesTable, row)
     # The Train button says what is missing then.
     assert not study.ui.preflightFrame.visible
+
+
+def test_packages_are_looked_for_when_the_module_is_entered_and_not_at_each_refresh(study, monkeypatch):
+    looks = []
+    monkeypatch.setattr(dependencies, "missing", lambda: looks.append(1) or ["monai>=1.5.1"])
+    for _again in range(3):
+        study.panel.refresh()
+    assert looks == []
+    assert study.ui.preflightButton.enabled
+    study.enter()
+    study.panel.refresh()
+    assert looks == [1]
+    assert study.ui.preflightButton.toolTip == "Packages are missing."
 
 
 def test_what_a_training_needs_is_worked_out_beside_slicer_without_writing(study, screenshot):

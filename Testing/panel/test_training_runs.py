@@ -1,9 +1,12 @@
 """The list of a study's runs: queued, renamed, removed, resumed, and two hundred of them."""
 
+import os
+import shutil
 import time
 
 import pytest
 
+from SemiSegLib.config import write_json
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
@@ -35,9 +38,9 @@ def waiting(monkeypatch, started):
     """Runs whose worker was asked for; those that come after another one wait."""
     original = jobs.startWorker
 
-    def start(run):
+    def start(run, after=None):
         original(run)
-        if run.request.after:
+        if run.request.after or after:
             run.write_status(status_of("queued", message="waiting for the end of 'first'"))
 
     monkeypatch.setattr(jobs, "startWorker", start)
@@ -83,6 +86,110 @@ def test_a_run_is_removed_from_the_queue_and_can_be_resumed(study, waiting):
     assert rows(study)[0][1] == "Not started"
     click(study.ui.resumeButton)
     assert [run.path for run in waiting] == [waiting[0].path, second.path, second.path]
+
+
+def test_a_run_that_is_resumed_waits_for_the_one_at_work(study, monkeypatch):
+    asked = []
+    monkeypatch.setattr(jobs, "startWorker", lambda run, after=None: asked.append((run.path.name, after)))
+    folder = study.panel.parameters.studyFolder
+    a_run(folder, "stopped yesterday").write_status(RunStatus(state="stopped", step=3))
+    study.enter()
+    choose_run(study, "stopped yesterday")
+    assert study.ui.resumeButton.toolTip == "Go on from the last checkpoint"
+    click(study.ui.resumeButton)
+    busy = a_run(folder, "at work")
+    busy.write_status(status_of("training", step=1))
+    study.panel.training.runs.look()
+    assert study.ui.trainButton.text == "Add to queue"
+    assert study.ui.resumeButton.toolTip == "Go on from the last checkpoint when the trainings before have ended"
+    click(study.ui.resumeButton)
+    (first, nothing), (second, after) = asked
+    assert (first, nothing) == (second, None) == ("stopped yesterday", None)
+    assert after.path == busy.path
+
+
+def test_each_run_of_the_queue_is_shown_in_its_turn_and_its_failure_is_told(host, study, waiting):
+    for _each in range(3):
+        click(study.ui.trainButton)
+    first, second, third = waiting
+    first.write_status(RunStatus(state="finished", step=10))
+    look(study)
+    assert study.panel.training.run.path == second.path
+    assert study.ui.statusLabel.text == "Waiting for the end of 'first'."
+    second.write_status(status_of("training", step=1, total_steps=10))
+    look(study)
+    second.write_status(RunStatus(state="failed", message="no space left", remedy="free 2 GB"))
+    look(study)
+    (message,) = host.dialogs.shown("error")
+    assert message.startswith("The training failed.\n\nno space left")
+    assert study.panel.training.run.path == third.path
+    third.write_status(RunStatus(state="failed", message="out of memory", remedy="a smaller patch"))
+    look(study)
+    assert "out of memory" in host.dialogs.shown("error")[1]
+    assert study.panel.training.run.path == third.path
+
+
+def test_a_run_that_was_put_at_the_end_is_not_shown_before_those_it_waits_for(tmp_path):
+    names = ("oldest, resumed", "next", "after next")
+    oldest, following, last = (a_run(tmp_path, name) for name in names)
+    for number, (run, after) in enumerate(((oldest, last), (following, None), (last, following))):
+        os.utime(run.request_path, (number, number))
+        run.write_status(status_of("queued"))
+        if after is not None:
+            write_json(run.after_path, {"after": str(after.path)})
+    found = RunList(lambda: None, Timer)
+    found.show(tmp_path)
+    assert found.next().run.path == following.path
+    following.write_status(status_of("training"))
+    found.look()
+    found._portions.tick()
+    assert found.next().run.path == following.path
+    following.write_status(RunStatus(state="finished"))
+    found.look()
+    found._portions.tick()
+    assert found.next().run.path == last.path
+
+
+def test_a_run_that_nobody_started_can_be_started(study, monkeypatch, started):
+    a_run(study.panel.parameters.studyFolder, "left over")
+    study.enter()
+    choose_run(study, "left over")
+    assert rows(study) == [("left over", "Not started", "")]
+    assert study.ui.statusLabel.text == "Not started yet; Resume begins it."
+    assert not study.ui.stopButton.enabled
+    click(study.ui.resumeButton)
+    assert [run.path.name for run in started] == ["left over"]
+    assert study.ui.stopButton.enabled
+
+
+def test_a_shown_run_whose_folder_is_gone_is_told_and_another_training_can_begin(study, started, monkeypatch):
+    monkeypatch.setattr(jobs, "LOOKS_OUT_OF_REACH", 2)
+    click(study.ui.trainButton)
+    shutil.rmtree(started[0].path)
+    for _look in range(2):
+        look(study)
+    study.panel.training.runs.look()
+    process_events()
+    assert study.ui.statusLabel.text.startswith("the files of the run cannot be read: No such file")
+    assert "moved or deleted" in study.ui.statusLabel.text
+    assert not study.ui.stopButton.enabled
+    assert study.ui.trainButton.text == "Train"
+    click(study.ui.trainButton)
+    assert study.panel.training.run.path == started[1].path
+
+
+def test_a_study_folder_that_cannot_be_reached_is_told_and_nothing_breaks(host, study):
+    before = study.ui.trainButton.toolTip
+    type_text(study.ui.studyFolderEdit, str(study.panel.parameters.studyPath.parent / ("x" * 300)))
+    study.panel.refresh()
+    study.panel.training.runs.look()
+    assert study.ui.trainButton.toolTip == "The study folder cannot be reached."
+    assert not study.ui.trainButton.enabled
+    assert study.ui.preflightLabel.text == "\u26a0 The study folder cannot be reached."
+    study.panel.parameters.studyFolder = str(study.panel.parameters.studyPath.parent / "study")
+    process_events()
+    assert study.ui.trainButton.enabled
+    assert study.ui.trainButton.toolTip == before
 
 
 def test_a_run_is_renamed_by_a_double_click_and_keeps_its_place(host, panel, tmp_path):

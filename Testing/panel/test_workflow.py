@@ -10,7 +10,6 @@ import hashlib
 import os
 import signal
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -29,11 +28,11 @@ from Testing.host import interaction
 from Testing.host.interaction import click, drop_files, process_events, type_text, wait_until
 from Testing.host.rendering.window import window_picture
 from Testing.panel.models import a_model_file
+from Testing.panel.random_world import our_modules
+from Testing.panel.real_worker import PATIENCE_SECONDS, has_ended, wait_for
 from Testing.panel.reviews import row_of
 from Testing.panel.studies import a_drawn_scan, alive, column
 
-# Another program may keep the processor busy; nothing here measures speed.
-PATIENCE_SECONDS = 300
 MOST_CLICKS = 12
 MINUTES_FOR_PICTURES = 4
 # Enough that there is something to save.
@@ -87,30 +86,9 @@ class Person:
             self._screenshot(f"tutorial_{self._pictures}_{name}", picture)
 
 
-def wait_for(condition, what):
-    """Wait with few looks, so that the worker has the processor."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE_SECONDS} s: {what}"
-        process_events()
-        time.sleep(0.1)
-
-
-def has_ended(section):
-    return section.status is not None and section.status.state in jobs.ENDED_STATES
-
-
 def results():
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     return [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE)]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """An empty home folder, so that pictures show a path that says nothing of the machine."""
-    for variable in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    return tmp_path
 
 
 @pytest.mark.timeout(3 * PATIENCE_SECONDS)
@@ -223,16 +201,12 @@ def pretended(monkeypatch):
     return asked
 
 
-def own_modules():
-    return {name: module for name, module in sys.modules.items() if name.startswith(("SemiSegModule", "SemiSegLib"))}
-
-
 @pytest.fixture
 def modules_kept():
     """Reloading takes Python modules anew; other tests go on with those that they have imported."""
-    kept = own_modules()
+    kept = our_modules()
     yield
-    for name in own_modules():
+    for name in our_modules():
         del sys.modules[name]
     sys.modules.update(kept)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
@@ -121,9 +122,10 @@ def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
     masks.update({name: mask for name, (mask, _) in remainders.items()})
     sets.update({name: leafSet for name, (_, leafSet) in remainders.items()})
     voxels, setOfValue, overlaps = _drawn(drawing, masks, sets, elsewhere, placed, len(scheme.leaves))
-    for inside in _regions(drawing, placed, region):
+    regions = _regions(drawing, placed, region)
+    for inside in regions:
         voxels, setOfValue = _outsideUnknown(voxels, setOfValue, inside, everything)
-    findings += more + _overlapFindings(drawing, overlaps)
+    findings += more + _overlapFindings(drawing, overlaps) + _regionFindings(drawing, regions)
     return AnnotationImage(voxels, {v: scheme.cover(s) for v, s in setOfValue.items()}, tuple(findings))
 
 
@@ -262,6 +264,21 @@ def _geometryFindings(drawing: Drawing, placed: Masks) -> list[Finding]:
             )
         )
     return findings
+
+
+def _regionFindings(drawing: Drawing, regions: list[np.ndarray]) -> list[Finding]:
+    if not regions or reduce(np.logical_and, regions).any():
+        return []
+    return [
+        Finding(
+            case=drawing.caseId,
+            code="nowhere_annotated",
+            severity="error",
+            what="no voxel of the scan lies where the case was annotated, so its labels say nothing",
+            where=drawing.where,
+            remedy="correct the slices, the box or the segment that says in Labels where the case was annotated",
+        )
+    ]
 
 
 def _overlapFindings(drawing: Drawing, overlaps: tuple[Overlap, ...]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from SemiSegLib.cases.finding import Finding
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.overlap import slabs
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.annotation_image import Drawing, annotationImage, readDrawing
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, displacementVoxels, volumeGrid, worldGrid
-from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.bridge.annotation_image import AnnotationImage, Drawing, annotationImage, readDrawing
+from SemiSegModule.bridge.geometry import Grid, isSameGrid, volumeGrid, worldGrid
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
 from SemiSegModule.bridge.segment_images import labelImage
 from SemiSegModule.bridge.segmentation_import import standBeside
 from SemiSegModule.bridge.segments import BINARY, Layer, placeLayers, readLayers, segmentIds
@@ -47,7 +47,7 @@ class CaseCheck:
 
     Attributes:
         findings: the worst first.
-        emptySegments: IDs of segments that count and hold no voxel.
+        emptySegments: IDs of segments without a voxel whose structure the case teaches to be absent.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -76,8 +76,9 @@ def check(taken: CaseSnapshot) -> CaseCheck:
     findings = [*taken.problems, *_channelFindings(taken)]
     empty: tuple[str, ...] = ()
     if taken.drawing is not None:
-        empty = emptySegments(taken.drawing.layers, taken.drawing.meanings)
-        findings += annotationImage(taken.drawing, taken.scheme).findings
+        image = annotationImage(taken.drawing, taken.scheme)
+        empty = _absent(taken, image)
+        findings += image.findings
         findings += _emptyFindings(taken.drawing, empty)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
     return CaseCheck(tuple(findings), empty)
@@ -87,6 +88,26 @@ def emptySegments(layers: Iterable[Layer], ids: Iterable[str]) -> tuple[str, ...
     """Return the segments that no voxel of the label images belongs to."""
     filled = {segmentId for layer in layers for segmentId in _filled(layer)}
     return tuple(segmentId for segmentId in ids if segmentId not in filled)
+
+
+def lookedForWithout(case: SceneCase, segments: Collection[str], scheme: LabelScheme) -> tuple[str, ...]:
+    """Return what was looked for in a case if nobody has looked for the structures of some empty segments.
+
+    A whole that was looked for is replaced by its other parts, unless it was drawn: then its voxels may be the part,
+    and no others.
+    """
+    lookedFor = case.lookedFor
+    drawn = [m for i, m in case.meanings.items() if i not in segments and m not in ("", ANNOTATED_REGION, LEFT_OUT)]
+    for empty in dict.fromkeys(case.meanings[segmentId] for segmentId in segments):
+        left = scheme.leaves_of(empty)
+        isInDrawn = any(scheme.leaves_of(meaning) & left for meaning in drawn)
+        kept: list[str] = []
+        for name in lookedFor:
+            rest = scheme.leaves_of(name) - left
+            isWhole = rest and (isInDrawn or rest == scheme.leaves_of(name))
+            kept += [name] if isWhole else scheme.cover(rest)
+        lookedFor = tuple(dict.fromkeys(kept))
+    return lookedFor
 
 
 def copyOntoScan(segmentation: Any, volume: Any, waiting: Waiting | None = None) -> Any:
@@ -120,6 +141,19 @@ def copyOntoScan(segmentation: Any, volume: Any, waiting: Waiting | None = None)
     return node
 
 
+def _absent(taken: CaseSnapshot, image: AnnotationImage) -> tuple[str, ...]:
+    """Return the empty segments of structures that no voxel may be where the case was annotated.
+
+    One of two segments of a structure may be empty, a whole may be drawn by its parts, and what was not looked for may
+    be anywhere: none of these is absent.
+    """
+    drawing, scheme = taken.drawing, taken.scheme
+    possible = frozenset().union(*(scheme.leaf_set(names) for names in image.values.values() if names != ("*",)))
+    counted = {i: meaning for i, meaning in drawing.meanings.items() if meaning != ANNOTATED_REGION}
+    empty = emptySegments(drawing.layers, counted)
+    return tuple(i for i in empty if not scheme.leaves_of(counted[i]) & possible)
+
+
 def _filled(layer: Layer) -> list[str]:
     """Return the segments of which a label image holds a voxel, slab by slab until all are found."""
     wanted = dict(layer.values)
@@ -139,8 +173,7 @@ def _channelFindings(taken: CaseSnapshot) -> list[Finding]:
     findings = []
     roles = list(taken.grids)
     for role in roles[1:]:
-        own, first = taken.grids[role], taken.grids[roles[0]]
-        if own.shape != first.shape or displacementVoxels(own, first) > SAME_GRID_VOXELS:
+        if not isSameGrid(taken.grids[role], taken.grids[roles[0]]):
             findings.append(
                 Finding(
                     case=taken.id,

@@ -11,6 +11,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from SemiSegLib.cases.finding import Finding
 from SemiSegLib.cases.volume import Volume
 from SemiSegModule.bridge.geometry import Grid, fromGeometry, matrixToVtk
 from SemiSegModule.bridge.scene_case import SceneCase
@@ -47,6 +48,7 @@ class CaseFiles:
         patient: "" if the files do not say.
         side: "train", "validation", "test" or None.
         state: "untouched", "partial", "done", or "" if the files do not say.
+        findings: what the files say and the scene cannot.
     """
 
     id: str
@@ -55,6 +57,7 @@ class CaseFiles:
     patient: str = ""
     side: str | None = None
     state: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def addCase(files: CaseFiles) -> SceneCase:

@@ -15,7 +15,7 @@ from SemiSegLib.cases.volume import read_labels, read_volume
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.case_files import CaseFiles, Drawn
 from SemiSegModule.bridge.frames import parseFrames
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, displacementVoxels, fromGeometry
+from SemiSegModule.bridge.geometry import Grid, fromGeometry, isSameGrid
 from SemiSegModule.bridge.segmentation_file import FileSegment, readSegmentationFile
 
 CHANNEL = "image"
@@ -23,9 +23,11 @@ CHANNEL = "image"
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Folders in folders that are looked through; deeper ones are seldom meant.
 _DEEPEST = 4
-_LABEL_NAME = re.compile(r"(?i)^(.+?)[-_. ]+(?:seg|segmentation|labels?|labelmap|masks?|gt|annotation)$")
+_LABEL_NAME = re.compile(r"(?i)^(?:(.+?)[-_. ]+)?(?:seg|segmentation|labels?|labelmap|masks?|gt|annotation)$")
 _LABEL_FOLDER = re.compile(r"(?i)^(?:labels?|masks?|seg(?:mentation)?s?|annotations?)(?:Tr|Ts|Val)?$")
 _IMAGE_FOLDER = re.compile(r"(?i)^(?:images?|scans?|volumes?|data|nifti|anat)(?:Tr|Ts|Val)?$")
+# Folders that say on which side of a split a scan is, and nothing of its patient.
+_SIDE_FOLDER = re.compile(r"(?i)^(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)$")
 _BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)_")
 # Colors of labels that nobody named, as far apart as five can be.
 _COLORS = ((0.9, 0.3, 0.3), (0.3, 0.7, 0.4), (0.3, 0.5, 0.9), (0.9, 0.8, 0.3), (0.7, 0.4, 0.8))
@@ -148,23 +150,29 @@ def _isLabels(file: Path) -> bool:
 
 def _labelsOf(image: Path, labels: list[Path], images: list[Path]) -> Path | None:
     """Return the label file of a scan: of its name, beside it or in a folder beside its own; else the only one."""
-    near = [file for file in labels if file.parent == image.parent or file.parent.parent == image.parent.parent]
-    for file in near:
+    beside = [file for file in labels if file.parent == image.parent]
+    # A folder beside the image's is that of another scan, unless one of the two holds images or labels of many.
+    near = [file for file in labels if file.parent != image.parent and file.parent.parent == image.parent.parent]
+    near = [file for file in near if _LABEL_FOLDER.match(file.parent.name) or _IMAGE_FOLDER.match(image.parent.name)]
+    for file in (*beside, *near):
         match = _LABEL_NAME.match(_stem(file))
         if _stem(image) in (_stem(file), match[1] if match else ""):
             return file
-    beside = [file for file in labels if file.parent == image.parent]
     isAlone = sum(other.parent == image.parent for other in images) == 1
     return beside[0] if isAlone and len(beside) == 1 else None
 
 
 def _patientOf(image: Path, roots: set[Path]) -> str:
-    """Return who a scan is of by a BIDS name, or by the folder in which a patient's scans lie."""
+    """Return who a scan is of by a BIDS name, or by the first folder that is of one patient: all below it is."""
     match = _BIDS.match(image.name)
     if match:
         return match[1]
-    isShared = image.parent in roots or image in roots or _IMAGE_FOLDER.match(image.parent.name)
-    return "" if isShared else image.parent.name
+    chosen = roots.intersection(image.parents)
+    if not chosen:
+        return ""
+    folders = image.parent.relative_to(min(chosen, key=lambda root: len(root.parts))).parts
+    shared = (_IMAGE_FOLDER, _LABEL_FOLDER, _SIDE_FOLDER)
+    return next((name for name in folders if not any(pattern.match(name) for pattern in shared)), "")
 
 
 def _frameCount(image: Path) -> int:
@@ -184,10 +192,9 @@ def _readDrawn(path: Path, grid: Grid) -> Drawn:
         return Drawn(tuple((layer, file.grid) for layer in file.layers), file.segments)
     labels = read_labels(path)
     own = fromGeometry(labels.geometry)
-    isSame = own.shape == grid.shape and displacementVoxels(own, grid) <= SAME_GRID_VOXELS
     values = np.flatnonzero(np.bincount(labels.voxels.ravel()))
     segments = tuple(_unnamed(int(value)) for value in values if value)
-    return Drawn(((labels.voxels, grid if isSame else own),), segments)
+    return Drawn(((labels.voxels, grid if isSameGrid(own, grid) else own),), segments)
 
 
 def _unnamed(value: int) -> FileSegment:

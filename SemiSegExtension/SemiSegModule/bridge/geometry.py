@@ -169,6 +169,11 @@ def fromLps(place: Sequence[float]) -> np.ndarray:
     return _RAS_TO_LPS @ np.append(np.asarray(place, dtype=float), 1.0)
 
 
+def isSameGrid(first: Grid, second: Grid) -> bool:
+    """Return whether two grids have the same voxels, up to ``SAME_GRID_VOXELS``."""
+    return first.shape == second.shape and displacementVoxels(first, second) <= SAME_GRID_VOXELS
+
+
 def displacementVoxels(first: Grid, second: Grid) -> float:
     """Return how far the corners of one grid lie from those of another of the same shape, in voxels."""
     corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)

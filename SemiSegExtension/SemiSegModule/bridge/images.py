@@ -17,9 +17,8 @@ from SemiSegLib.cases.checks import Finding
 from SemiSegLib.cases.volume import Volume, write_volume
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.geometry import (
-    SAME_GRID_VOXELS,
     Grid,
-    displacementVoxels,
+    isSameGrid,
     straightened,
     straightFrame,
     toGeometry,
@@ -114,9 +113,10 @@ def writeScan(scan: Scan, caseId: str, folder: Path) -> tuple[dict[str, str], tu
         CaseError: a file cannot be written.
     """
     names, findings = {}, []
-    for role, channel in scan.channels.items():
+    for number, (role, channel) in enumerate(scan.channels.items()):
         voxels = channel.voxels
-        if channel.grid.shape != scan.grid.shape or displacementVoxels(channel.grid, scan.grid) > SAME_GRID_VOXELS:
+        # The grid is that of the first: its voxels stay as they are, and by them a result finds its scan again.
+        if number and not isSameGrid(channel.grid, scan.grid):
             voxels = _resampled(voxels, channel.grid, scan.grid)
             findings.append(_resamplingNote(caseId, role, channel.name))
         names[role] = writeOnce(folder, f"{safeFileName(caseId)}_{safeFileName(role)}", voxels, scan.grid)
@@ -158,16 +158,21 @@ def writeOnce(folder: Path, stem: str, voxels: np.ndarray, grid: Grid) -> str:
     Raises:
         CaseError: the file cannot be written.
     """
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((voxels.shape, voxels.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(grid.matrix).tobytes())
-    digest.update(np.ascontiguousarray(voxels).data)
-    path = Path(folder) / f"{stem}_{digest.hexdigest()}.nrrd"
+    path = Path(folder) / f"{stem}_{digestOf(voxels, grid)}.nrrd"
     if not path.exists():
         with writingTo(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_volume(Volume(voxels, toGeometry(grid)), path)
     return path.name
+
+
+def digestOf(voxels: np.ndarray, grid: Grid) -> str:
+    """Return what tells voxels on a grid from any others; the name of a file of ``writeOnce`` ends in it."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(repr((voxels.shape, voxels.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(grid.matrix).tobytes())
+    digest.update(np.ascontiguousarray(voxels).data)
+    return digest.hexdigest()
 
 
 @contextmanager

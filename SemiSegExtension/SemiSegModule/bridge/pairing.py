@@ -66,21 +66,31 @@ def segmentationOf(volumeNode: Any, candidates: Sequence[Any], volumes: Sequence
     return None
 
 
-def suggestChannel(volumeNode: Any, channel: str, volumes: Sequence[Any], taken: Sequence[Any]) -> Any:
+def suggestChannel(volumeNode: Any, first: str, channel: str, volumes: Sequence[Any], taken: Sequence[Any]) -> Any:
     """Return the volume that is probably a further channel of a case, or None if none or several could be.
 
-    It is of the same patient or folder of the subject hierarchy, or its name begins with that of the case's volume,
-    and its name holds the channel's; it is no channel of another case.
+    Its name holds the channel's, it is no channel of another case, and it is of the same patient or folder of the
+    subject hierarchy, or its name begins with that of the case's volume or is the same but for the channel.
+
+    Args:
+        volumeNode: the case's volume, which is its image of the channel ``first``.
+        first: name of that channel.
+        channel: name of the further channel.
+        volumes: to choose from.
+        taken: channels of cases.
     """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     parent, patient = _parentItem(hierarchy, volumeNode), patientOf(volumeNode)
+    own = name_key(volumeNode.GetName())
+    base = own.replace(name_key(first), "")
     found = []
     for node in volumes:
         if node is volumeNode or any(node is other for other in taken):
             continue
         isNear = (parent and _parentItem(hierarchy, node) == parent) or (patient and patientOf(node) == patient)
-        isNamed = name_key(node.GetName()).startswith(name_key(volumeNode.GetName()))
-        if name_key(channel) in name_key(node.GetName()) and (isNear or isNamed):
+        name = name_key(node.GetName())
+        isNamed = name.startswith(own) or (base and name.replace(name_key(channel), "") == base)
+        if name_key(channel) in name and (isNear or isNamed):
             found.append(node)
     return found[0] if len(found) == 1 else None
 

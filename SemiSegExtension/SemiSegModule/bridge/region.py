@@ -148,6 +148,24 @@ def parseRanges(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(joined)
 
 
+def requireSlices(ranges: Iterable[tuple[int, int]], reference: Grid, axis: int) -> None:
+    """Refuse slices that a scan does not have.
+
+    Raises:
+        CaseError: there is one.
+    """
+    count = reference.shape[2 - axis]
+    beyond = [last for _first, last in ranges if last >= count]
+    if beyond:
+        raise CaseError(
+            explain(
+                f"slice {beyond[0]} is not in the scan, whose slices along {'IJK'[axis]} are 0 to {count - 1}",
+                where="slices",
+                remedy="count from 0, as the Data Probe does, or choose another axis",
+            )
+        )
+
+
 def formatRanges(ranges: Iterable[tuple[int, int]]) -> str:
     """Return runs of slices as ``parseRanges`` reads them."""
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

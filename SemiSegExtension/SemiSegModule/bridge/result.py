@@ -1,12 +1,14 @@
 """One result of a model in the scene: a segmentation node that carries what is known of it, and is saved with it.
 
 A result is never changed after it was loaded, but for the statuses of its segments: a correction is a copy. Whether a
-person has accepted or rejected it is an attribute, and so are its score, the reason for it, and its place of doubt.
+person has accepted or rejected it is an attribute, and so are what was accepted of it, its score, the reason for it,
+and its place of doubt.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ import slicer
 # by itself.
 RESULT_ATTRIBUTE = "SemiSeg.Result"
 ACCEPTED, PARTLY_ACCEPTED, REJECTED = "accepted", "partly accepted", "rejected"
-_MODEL, _DECISION = "SemiSeg.Model", "SemiSeg.Decision"
+_MODEL, _DECISION, _ACCEPTED = "SemiSeg.Model", "SemiSeg.Decision", "SemiSeg.Accepted"
 _SCORE, _REASON, _PLACE, _STATES = "SemiSeg.Score", "SemiSeg.Reason", "SemiSeg.Place", "SemiSeg.States"
 _UNCERTAINTY, _CORRECTION, _SOURCE = "SemiSeg.Uncertainty", "SemiSeg.Correction", "SemiSeg.CorrectionOf"
 
@@ -78,6 +80,15 @@ class Result:
     @decision.setter
     def decision(self, value: str) -> None:
         self.node.SetAttribute(_DECISION, value)
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Names of the structures that a person has accepted so far; empty unless it is partly accepted."""
+        return tuple(json.loads(self.node.GetAttribute(_ACCEPTED) or "[]"))
+
+    @accepted.setter
+    def accepted(self, names: Sequence[str]) -> None:
+        self.node.SetAttribute(_ACCEPTED, json.dumps(list(names), ensure_ascii=False))
 
     @property
     def uncertainty(self) -> Any:

@@ -8,15 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import slicer
-
 from SemiSegLib.config import read_json, write_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
 from SemiSegLib.runs.review import read_review
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, fromLps, volumeGrid
+from SemiSegModule.bridge.geometry import Grid, fromLps
 from SemiSegModule.bridge.images import readScan, writeScan, writingTo
+from SemiSegModule.bridge.job_scan import JobScan, asPlace
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.bridge.result_segments import STATE_TAG, arranged
 from SemiSegModule.bridge.segmentation_file import FileSegment
@@ -57,14 +55,12 @@ def createJob(
     files, places = [], {}
     for number, volumes in enumerate(scans):
         node = next(iter(volumes.values()))
-        place = {"node": node.GetID(), "name": node.GetName()}
-        caseId = f"{number + 1} {place['name']}"
-        waiting.tell(number, len(scans), place["name"])
+        caseId = f"{number + 1} {node.GetName()}"
+        waiting.tell(number, len(scans), node.GetName())
         scan = readScan(volumes)
-        names, _notes = waiting.apart(partial(writeScan, scan, place["name"], images))
+        places[caseId] = asPlace(node, scan.grid)
+        names, _notes = waiting.apart(partial(writeScan, scan, node.GetName(), images))
         files.append(ApplyCase(id=caseId, images={role: str((images / f).absolute()) for role, f in names.items()}))
-        own = volumeGrid(node).matrix.tolist()
-        places[caseId] = {**place, "matrix": scan.grid.matrix.tolist(), "shape": list(scan.grid.shape), "own": own}
     request = ApplyRequest(model=str(model), cases=tuple(files), device=device, uncertainty=uncertainty)
     with writingTo(Path(parent)):
         job = ApplyFolder.create_job(parent, request)
@@ -85,25 +81,25 @@ def loadResults(
     see ``bridge.result.Result``. New nodes are hidden: whoever shows one decides which.
 
     Args:
-        job: finished or stopped; scans without a result are passed over.
+        job: ended; scans without a result are passed over.
         label: added to the volume's name to name each node.
         wholes: name of a superclass of the model to its color.
         waiting: is told how far it is, and has files read apart from the scene; None: nobody waits.
     """
     nodes, problems = [], []
     waiting = waiting or Waiting()
-    places = read_json(job.path / _SCENE_FILE)
-    cases = [case for case in job.job.cases if job.result_path(case).is_file()]
-    for number, case in enumerate(cases):
-        place = places[case.id]
-        waiting.tell(number, len(cases), place["name"])
-        volume = _volume(place)
+    found = _scansWithResult(job)
+    for number, (case, scan) in enumerate(found):
+        waiting.tell(number, len(found), scan.name)
+        volume = scan.find(waiting)
         if volume is None:
-            path = job.result_path(case)
-            problems.append(f"the volume '{place['name']}' is no longer in the scene; its result is {path}")
+            what = f"the volume '{scan.name}' is no longer in the scene"
+            if scan.hasNamesake:
+                what = f"there is a scan of the name '{scan.name}', but it is another one, or its voxels were changed"
+            problems.append(f"{what}; its result is {job.result_path(case)}")
             continue
         try:
-            grid = _writtenGrid(place, volume)
+            grid = scan.gridIn(volume)
             result = _loadResult(job, case, volume, grid, label=label, wholes=wholes or {}, waiting=waiting)
         except CaseError as error:
             problems.append(str(error))
@@ -118,16 +114,23 @@ def loadResults(
     return nodes, problems
 
 
-def absentVolumes(job: ApplyFolder) -> list[str]:
-    """Return the names of the job's volumes that the scene does not have."""
-    return [place["name"] for place in read_json(job.path / _SCENE_FILE).values() if _volume(place) is None]
+def absentVolumes(job: ApplyFolder, *, waiting: Waiting | None = None) -> list[str]:
+    """Return the names of the scans with a result that the scene does not have, and whether it has another of the name.
+
+    Args:
+        job: at work or ended.
+        waiting: has the voxels of volumes read apart from the scene; None: nobody waits.
+    """
+    waiting = waiting or Waiting()
+    absent = [scan for _case, scan in _scansWithResult(job) if scan.find(waiting) is None]
+    return [f"{scan.name} (another scan of this name is here)" if scan.hasNamesake else scan.name for scan in absent]
 
 
 def isUnseen(job: ApplyFolder) -> bool:
     """Return whether a job has left results that were not loaded into any scene."""
     if (job.path / _SEEN_FILE).exists() or not (job.path / _SCENE_FILE).exists():
         return False
-    return any(job.result_path(case).is_file() for case in job.job.cases)
+    return bool(job.results())
 
 
 def markSeen(job: ApplyFolder) -> None:
@@ -135,6 +138,11 @@ def markSeen(job: ApplyFolder) -> None:
     # A folder that cannot be written to any more offers them once more, which does no harm.
     with suppress(OSError):
         job.write_text(_SEEN_FILE, "")
+
+
+def _scansWithResult(job: ApplyFolder) -> list[tuple[ApplyCase, JobScan]]:
+    places = read_json(job.path / _SCENE_FILE)
+    return [(case, JobScan.of(case, places[case.id])) for case in job.results()]
 
 
 def _loadResult(
@@ -179,32 +187,3 @@ def _addReview(result: Result, job: ApplyFolder, case: ApplyCase, grid: Grid, _w
     if review.place_lps_mm is not None:
         place = toOwn(result.volume, grid) @ fromLps(review.place_lps_mm)
     result.rate(review.score, review.reason, place)
-
-
-def _writtenGrid(place: Mapping[str, Any], volume: Any) -> Grid:
-    """Return the grid on which a scan was written, by the voxels that it has now.
-
-    Slicer turns the order of slices when it loads a scan again whose axes are left-handed; the voxels are where they
-    were, but count the other way. A scan that was moved since is followed by its voxels.
-    """
-    written = Grid(np.array(place["matrix"]), tuple(place["shape"]))
-    now = volumeGrid(volume)
-    if "own" not in place or now.shape != written.shape:
-        return written
-    turned = Grid(np.array(place["own"]), written.shape).indicesIn(now)
-    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
-    corners[:, :3] *= np.array(written.shape[::-1]) - 1
-    isFlip = np.abs(turned[:3, :3] - np.diag(np.sign(np.diag(turned)[:3]))).max() < SAME_GRID_VOXELS
-    places = {tuple(np.rint(corner)) for corner in corners @ turned.T}
-    if not isFlip or places != {tuple(corner) for corner in corners}:
-        return written
-    return Grid(written.matrix @ np.linalg.inv(np.rint(turned)), written.shape)
-
-
-def _volume(place: Mapping[str, Any]) -> Any:
-    node = slicer.mrmlScene.GetNodeByID(place["node"])
-    if node is not None and node.GetName() == place["name"]:
-        return node
-    # A scene that was closed and loaded again may number its nodes differently.
-    named = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n.GetName() == place["name"]]
-    return named[0] if len(named) == 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from SemiSegModule.bridge.region import Region
 ANNOTATED_REGION = "*annotated region*"
 # Meaning of a segment that training must not see.
 LEFT_OUT = "*left out*"
+_NO_STRUCTURES = frozenset({ANNOTATED_REGION, LEFT_OUT, BACKGROUND})
 SUPERCLASS_TAG = "SemiSeg.Superclass"
 # Tag in which Slicer keeps the status of a segment: notstarted, inprogress, completed or flagged.
 STATUS_TAG = "Segmentation.Status"
@@ -126,31 +127,47 @@ def suggestLookedFor(meanings: Mapping[str, str], scheme: LabelScheme) -> tuple[
     return tuple(chosen)
 
 
-def schemeFromSegments(segmentationNodes: list[Any], name: str) -> LabelScheme:
+def schemeFromSegments(
+    segmentationNodes: Sequence[Any], name: str, meanings: Sequence[Mapping[str, str]] = ()
+) -> LabelScheme:
     """Return the scheme of the segments found in the scene: one structure per name, superclasses by their tag.
+
+    Args:
+        segmentationNodes: are only read; one that labels several scans may be listed more than once.
+        name: of the scheme.
+        meanings: segment ID to what was said of it, one for each node. A segment that was said to be no structure is
+            left out, unless nothing else is there: there is no scheme without structures.
 
     Raises:
         LabelError: there is no segment, or the superclass tags contradict each other.
     """
     found: dict[str, Structure] = {}
-    for node in segmentationNodes:
-        segmentation = node.GetSegmentation()
-        for index in range(segmentation.GetNumberOfSegments()):
-            segment = segmentation.GetNthSegment(index)
-            parent = segmentTag(segment, SUPERCLASS_TAG)
-            parent = "" if name_key(parent) == name_key(segment.GetName()) else parent
-            known = found.get(name_key(segment.GetName()))
-            if known is None or (parent and not known.parent):
-                found[name_key(segment.GetName())] = Structure(
-                    name=segment.GetName(),
-                    parent=parent or None,
-                    color=tuple(float(c) for c in segment.GetColor()),
-                    terminology=segmentTerminology(segment),
-                )
+    for segment in _structureSegments(segmentationNodes, meanings or [{}] * len(segmentationNodes)):
+        parent = segmentTag(segment, SUPERCLASS_TAG)
+        parent = "" if name_key(parent) == name_key(segment.GetName()) else parent
+        known = found.get(name_key(segment.GetName()))
+        if known is None or (parent and not known.parent):
+            found[name_key(segment.GetName())] = Structure(
+                name=segment.GetName(),
+                parent=parent or None,
+                color=tuple(float(c) for c in segment.GetColor()),
+                terminology=segmentTerminology(segment),
+            )
     for structure in list(found.values()):
         if structure.parent and name_key(structure.parent) not in found:
             found[name_key(structure.parent)] = Structure(name=structure.parent, color=structure.color)
     return LabelScheme(name=name, structures=tuple(found.values()))
+
+
+def _structureSegments(segmentationNodes: Sequence[Any], meanings: Sequence[Mapping[str, str]]) -> list[Any]:
+    """Return the segments but those that were said to be no structure; all if these are all."""
+    segments, others = [], []
+    for node, said in zip(segmentationNodes, meanings, strict=True):
+        segmentation = node.GetSegmentation()
+        for index in range(segmentation.GetNumberOfSegments()):
+            isOther = said.get(segmentation.GetNthSegmentID(index)) in _NO_STRUCTURES
+            (others if isOther else segments).append(segmentation.GetNthSegment(index))
+    return segments or others
 
 
 def safeFileName(text: str) -> str:

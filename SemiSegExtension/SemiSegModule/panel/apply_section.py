@@ -10,7 +10,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import SemiSegError
+from SemiSegLib.errors import ConfigError, SemiSegError
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
@@ -63,10 +63,9 @@ class ApplySection:
         setButton(self.ui.applyAllButton, why or noVolume, _("Segment all volumes of the list"))
         why = "" if active else _("No model is being applied.")
         setButton(self.ui.applyStopButton, why, _("Stop after the volume that is being segmented"))
-        if self._isAwaiting and self.job is not None and not self.panel.logic.absentVolumes(self.job):
-            self._isAwaiting = False
-            # Not within a refresh: loading goes on answering, and every new node asks for another refresh.
-            qt.QTimer.singleShot(0, partial(self._loadResults, self.job))
+        if self._isAwaiting and self.job is not None:
+            # Not within a refresh: looking and loading go on answering, and every new node asks for another refresh.
+            qt.QTimer.singleShot(0, partial(self._loadAwaited, self.job))
 
     def apply(self) -> None:
         """Start to segment the ticked volumes in a process of its own."""
@@ -124,18 +123,16 @@ class ApplySection:
     def onEnd(self, status: RunStatus) -> None:
         """Load the results, or say what went wrong (called by the watcher)."""
         job = self.job
-        if status.state == "failed":
+        if status.state == "failed" and not _hasResults(job):
             self.panel.parameters.applyFolder = ""
             text = "\n".join(filter(None, [status.message, status.where, status.remedy]))
-            detail = f"{text}\n\n{_('Log: {path}').format(path=job.log_path)}\n\n{jobs.logTail(job)}"
-            self.panel.showError(_("The model could not be applied."), detail)
+            self.panel.showError(_("The model could not be applied."), _withLog(text, job))
             self.ui.applyStatusLabel.text = _("Failed: {message}").format(message=status.message)
-        elif not self._isOwnJob and (absent := self.panel.logic.absentVolumes(job)):
-            self._isAwaiting = True
-            text = _("Results are ready; they are shown when these scans are in the scene: {names}")
-            self.ui.applyStatusLabel.text = text.format(names=", ".join(absent))
-        else:
+        elif self._isOwnJob:
             self._loadResults(job)
+        else:
+            self._isAwaiting = True
+            self._loadAwaited(job)
         self.panel.scheduleRefresh()
 
     def onError(self, error: SemiSegError) -> None:
@@ -173,6 +170,26 @@ class ApplySection:
         self.watcher.watch(self.job)
         self.panel.scheduleRefresh()
 
+    def _loadAwaited(self, job: ApplyFolder) -> None:
+        """Load the results of an earlier time if all their scans are in the scene by now, else say which are not."""
+        parameters = self.panel.parameters
+        if not self._isAwaiting or job is not self.job or parameters is None:
+            return
+        try:
+            absent = self.panel.logic.absentVolumes(job, waiting=Waiting(apart=keepAnswering))
+        except SemiSegError as error:
+            self._isAwaiting = False
+            self.onError(error)
+            return
+        # Slicer went on answering: another scene may be there now, or another look may have found the scans.
+        if not self._isAwaiting or job is not self.job or self.panel.parameters is not parameters:
+            return
+        if absent:
+            text = _("Results are ready; they are shown when these scans are in the scene: {names}")
+            self.ui.applyStatusLabel.text = text.format(names=", ".join(absent))
+        else:
+            self._loadResults(job)
+
     def _loadResults(self, job: ApplyFolder) -> None:
         """Bring the results into the scene, file by file, while Slicer goes on answering."""
         parameters = self.panel.parameters
@@ -196,7 +213,8 @@ class ApplySection:
         self.ui.applyStatusLabel.text = _("Results: {names}").format(names=names) if nodes else _("No result.")
         if problem:
             self.ui.applyStatusLabel.text = _("Not every result could be shown.")
-            self.panel.showError(_("Not every result could be shown."), problem)
+            isFailed = self.status is not None and self.status.state == "failed"
+            self.panel.showError(_("Not every result could be shown."), _withLog(problem, job) if isFailed else problem)
         if any(result.job == job.job.id for result in self.panel.logic.results()):
             self.panel.review.showFirst()
         self.panel.scheduleRefresh()
@@ -253,6 +271,19 @@ class ApplySection:
         self.panel.parameters.applyVolumes = [
             node for index, node in enumerate(self._volumes) if widget.item(index).checkState() == qt.Qt.Checked
         ]
+
+
+def _hasResults(job: ApplyFolder) -> bool:
+    try:
+        return bool(job.results())
+    except ConfigError:
+        # Its request is damaged: whose the results are is not known any more.
+        return False
+
+
+def _withLog(text: str, job: ApplyFolder) -> str:
+    """Return why a job failed, with the end of its log for the details."""
+    return f"{text}\n\n{_('Log: {path}').format(path=job.log_path)}\n\n{jobs.logTail(job)}"
 
 
 def _modelName(model: Path) -> str:

@@ -11,6 +11,8 @@ import qt
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.case_check import CaseCheck
+from SemiSegModule.bridge.geometry import transformToWorld, worldGrid
+from SemiSegModule.bridge.region import readRegion
 from SemiSegModule.bridge.scene_case import SceneCase
 from SemiSegModule.bridge.segments import BINARY
 
@@ -106,17 +108,34 @@ class CaseChecks:
 
 def _key(case: SceneCase, scheme: LabelScheme) -> Any:
     """Return what a check depends on, by the moments of last change: cheap enough for every refresh."""
-    volumes = [(node.GetID(), _imageMoment(node), node.GetTransformNodeID()) for node in case.volumes.values()]
+    volumes = [(node.GetID(), _imageMoment(node)) for node in case.volumes.values()]
     drawn: list[Any] = []
     if case.segmentation is not None:
         segmentation = case.segmentation.GetSegmentation()
-        drawn = [case.segmentation.GetID(), case.segmentation.GetTransformNodeID()]
+        drawn = [case.segmentation.GetID()]
         for segmentId in case.meanings:
             segment = segmentation.GetSegment(segmentId)
             image = segment.GetRepresentation(BINARY) if segment is not None else None
             drawn.append((segmentId, image.GetMTime() if image is not None else 0))
     said = (dict(case.meanings), case.lookedFor, repr(case.region), dict(case.overlapRules))
-    return (case.id, volumes, drawn, said, scheme.structures)
+    return (case.id, volumes, drawn, _places(case), said, scheme.structures)
+
+
+def _places(case: SceneCase) -> Any:
+    """Return where scans, segments and the box are, which changes without a change of their voxels."""
+    try:
+        matrices = [worldGrid(node).matrix for node in case.volumes.values()]
+        if case.segmentation is not None:
+            matrices.append(transformToWorld(case.segmentation))
+        region = readRegion(case.region)
+    except SemiSegError as error:
+        # The check says so; it is asked again when this is put right.
+        return str(error)
+    box = None
+    if region is not None and region.toBox is not None:
+        matrices.append(region.toBox)
+        box = (region.size, region.isInsideOut)
+    return ([matrix.tobytes() for matrix in matrices], box)
 
 
 def _imageMoment(volumeNode: Any) -> int:

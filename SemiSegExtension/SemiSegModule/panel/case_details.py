@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from SemiSegModule.bridge.scene_case import STATES
 from SemiSegModule.panel import case_words as words
 from SemiSegModule.panel.case_problems import CaseProblem, CaseProblems
+from SemiSegModule.panel.channels import useVolume
 from SemiSegModule.panel.study_view import StudyView
 
 # Where the rows of further channels begin in the form, below title and segmentation.
@@ -133,10 +134,10 @@ class CaseDetails:
         self._change(segmentation=node, isWithoutLabels=node is None, meanings={}, lookedFor=None)
 
     def _onChannel(self, channel: str, node: Any) -> None:
-        for number in self._rows[:1]:
-            volumes = dict(self.panel.parameters.rows()[number].volumes)
-            volumes.pop(channel, None)
-            self._change(volumes={**volumes, **({channel: node} if node is not None else {})})
+        if self.panel.parameters is None or not self._rows:
+            return
+        if self._rows[0] < len(self.panel.parameters.rows()):
+            useVolume(self.panel.parameters, self._rows[0], channel, node)
 
     def _onPatient(self) -> None:
         edit = self.ui.casePatientEdit

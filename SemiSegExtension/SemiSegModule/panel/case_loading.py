@@ -10,11 +10,14 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import SemiSegError
+from SemiSegLib.cases.finding import Finding
+from SemiSegLib.errors import SemiSegError, explain
 from SemiSegModule.bridge.case_files import CaseFiles
 from SemiSegModule.bridge.case_import import ImportPlan
 from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.panel.channels import volumesOf
 from SemiSegModule.parameters import CaseRow
+from SemiSegModule.study_scheme import takeStructures
 
 _POLL_MILLISECONDS = 15
 
@@ -35,6 +38,7 @@ class CaseLoading:
         self._left: deque[tuple[str, Callable[[], CaseFiles]]] = deque()
         self._count = 0
         self._problems: list[str] = []
+        self._findings: list[Finding] = []
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._look)
@@ -50,10 +54,9 @@ class CaseLoading:
         if self.isBusy or self.panel.parameters is None:
             return
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-import")
-        self._problems = []
+        self._problems, self._findings = [], []
         self.ui.importFrame.visible = True
-        for button in (self.ui.addFolderButton, self.ui.addDatasetButton):
-            button.enabled = False
+        self._enable(False)
         self._show(0, 0, _("Looking for scans..."))
         self._apart(lambda: self.panel.logic.planImport(*paths), self._onPlanned)
         self._timer.start()
@@ -68,8 +71,12 @@ class CaseLoading:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._threads = None
         self.ui.importFrame.visible = False
-        for button in (self.ui.addFolderButton, self.ui.addDatasetButton):
-            button.enabled = True
+        self._enable(True)
+
+    def _enable(self, isEnabled: bool) -> None:
+        """Let a person start the next loading, and change the channels to which the cases of this one belong."""
+        for widget in (self.ui.addFolderButton, self.ui.addDatasetButton, self.ui.channelsEdit):
+            widget.enabled = isEnabled
 
     def _apart(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         self._future, self._then = self._threads.submit(work), then
@@ -97,6 +104,9 @@ class CaseLoading:
         if not self._haveChannels(plan):
             self.cancel()
             return
+        if plan.dataset is not None:
+            self.panel.refresh()
+            takeStructures(self.panel.parameters, self.panel.view.scheme, plan.dataset.scheme)
         self._problems += [_("{file}: no scan belongs to these labels").format(file=name) for name in plan.loose]
         self._left.extend(plan.readers())
         self._count = len(self._left)
@@ -124,11 +134,17 @@ class CaseLoading:
         return plan
 
     def _haveChannels(self, plan: ImportPlan) -> bool:
-        """Take the channels of the first dataset; later ones must have as many."""
+        """Take the channels of the first dataset; later ones must have the same, or as many of other names.
+
+        What a folder without a description holds is of the first channel: the check of each case asks for the others.
+        """
         parameters = self.panel.parameters
+        if plan.dataset is None:
+            return True
         if not parameters.rows():
             parameters.channels = list(plan.channels)
-        if len(plan.channels) == len(parameters.channels):
+        theirs, ours = set(plan.channels), set(parameters.channels)
+        if theirs == ours or (len(theirs) == len(ours) and not theirs & ours):
             return True
         what = _("These cases have the channels {theirs}, the study has {ours}.").format(
             theirs=", ".join(plan.channels), ours=", ".join(parameters.channels)
@@ -145,17 +161,21 @@ class CaseLoading:
         self._apart(read, self._onRead)
 
     def _onRead(self, files: CaseFiles) -> None:
-        addRow(
-            self.panel.parameters, self.panel.logic.addCase(files), isSaid=bool(files.drawn and files.drawn.meanings)
-        )
+        isSaid = files.drawn is not None and files.drawn.lookedFor is not None
+        addRow(self.panel.parameters, self.panel.logic.addCase(files), isSaid=isSaid)
+        self._findings += files.findings
         self._next()
 
     def _finish(self) -> None:
-        problems = self._problems
+        problems, findings = self._problems, self._findings
         self.cancel()
         if problems:
             text = _("{count} files could not be added.").format(count=len(problems))
             self.panel.showError(text, "\n\n".join(problems))
+        if findings:
+            text = _("{count} cases say less here than in their files.").format(count=len(findings))
+            said = [explain(found.what, where=found.where, remedy=found.remedy) for found in findings]
+            self.panel.showError(text, "\n\n".join(said))
 
     def _show(self, done: int, count: int, name: str) -> None:
         bar = self.ui.importProgressBar
@@ -171,10 +191,10 @@ def addRow(parameters: Any, case: SceneCase, *, isSaid: bool) -> None:
 
     Args:
         parameters: the study's parameters.
-        case: with volumes by the roles of the files, which become those of the study, in order.
+        case: with volumes by the roles of the files, which become those of the study; see ``volumesOf``.
         isSaid: whether the files say what the segments mean and what was looked for.
     """
-    volumes = dict(zip(parameters.channels, case.volumes.values(), strict=True))
+    volumes = volumesOf(parameters.channels, case.volumes)
     row = CaseRow(
         volumes=volumes,
         segmentation=case.segmentation,

@@ -10,13 +10,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
-from SemiSegLib.labels.scheme import name_key
-from SemiSegModule.bridge.case_check import CaseCheck
+from SemiSegModule.bridge.case_check import CaseCheck, lookedForWithout
 from SemiSegModule.bridge.pairing import scalarVolumes, suggestChannel
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.panel import case_words as words
-from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.channels import useVolume
+from SemiSegModule.panel.study_view import OnlyPart, StudyView
 from SemiSegModule.waiting import Waiting, keepAnswering
+
+_WORST_FIRST = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class CaseProblems:
         for finding in check.findings if check is not None and number not in view.rowProblems else ():
             label, fix = self._fixOf(finding.code, view, number, check)
             found.append(CaseProblem(finding.severity, finding.what, finding.remedy, label, fix))
-        return tuple(found)
+        found += self._onlyParts(view, number)
+        return tuple(sorted(found, key=lambda problem: _WORST_FIRST.index(problem.severity)))
 
     def _missingChannels(self, view: StudyView, number: int) -> list[CaseProblem]:
         row, found = view.rows[number], []
@@ -72,13 +75,13 @@ class CaseProblems:
             if channel in row.volumes:
                 continue
             further = [node for other in view.rows for role, node in other.volumes.items() if role != channels[0]]
-            node = suggestChannel(row.volumes[channels[0]], channel, scalarVolumes(), further)
+            node = suggestChannel(row.volumes[channels[0]], channels[0], channel, scalarVolumes(), further)
             what = _("the volume of channel {channel} is missing").format(channel=channel)
             if node is None:
                 found.append(CaseProblem("error", what, _("choose it below, or load it")))
                 continue
             label = _("Use {name}").format(name=node.GetName())
-            fix = _bound(self._useVolume, number, channel, node)
+            fix = _bound(useVolume, self.panel.parameters, number, channel, node)
             found.append(CaseProblem("error", what, _("choose it below"), label, fix))
         return found
 
@@ -102,6 +105,14 @@ class CaseProblems:
         remedy = _("put them all on one side, or correct the patient: else the score of a model would be too good")
         return [CaseProblem("error", what, remedy, label, _bound(self.setSide, [number], side))]
 
+    def _onlyParts(self, view: StudyView, number: int) -> list[CaseProblem]:
+        drawn, found = view.cases[number].meanings.values(), []
+        for item in view.onlyParts if view.rows[number].isChosen else ():
+            if item.whole in drawn and item.isDrawn:
+                label = _("Show in Structures")
+                found.append(CaseProblem("warning", *describeOnlyPart(item), label, self._showStructures))
+        return found
+
     def _fixOf(
         self, code: str, view: StudyView, number: int, check: CaseCheck
     ) -> tuple[str, Callable[[], None] | None]:
@@ -113,6 +124,8 @@ class CaseProblems:
             return _("Use without labels"), _bound(self._useWithoutLabels, number)
         if code in ("overlap", "part_missing"):
             return _("Decide in Labels"), self._showLabels
+        if code == "nowhere_annotated":
+            return _("Show in Labels"), self._showLabels
         return "", None
 
     def setSide(self, numbers: list[int], side: str | None) -> None:
@@ -120,14 +133,10 @@ class CaseProblems:
         view = self.panel.view
         patients = {view.cases[number].patient or view.cases[number].id for number in numbers}
         rows = self.panel.parameters.rows()
-        for number, row in enumerate(rows):
-            if (view.cases[number].patient or view.cases[number].id) in patients and number not in view.lockedSides:
+        # A row may have come since the view was made; it is none of those that a person sees.
+        for number, (row, case) in enumerate(zip(rows, view.cases, strict=False)):
+            if (case.patient or case.id) in patients and number not in view.lockedSides:
                 row.side = side or None
-        self.panel.parameters.setRows(rows)
-
-    def _useVolume(self, number: int, channel: str, node: Any) -> None:
-        rows = self.panel.parameters.rows()
-        rows[number].volumes[channel] = node
         self.panel.parameters.setRows(rows)
 
     def _useWithoutLabels(self, number: int) -> None:
@@ -138,9 +147,9 @@ class CaseProblems:
     def _leaveOut(self, view: StudyView, number: int, segmentIds: tuple[str, ...]) -> None:
         """Let empty segments say nothing: neither drawn nor absent."""
         rows, case = self.panel.parameters.rows(), view.cases[number]
-        left = {name_key(case.meanings[segmentId]) for segmentId in segmentIds if segmentId in case.meanings}
-        rows[number].meanings = {**rows[number].meanings, **dict.fromkeys(segmentIds, LEFT_OUT)}
-        rows[number].lookedFor = [name for name in case.lookedFor if name_key(name) not in left]
+        left = [segmentId for segmentId in segmentIds if segmentId in case.meanings]
+        rows[number].meanings = {**rows[number].meanings, **dict.fromkeys(left, LEFT_OUT)}
+        rows[number].lookedFor = list(lookedForWithout(case, left, view.scheme))
         self.panel.parameters.setRows(rows)
 
     def _copyOntoScan(self, view: StudyView, number: int) -> None:
@@ -159,10 +168,24 @@ class CaseProblems:
         self.panel.parameters.setRows(rows)
 
     def _showLabels(self) -> None:
-        section = self.panel.ui.labelsSection
-        section.collapsed = False
-        slicer.app.processEvents()
-        section.setFocus()
+        _unfold(self.panel.ui.labelsSection)
+        self.panel.ui.labelsSection.setFocus()
+
+    def _showStructures(self) -> None:
+        _unfold(self.panel.ui.structuresSection)
+        self.panel.ui.structuresSection.setFocus()
+
+
+def describeOnlyPart(item: OnlyPart) -> tuple[str, str]:
+    """Return what it means that a structure has one part alone, and what to do."""
+    what = _("'{whole}' has one part alone, '{part}': all that is drawn as '{whole}' counts as '{part}'")
+    remedy = _("right if there is nothing else in it; else add what is missing as a part")
+    return what.format(whole=item.whole, part=item.part), remedy
+
+
+def _unfold(section: Any) -> None:
+    section.collapsed = False
+    slicer.app.processEvents()
 
 
 def _bound(function: Callable[..., None], *arguments: Any) -> Callable[[], None]:

@@ -17,6 +17,7 @@ from SemiSegModule.panel.case_loading import CaseLoading
 from SemiSegModule.panel.case_problems import CaseProblem, CaseProblems
 from SemiSegModule.panel.case_table import CASE, CaseTable
 from SemiSegModule.panel.case_words import describeRegime
+from SemiSegModule.panel.channels import changeChannels
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE
 
@@ -129,7 +130,7 @@ class CasesSection:
         if not parts:
             return _("No case is ticked.")
         summary = _("{count} cases: {parts}").format(count=len(chosen), parts=parts)
-        isOpen = self.panel.parameters.schemeSource == SCHEME_FROM_SCENE and view.scheme is not None
+        isOpen = self.panel.parameters.schemeSource in (SCHEME_FROM_SCENE, SCHEME_EDITED) and view.scheme is not None
         fitting = self.panel.logic.fittingScheme(view.scheme) if isOpen else None
         if fitting is None:
             return summary
@@ -139,7 +140,9 @@ class CasesSection:
     def _showSchemes(self) -> None:
         source = self.panel.parameters.schemeSource
         ready = list(self.panel.logic.readySchemes())
-        sources = [SCHEME_FROM_SCENE, *ready, *([source] if source not in (SCHEME_FROM_SCENE, *ready) else [])]
+        # Edits are kept while another scheme is tried, so they can be chosen again.
+        edited = [SCHEME_EDITED] if self.panel.parameters.editedScheme is not None else []
+        sources = list(dict.fromkeys([SCHEME_FROM_SCENE, *ready, *edited, source]))
         combo = self.ui.schemeComboBox
         if sources != self._sources:
             self._sources = sources
@@ -239,13 +242,10 @@ class CasesSection:
         parameters = self.panel.parameters
         if not names or names == parameters.channels:
             return
-        rows, first = parameters.rows(), parameters.channels[0]
-        for row in rows:
-            kept = {name: row.volumes[name] for name in names[1:] if name in row.volumes}
-            row.volumes = {names[0]: row.volumes[first], **kept}
-        parameters.setRows([])
-        parameters.channels = names
-        parameters.setRows(rows)
+        why = changeChannels(parameters, names)
+        if why:
+            self.ui.channelsEdit.text = ", ".join(parameters.channels)
+            self.panel.showError(_("The channels cannot be changed."), why)
 
     def _onCellChanged(self, row: int, column: int) -> None:
         if self._updating or column != CASE:

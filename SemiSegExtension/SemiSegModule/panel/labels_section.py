@@ -18,7 +18,7 @@ from SemiSegModule.panel.region_view import RegionView
 from SemiSegModule.panel.structure_icons import colorIcon
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.tables import fitRows, stretchColumns
-from SemiSegModule.parameters import CaseRow
+from SemiSegModule.parameters import SCHEME_FROM_SCENE, CaseRow
 
 # Proposals that are shown in words; the others are counted.
 _MOST_SHOWN = 4
@@ -48,8 +48,8 @@ class LabelsSection:
 
     @property
     def case(self) -> SceneCase | None:
-        """The case that is shown."""
-        cases = self.panel.view.cases
+        """The case that is shown; none while the scene is closed, when widgets still tell of nodes that go."""
+        cases = self.panel.view.cases if self.panel.parameters is not None else []
         return cases[self._row] if 0 <= self._row < len(cases) else None
 
     def refresh(self, view: StudyView, row: int) -> None:
@@ -96,24 +96,29 @@ class LabelsSection:
         table.setHorizontalHeaderLabels([_("Segment"), _("Structure")])
         table.setRowCount(len(case.meanings))
         segmentation = case.segmentation.GetSegmentation()
-        for number, (segmentId, meaning) in enumerate(case.meanings.items()):
+        for number, segmentId in enumerate(case.meanings):
             segment = segmentation.GetSegment(segmentId)
             item = qt.QTableWidgetItem(segment.GetName())
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             item.setIcon(colorIcon(segment.GetColor()))
             table.setItem(number, 0, item)
-            table.setCellWidget(number, 1, self._meaningCombo(segmentId, meaning, scheme))
+            table.setCellWidget(number, 1, self._meaningCombo(segmentId, case, scheme))
         stretchColumns(table)
         fitRows(table, len(case.meanings))
 
-    def _meaningCombo(self, segmentId: str, meaning: str, scheme: LabelScheme) -> Any:
+    def _meaningCombo(self, segmentId: str, case: SceneCase, scheme: LabelScheme) -> Any:
         names = [s.name for s in scheme.structures if name_key(s.name) != BACKGROUND]
+        own = case.segmentation.GetSegmentation().GetSegment(segmentId).GetName()
+        if self.panel.parameters.schemeSource == SCHEME_FROM_SCENE and scheme.match(own) is None:
+            # Nobody calls it a structure now, but it is one as soon as it is chosen.
+            names.append(own)
         values = ["", *names, BACKGROUND, ANNOTATED_REGION, LEFT_OUT]
         texts = [_("choose..."), *names, _("background"), _("(region that was annotated)"), _("(left out)")]
         combo = qt.QComboBox()
         combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         combo.minimumContentsLength = 8
         combo.addItems(texts)
+        meaning = case.meanings[segmentId]
         combo.currentIndex = values.index(meaning) if meaning in values else 0
         combo.toolTip = _(
             "The structure that this segment shows. (region that was annotated): outside it, nothing is known. "

@@ -8,12 +8,15 @@ from typing import Any
 
 import ctk
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.model_info import ModelInfo
+from SemiSegLib.runs.places import is_there
 from SemiSegModule import jobs
+from SemiSegModule.logic_model import exportFile
 from SemiSegModule.panel.model_drop import MODEL_ENDING, ModelDropFilter
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
@@ -52,7 +55,11 @@ class ModelSection:
         parameters = self.panel.parameters
         run = jobs.runAt(parameters.runFolder)
         path = wholePath(parameters.modelPath) if parameters.modelPath else run and run.model_path
-        return path if path is not None and path.is_file() else None
+        try:
+            return path if path is not None and path.is_file() else None
+        except OSError:
+            # Its drive is away, or the name is too long.
+            return None
 
     @property
     def whyNot(self) -> str:
@@ -131,8 +138,17 @@ class ModelSection:
             return
         name = f"{self.info.title or self.info.scheme.name or self.info.method}{MODEL_ENDING}".replace("/", "-")
         target = qt.QFileDialog.getSaveFileName(self.ui.modelSection, _("Export model"), name, _kinds())
-        if target:
+        if target and _mayWrite(target):
             self.exportModel(target)
+
+
+def _mayWrite(target: str) -> bool:
+    """Return whether an export may write its file; asks where the dialog has asked of another name."""
+    path = exportFile(target)
+    if path == Path(target) or not is_there(path):
+        return True
+    text = _("{name} exists already. Replace it?").format(name=path.name)
+    return bool(slicer.util.confirmYesNoDisplay(text, windowTitle=_("Export model")))
 
 
 def fileSize(size: int) -> str:

@@ -28,6 +28,8 @@ class PackagesSection:
     def __init__(self, ui: Any, panel: Any) -> None:
         self.ui, self.panel = ui, panel
         self.installation: Installation | None = None
+        # What is missing, as it was when the module was entered or packages were installed; looking takes some 10 ms.
+        self.missing: list[str] = []
         self._then: Callable[[], None] | None = None
         self._check: Command | None = None
         self._news = ""
@@ -42,7 +44,7 @@ class PackagesSection:
 
     def refresh(self) -> None:
         """Show what is missing, if anything is, or what was just installed."""
-        names = dependencies.missing()
+        names = self.missing = dependencies.missing()
         self.ui.packagesFrame.visible = bool(names) or self.isInstalling or bool(self._news)
         self.ui.installButton.visible = bool(names) and not self.isInstalling
         self.ui.installCancelButton.visible = self.isInstalling

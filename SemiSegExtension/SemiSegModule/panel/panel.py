@@ -14,6 +14,8 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.recommend import Recommendation
+from SemiSegLib.runs.places import is_there
+from SemiSegModule import jobs
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.cases_section import CasesSection
@@ -146,6 +148,8 @@ class Panel:
             return _("Choose a study folder.")
         if self.parameters.studyPath is None:
             return _("Give the whole path of the study folder; ~ stands for your home folder.")
+        if not jobs.canBeReached(self.parameters.studyPath):
+            return _("The study folder cannot be reached.")
         if self.recommendation(view) is None:
             return _("No method can be trained on the ticked cases: label at least one of them.")
         return ""
@@ -219,7 +223,7 @@ def _lastStudyFolder() -> str:
     """Return the study folder that was used last, else one below the user's documents."""
     last = str(slicer.app.userSettings().value(_STUDY_SETTING) or "")
     path = wholePath(last)
-    if path is not None and path.is_dir():
+    if path is not None and is_there(path):
         return last
     documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
     return str(Path(documents or Path.home()) / "SemiSeg")

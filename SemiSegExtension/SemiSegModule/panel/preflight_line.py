@@ -9,7 +9,6 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
-from SemiSegModule import dependencies
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.panel.training_form import TrainingForm
@@ -43,7 +42,7 @@ class PreflightLine:
         if folder is None or view.whyNotReady():
             return
         busy = _("It is being worked out.") if self._command is not None else ""
-        missing = _("Packages are missing.") if dependencies.missing() else ""
+        missing = _("Packages are missing.") if self.panel.packages.missing else ""
         what = _("Work out memory, disk and size of samples for these choices; takes some seconds, nothing is written")
         setButton(self.ui.preflightButton, busy or missing, what)
         asked = self._choices(view)

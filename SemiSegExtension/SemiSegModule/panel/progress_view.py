@@ -117,7 +117,7 @@ def describeStatus(status: RunStatus) -> str:
         # The worker says in its message for what.
         return _sentence(status.message) or _("Waiting for its turn.")
     words = {
-        "created": _("Starting..."),
+        "created": _("Not started yet; Resume begins it."),
         "preparing": _("Preparing the cases..."),
         "stopping": _("Stopping: the current step is finished and a model is saved..."),
     }[status.state]

@@ -17,6 +17,7 @@ from SemiSegModule.bridge.region import (
     formatRanges,
     parseRanges,
     regionToJson,
+    requireSlices,
     sliceDirection,
 )
 from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
@@ -137,6 +138,9 @@ class RegionView:
             return
         try:
             ranges = parseRanges(edit.text)
+            grid = _gridOf(case)
+            if grid is not None:
+                requireSlices(ranges, grid, case.region.axis)
         except SemiSegError as error:
             edit.text = formatRanges(case.region.ranges)
             self.section.panel.showError(_("The slices cannot be used."), str(error))

@@ -10,10 +10,10 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.cards import CARDS
-from SemiSegModule.bridge.result import PARTLY_ACCEPTED, REJECTED, Result
+from SemiSegModule.bridge.result import REJECTED, Result
 from SemiSegModule.bridge.result_views import isComparing
 from SemiSegModule.bridge.uncertainty import overlaid
-from SemiSegModule.logic_review import Acceptance
+from SemiSegModule.panel.accepted_case import acceptIntoStudy, takeFromStudy
 from SemiSegModule.panel.review_table import ReviewTable, describeStates
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
@@ -131,9 +131,11 @@ class ReviewSection:
             self._accept([segmentation.GetSegment(segmentId).GetName() for segmentId in ids])
 
     def reject(self) -> None:
-        """Put the result away."""
-        if self.current is not None:
-            self.panel.logic.rejectResult(self.current)
+        """Put the result away, and take back what was accepted of it."""
+        result = self.current
+        if result is not None:
+            self.panel.logic.rejectResult(result)
+            self._notice = "\n".join(takeFromStudy(self.panel.parameters, result))
             self.panel.scheduleRefresh()
 
     def trainOn(self) -> None:
@@ -152,42 +154,21 @@ class ReviewSection:
         if result is None:
             return
         try:
-            accepted = self.panel.logic.acceptResult(result, structures)
+            notices = acceptIntoStudy(self.panel.parameters, self.panel.logic, result, structures)
         except SemiSegError as error:
             self.panel.showError(_("The result could not be accepted."), str(error))
             return
-        self._enterStudy(result, accepted)
-        self.panel.scheduleRefresh()
-
-    def _enterStudy(self, result: Result, accepted: Acceptance) -> None:
-        """Give the row of the case its labels; its side of the split stays where it is."""
-        parameters = self.panel.parameters
-        rows = parameters.rows()
-        notices = []
-        if accepted.leftOpen:
-            names = ", ".join(accepted.leftOpen)
-            text = _(
-                "Nothing is shown of {names}, but the model is not sure: left open. Select and accept what is absent."
-            )
-            notices.append(text.format(names=names))
-        for row in rows:
-            if row.volumes[parameters.channels[0]] is not result.volume:
-                continue
-            if row.segmentation is not None and row.segmentation is not accepted.segmentation:
-                text = _("'{name}' stays in the scene, but is no longer what the study learns from.")
-                notices.append(text.format(name=row.segmentation.GetName()))
-            row.segmentation, row.isChosen, row.isWithoutLabels = accepted.segmentation, True, False
-            row.meanings, row.lookedFor = dict(accepted.meanings), list(accepted.lookedFor)
-            row.region, row.regionBox, row.overlapRules = None, None, []
-            row.side, row.state = row.side or "train", accepted.state
         self._notice = "\n".join(notices)
-        parameters.setRows(rows)
+        self.panel.scheduleRefresh()
 
     def _description(self, result: Result | None) -> str:
         if result is None:
             return _("Choose a case, or press Next case.")
         before = self.panel.logic.resultBefore(result)
         lines = [result.reason, describeStates(result), self._notice]
+        if result.accepted:
+            text = _("Accepted: {names}. Accept selected adds to it; Reject takes it back.")
+            lines.append(text.format(names=", ".join(result.accepted)))
         if isComparing() and before is not None:
             text = _("Left view: {new}. Right view: {old}.")
             lines.append(text.format(new=result.shown.GetName(), old=before.shown.GetName()))
@@ -213,7 +194,8 @@ class ReviewSection:
         setButton(ui.correctButton, none, _("Open a copy of the result in the Segment Editor; the result is kept"))
         setButton(ui.acceptButton, none, _("Take the structures, as corrected, for the labels of this case"))
         rejected = none or (_("It is put away already.") if current.decision == REJECTED else "")
-        setButton(ui.rejectButton, rejected, _("Put the result away; it is hidden and kept"))
+        what = _("Put the result away, hidden and kept; what was accepted of it is taken back")
+        setButton(ui.rejectButton, rejected, what)
         isAccepted = any(result.decision not in ("", REJECTED) for result in results)
         why = "" if isAccepted else _("Accept at least one case first.")
         why = why or self.panel.model.whyNot or self.panel.whyNoTraining(view)
@@ -221,12 +203,12 @@ class ReviewSection:
         self._showSelection()
 
     def _showSelection(self) -> None:
-        isPartly = self.current is not None and self.current.decision == PARTLY_ACCEPTED
+        isPartly = self.current is not None and self.current.accepted
         selected = self.ui.resultSegmentsTable.selectedSegmentIDs()
         why = "" if selected else _("Select the structures that are right in the table above.")
         what = _("Take the selected structures for labels of this case; the others count as not looked for")
-        again = _("Some structures of this case are accepted; select all that are right.")
-        setButton(self.ui.acceptSelectedButton, why, again if isPartly else what)
+        more = _("Add the selected structures to what is accepted of this case; Reject takes all of it back")
+        setButton(self.ui.acceptSelectedButton, why, more if isPartly else what)
 
     def _onSelection(self, *_changes: Any) -> None:
         if self.panel.parameters is not None:

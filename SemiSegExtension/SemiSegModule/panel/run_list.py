@@ -12,6 +12,7 @@ import qt
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.places import is_there
 from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
@@ -36,6 +37,7 @@ class RunEntry:
         isRead: whether the files have been read.
         hasModel: whether there is a model to apply or to go on from.
         baselineOf: the run whose gain over it is measured, or None.
+        after: while it is queued, the run that it comes after; else None.
     """
 
     run: RunFolder
@@ -45,6 +47,7 @@ class RunEntry:
     isRead: bool = False
     hasModel: bool = False
     baselineOf: Path | None = None
+    after: Path | None = None
     _stamp: int = -1
 
     @property
@@ -75,9 +78,10 @@ class RunEntry:
         self.title = jobs.titleOf(self.run)
         try:
             self.status = observe(self.run)
+            self.after = self.run.after if self.state == "queued" else None
         except (SemiSegError, OSError):
             self.status = None
-        self.hasModel = self.run.model_path.is_file()
+        self.hasModel = is_there(self.run.model_path)
         self.isRead = True
 
 
@@ -110,6 +114,12 @@ class RunList:
         """Return what is known of the run in a folder, or None if it is none of the study's."""
         return next((entry for entry in self.entries if str(entry.run.path) == str(path)), None)
 
+    def next(self) -> RunEntry | None:
+        """Return the run that is at work, else the one that waits for no other, or None; the oldest of several."""
+        busy = [entry for entry in reversed(self.entries) if entry.isBusy]
+        paths = [entry.run.path for entry in busy]
+        return min(busy, key=lambda entry: (entry.state == "queued", entry.after in paths), default=None)
+
     def show(self, folder: Path | None) -> None:
         """List the runs of a study folder; what is known of them already is kept, and what may have changed is read."""
         self._folder = folder
@@ -139,7 +149,7 @@ class RunList:
             ended = entry.isBusy and not status.is_active
             entry.status = status
             if ended:
-                entry.hasModel = run.model_path.is_file()
+                entry.hasModel = is_there(run.model_path)
 
     def close(self) -> None:
         """Look no more."""

@@ -115,7 +115,7 @@ def _stateText(entry: RunEntry) -> str:
     if entry.state == "training":
         return _("Training {percent} %").format(percent=round(100 * entry.status.fraction))
     return {
-        "created": _("Starting"),
+        "created": _("Not started"),
         "queued": _("Waiting"),
         "preparing": _("Preparing"),
         "stopping": _("Stopping"),

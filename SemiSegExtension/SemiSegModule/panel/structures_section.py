@@ -13,6 +13,7 @@ from SemiSegLib.labels.edits import Edit
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_key
 from SemiSegModule.bridge.color_tables import colorTables
 from SemiSegModule.bridge.pairing import segmentations
+from SemiSegModule.panel.case_problems import describeOnlyPart
 from SemiSegModule.panel.structure_icons import colorIcon
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.terminology_dialog import chooseTerminology, describeTerminology
@@ -48,6 +49,7 @@ class StructuresSection:
         for name, function in (
             ("addStructureButton", self._onAdd),
             ("addPartButton", self._onAddPart),
+            ("addRestButton", self._onAddRest),
             ("renameStructureButton", self._onRename),
             ("removeStructureButton", self._onRemove),
             ("undoStructureButton", self._onUndo),
@@ -80,17 +82,24 @@ class StructuresSection:
         self.ui.undoStructureButton.enabled = self.panel.parameters.schemeUndo is not None
         self.ui.addColorTableButton.enabled = bool(colorTables())
         self.ui.addSegmentsButton.enabled = bool(segmentations(withResults=False))
-        signature = repr((view.scheme and view.scheme.structures, view.problem))
+        signature = repr((view.scheme and view.scheme.structures, view.problem, view.onlyParts))
         if signature == self._shown:
             return
         self._shown = signature
-        self.ui.structuresLabel.text = (
-            _("A structure can be part of another one: a coarse label of the whole then teaches its parts together.")
-            if view.scheme is not None
-            else view.problem.split("\n")[0]
-        )
+        self.ui.structuresLabel.text = self._caption(view)
+        self.ui.addRestButton.visible = bool(view.onlyParts)
+        if view.onlyParts:
+            self.ui.addRestButton.text = _("Add the rest of {name}").format(name=view.onlyParts[0].whole)
         self._fill(view.scheme)
         self._showSelected()
+
+    def _caption(self, view: StudyView) -> str:
+        if view.scheme is None:
+            return view.problem.split("\n")[0]
+        if view.onlyParts:
+            what, remedy = describeOnlyPart(view.onlyParts[0])
+            return f"\u26a0 {what}; {remedy}."
+        return _("A structure can be part of another one: a coarse label of the whole then teaches its parts together.")
 
     def _fill(self, scheme: LabelScheme | None) -> None:
         self._updating = True
@@ -175,6 +184,11 @@ class StructuresSection:
         if whole is not None:
             self._addStructure(_("Name of the new part of {name}:").format(name=whole.name), whole.name)
 
+    def _onAddRest(self) -> None:
+        if self.scheme is not None and self.panel.view.onlyParts:
+            whole = self.panel.view.onlyParts[0].whole
+            self._edit(lambda: self.panel.logic.addRest(self.scheme, whole))
+
     def _addStructure(self, question: str, parent: str | None) -> None:
         name = qt.QInputDialog.getText(self.ui.structuresTree, _("Structures"), question)
         if name and self.scheme is not None:
@@ -240,8 +254,12 @@ class StructuresSection:
             self._edit(lambda: self.panel.logic.codeStructure(self.scheme, structure.name, None))
 
     def _onAddSegments(self) -> None:
-        nodes = segmentations(withResults=False)
-        self._edit(lambda: self.panel.logic.addSegments(self.scheme, nodes))
+        rows = [row for row in self.panel.parameters.rows() if row.segmentation is not None]
+        labels = [(row.segmentation, row.meanings) for row in rows]
+        ours = [node for node, _said in labels]
+        labels += [(n, {}) for n in segmentations(withResults=False) if not any(n is node for node in ours)]
+        nodes, meanings = [node for node, _said in labels], [said for _node, said in labels]
+        self._edit(lambda: self.panel.logic.addSegments(self.scheme, nodes, meanings))
 
     def _onAddColorTable(self) -> None:
         nodes = colorTables()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from SemiSegLib.config import from_json
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
-from SemiSegModule.bridge.overlaps import ruleKey
+from SemiSegModule.bridge.overlaps import EITHER, IGNORE, ruleKey
 from SemiSegModule.bridge.pairing import (
     patientOf,
     scalarVolumes,
@@ -33,6 +33,22 @@ from SemiSegModule.bridge.scene_case import (
 )
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
+from SemiSegModule.study_scheme import withNames
+
+
+@dataclass(frozen=True)
+class OnlyPart:
+    """A drawn structure with one part alone: to a training both are the same.
+
+    Attributes:
+        whole: its name.
+        part: name of the part.
+        isDrawn: whether the part, or something in it, is drawn too.
+    """
+
+    whole: str
+    part: str
+    isDrawn: bool
 
 
 @dataclass
@@ -46,9 +62,10 @@ class StudyView:
         problem: why there is no scheme, or "".
         rowProblems: row number to what a person must decide before this case can be used.
         sideConflicts: row numbers whose patient stands on two sides of the split.
-        lockedSides: row number to the side on which a run has used the patient; it never changes again.
+        lockedSides: row number to the side on which a run has used the case or its patient; it never changes again.
         sketch: the chosen cases as a dataset without voxels, or None.
         regimes: row number to how much the labels say.
+        onlyParts: structures, drawn in ticked cases, that have one part alone.
     """
 
     rows: list[CaseRow]
@@ -60,6 +77,7 @@ class StudyView:
     sideConflicts: dict[int, bool] = field(default_factory=dict)
     sketch: Dataset | None = None
     regimes: dict[int, Regime] = field(default_factory=dict)
+    onlyParts: tuple[OnlyPart, ...] = ()
 
     @property
     def chosen(self) -> list[SceneCase]:
@@ -95,7 +113,8 @@ def updateRows(parameters: StudyParameters) -> bool:
     free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
     for row in rows:
         if row.segmentation is None and not row.isWithoutLabels:
-            row.segmentation = segmentationOf(row.volumes[parameters.channels[0]], free, volumes)
+            found = (segmentationOf(node, free, volumes) for node in row.volumes.values())
+            row.segmentation = next((node for node in found if node is not None), None)
             free = [node for node in free if node is not row.segmentation]
     for volume in volumes:
         if not any(volume is node for node in known):
@@ -112,30 +131,67 @@ def viewOf(parameters: StudyParameters, logic: StudyLogic) -> StudyView:
     """Return the study as the parameter node and the scene say."""
     view = StudyView(rows=parameters.rows())
     try:
-        view.scheme = _scheme(parameters, logic, view.rows)
+        view.scheme = schemeOf(parameters, logic, view.rows)
     except SemiSegError as error:
         view.problem = str(error)
     names = [row.volumes[parameters.channels[0]].GetName() for row in view.rows]
-    used = logic.usedSides(parameters.studyPath)
     for number, row in enumerate(view.rows):
         repeat = names[:number].count(names[number])
         caseId = names[number] if not repeat else f"{names[number]} ({repeat + 1})"
-        case = _case(caseId, row, view.scheme)
-        locked = used.get(case.patient or case.id)
-        if locked:
-            view.lockedSides[number] = locked
-            case = replace(case, side=locked)
-        view.cases.append(case)
+        view.cases.append(_case(caseId, row, view.scheme))
         problem = _rowProblem(row, view.cases[-1], parameters.channels)
         if problem:
             view.rowProblems[number] = problem
+    _lockSides(view, logic.usedSides(parameters.studyPath))
     _findSideConflicts(view)
     if view.scheme is not None:
         everything = sketchStudy(view.cases, view.scheme, "")
         view.regimes = {number: case.regime(view.scheme) for number, case in enumerate(everything.cases)}
         kept = tuple(case for case, row in zip(everything.cases, view.rows, strict=True) if row.isChosen)
         view.sketch = replace(everything, cases=kept)
+        view.onlyParts = _onlyParts(view.chosen, view.scheme)
     return view
+
+
+def _onlyParts(cases: Sequence[SceneCase], scheme: LabelScheme) -> tuple[OnlyPart, ...]:
+    drawn = {meaning for case in cases for meaning in case.meanings.values()}
+    inside = {s.name for name in drawn if scheme.match(name) is not None for s in scheme.ancestors(name)}
+    parts: dict[str, list[str]] = {}
+    for structure in scheme.structures:
+        if structure.parent:
+            parts.setdefault(scheme.find(structure.parent).name, []).append(structure.name)
+    alone = {whole: names[0] for whole, names in parts.items() if len(names) == 1 and whole in drawn}
+    return tuple(OnlyPart(whole, part, part in inside) for whole, part in alone.items())
+
+
+def rememberUse(parameters: StudyParameters, view: StudyView) -> None:
+    """Keep with each ticked row as which patient a run uses it now: a name can be changed, the use cannot."""
+    used = {}
+    for row, case in zip(view.rows, view.cases, strict=True):
+        if row.isChosen:
+            used[next(iter(row.volumes.values())).GetID()] = case.patient or case.id
+    rows = parameters.rows()
+    for row in rows:
+        patient = used.get(next(iter(row.volumes.values())).GetID())
+        if patient is not None and patient not in row.usedAs:
+            row.usedAs.append(patient)
+    parameters.setRows(rows)
+
+
+def _lockSides(view: StudyView, used: Mapping[str, str]) -> None:
+    """Put cases on the side on which a run has used them, or the patient that they are of now."""
+    patients = [case.patient or case.id for case in view.cases]
+    sides: dict[int, str] = {}
+    for number, row in enumerate(view.rows):
+        known = [name for name in (*row.usedAs, patients[number]) if name in used]
+        if known:
+            sides[number] = used[known[0]]
+    ofPatient = {patients[number]: side for number, side in sides.items()}
+    for number, patient in enumerate(patients):
+        side = sides.get(number) or ofPatient.get(patient)
+        if side:
+            view.lockedSides[number] = side
+            view.cases[number] = replace(view.cases[number], side=side)
 
 
 def _findSideConflicts(view: StudyView) -> None:
@@ -164,16 +220,20 @@ def regionProblem(case: SceneCase) -> str:
     return _("choose the segment whose slices were annotated") if isGone else ""
 
 
-def _scheme(parameters: StudyParameters, logic: StudyLogic, rows: Sequence[CaseRow]) -> LabelScheme:
+def schemeOf(parameters: StudyParameters, logic: StudyLogic, rows: Sequence[CaseRow]) -> LabelScheme:
+    """Return the label scheme that a person has chosen; from the scene, it is that of the ticked rows.
+
+    Raises:
+        SemiSegError: no row says what the structures are, or the scheme cannot be read.
+    """
     if parameters.schemeSource == SCHEME_EDITED:
         return from_json(LabelScheme, parameters.editedScheme, where=_("edited label scheme"))
     if parameters.schemeSource != SCHEME_FROM_SCENE:
         return logic.readScheme(parameters.schemeSource)
-    drawn = [row.segmentation for row in rows if row.isChosen and row.segmentation is not None]
-    scheme = schemeFromSegments(drawn, "Scene") if drawn else None
-    if scheme is None:
+    drawn = [row for row in rows if row.isChosen and row.segmentation is not None]
+    if not drawn:
         raise SemiSegError(_("Load a segmentation for at least one of the ticked volumes, or choose a ready scheme."))
-    return scheme
+    return schemeFromSegments([row.segmentation for row in drawn], "Scene", [row.meanings for row in drawn])
 
 
 def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
@@ -181,12 +241,12 @@ def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
     lookedFor: tuple[str, ...] = ()
     if scheme is not None and row.segmentation is not None:
         meanings = suggestMeanings(row.segmentation, scheme)
-        names = {structure.name for structure in scheme.structures}
-        said = {i: m for i, m in row.meanings.items() if i in meanings and m in names | {ANNOTATED_REGION, LEFT_OUT}}
-        meanings.update(said)
+        # What was said under another spelling or alias, with another scheme perhaps, still holds.
+        row = withNames(row, lambda name: _nameIn(scheme, name))
+        meanings.update({i: meaning for i, meaning in row.meanings.items() if i in meanings})
         lookedFor = suggestLookedFor(meanings, scheme)
         if row.lookedFor is not None:
-            lookedFor = tuple(name for name in row.lookedFor if name in names and name_key(name) != BACKGROUND)
+            lookedFor = tuple(name for name in row.lookedFor if name_key(name) != BACKGROUND)
     volume = next(iter(row.volumes.values()))
     return SceneCase(
         id=caseId,
@@ -200,6 +260,14 @@ def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
         region=regionFromJson(row.region, row.regionBox) if row.segmentation is not None else None,
         overlapRules={ruleKey(first, second): rule for first, second, rule in row.overlapRules},
     )
+
+
+def _nameIn(scheme: LabelScheme, said: str) -> str | None:
+    """Return what a scheme calls a structure that a person named; words that stand for no structure stay."""
+    if said in (ANNOTATED_REGION, LEFT_OUT, EITHER, IGNORE):
+        return said
+    found = scheme.match(said)
+    return found.name if found is not None else None
 
 
 def _rowProblem(row: CaseRow, case: SceneCase, channels: Sequence[str]) -> str:

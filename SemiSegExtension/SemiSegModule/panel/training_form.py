@@ -16,6 +16,7 @@ from SemiSegModule.panel.run_list import RunEntry
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_options import OptionsForm
 from SemiSegModule.parameters import wholePath
+from SemiSegModule.study_scheme import namesInModel
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 OWN_PRESET = "ours"
@@ -75,8 +76,7 @@ class TrainingForm:
         }
         if parameters.warmStart:
             asked["warm_start"] = parameters.warmStart
-            asked["renamed"] = dict(parameters.renamed)
-            asked["merged"] = {name: tuple(old) for name, old in parameters.merged.items()}
+            asked["renamed"], asked["merged"] = namesInModel(parameters, parameters.warmStart)
         return asked
 
     def whyNoBaseline(self, view: StudyView, card: Card | None) -> str:

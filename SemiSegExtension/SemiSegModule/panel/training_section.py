@@ -21,10 +21,11 @@ from SemiSegModule.panel.preview_view import PreviewView
 from SemiSegModule.panel.progress_view import ProgressView
 from SemiSegModule.panel.run_list import RunEntry, RunList
 from SemiSegModule.panel.runs_table import RunsTable, summary
-from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.study_view import StudyView, rememberUse
 from SemiSegModule.panel.training_buttons import showButtons
 from SemiSegModule.panel.training_form import TrainingForm
 from SemiSegModule.parameters import StudyParameters
+from SemiSegModule.study_scheme import rememberModels
 from SemiSegModule.waiting import Waiting, keepAnswering
 
 
@@ -47,7 +48,8 @@ class TrainingSection:
         self.watcher = jobs.RunWatcher(self)
         self.closing = ClosingGuard(self._busyRuns, self._stopQuietly)
         self.status: RunStatus | None = None
-        self._isOwnRun = False
+        # Whether the end of the shown run is news: it was started here, or seen at work or in the queue.
+        self._isNews = self._wasQueued = False
         ui.studyFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.studyFolderEdit.connect("currentPathChanged(QString)", self._onFolderChanged)
         ui.trainButton.connect("clicked()", self.train)
@@ -92,7 +94,7 @@ class TrainingSection:
             return
         try:
             with self.panel.busy():
-                run, findings = self._exportAndStart(parameters, view)
+                runs, findings = self._exportAndStart(parameters, view)
         except SemiSegError as error:
             self.panel.showError(_("The training could not be started."), str(error))
             self.ui.statusLabel.text = str(error).split("\n")[0]
@@ -100,12 +102,13 @@ class TrainingSection:
         if self.panel.parameters is not parameters:
             # The scene was closed while the last case was written; the training goes on and is found by its folder.
             return
+        rememberUse(parameters, view)
+        rememberModels(parameters, [run.model_path for run in runs])
         self.runs.show(parameters.studyPath)
         # What is queued is watched when its turn comes; until then the one at work is what matters.
         if self.status is None or not self.status.is_active:
-            parameters.runFolder = str(run.path)
-            self._isOwnRun = True
-            self._watch()
+            parameters.runFolder = str(runs[0].path)
+            self._watch(isNews=True)
         else:
             # In place of how far the writing was.
             self.watcher.look()
@@ -120,16 +123,15 @@ class TrainingSection:
         self._stop(self.panel.logic.removeFromQueue, _("The training could not be taken from the queue."))
 
     def resume(self) -> None:
-        """Go on with the shown run from its last checkpoint."""
+        """Go on with the shown run from its last checkpoint, when those before it have ended."""
         if self.run is None or not self.panel.ensurePackages(self.resume):
             return
         try:
-            self.panel.logic.resumeTraining(self.run)
+            self.panel.logic.resumeTraining(self.run, self.panel.logic.endOfQueue(self.panel.parameters.studyPath))
         except SemiSegError as error:
             self.panel.showError(_("The training could not be resumed."), str(error))
             return
-        self._isOwnRun = True
-        self._watch()
+        self._watch(isNews=True)
         self.panel.scheduleRefresh()
 
     def openRunFolder(self) -> None:
@@ -153,6 +155,8 @@ class TrainingSection:
         """Show the state of the run (called by the watcher)."""
         changed = self.status is None or self.status.state != status.state
         self.status = status
+        if status.is_active:
+            self._isNews, self._wasQueued = True, status.state == "queued"
         self.progress.showStatus(status)
         self.runs.take(self.watcher.run, status)
         self._showRuns()
@@ -169,22 +173,28 @@ class TrainingSection:
             self.panel.logic.updatePlot(self.watcher.run, self.progress.data)
 
     def onEnd(self, status: RunStatus) -> None:
-        """Tell of a failure once, if it happened while the run was watched (called by the watcher)."""
-        if status.state == "failed" and self._isOwnRun:
+        """Tell of a failure, and show the run whose turn comes then, if this end is news (called by the watcher)."""
+        isNews, wasTakenOut = self._isNews, self._wasQueued and status.state == "stopped"
+        self._isNews = False
+        if status.state == "failed" and isNews:
             text = "\n".join(filter(None, [status.message, status.where, status.remedy]))
             run = self.run
             where = _("Log: {path}").format(path=run.log_path) if run else ""
             self.panel.showError(_("The training failed."), f"{text}\n\n{where}\n\n{jobs.logTail(run) if run else ''}")
-        self._isOwnRun = False
+        if isNews and not wasTakenOut:
+            self._showNext()
         self.panel.scheduleRefresh()
 
     def onError(self, error: SemiSegError) -> None:
         """Tell that the run's files cannot be read (called by the watcher)."""
+        self.status = None
         self.ui.statusLabel.text = str(error)
+        self.panel.scheduleRefresh()
 
-    def _watch(self) -> None:
+    def _watch(self, *, isNews: bool = False) -> None:
         self.progress.clear()
         self.status = None
+        self._isNews, self._wasQueued = isNews, False
         self.watcher.unwatch()
         self.log.show(self.run)
         if self.run is not None:
@@ -192,14 +202,17 @@ class TrainingSection:
 
     def _chooseRunning(self) -> None:
         """Show the run that is at work, else the first that waits, unless a person has chosen one."""
-        parameters = self.panel.parameters
-        if parameters.runFolder or not self.runs.isComplete:
-            return
-        # Oldest first: of those that wait the next one.
-        busy = [entry for entry in reversed(self.runs.entries) if entry.isBusy]
-        busy.sort(key=lambda entry: entry.state == "queued")
-        if busy:
-            parameters.runFolder = str(busy[0].run.path)
+        parameters, entry = self.panel.parameters, self.runs.next()
+        if not parameters.runFolder and self.runs.isComplete and entry is not None:
+            parameters.runFolder = str(entry.run.path)
+
+    def _showNext(self) -> None:
+        """Show the run whose turn comes now, if one waits, so that its failure is told as well."""
+        parameters, entry = self.panel.parameters, self.runs.next()
+        # While a dialog told of the failure the scene may have been closed.
+        if parameters is not None and entry is not None:
+            parameters.runFolder = str(entry.run.path)
+            self._watch(isNews=True)
 
     def _stop(self, call: Any, trouble: str) -> None:
         if self.run is None:
@@ -211,7 +224,7 @@ class TrainingSection:
             return
         self._showButtons(self.panel.view)
 
-    def _exportAndStart(self, parameters: StudyParameters, view: StudyView) -> tuple[RunFolder, tuple[Any, ...]]:
+    def _exportAndStart(self, parameters: StudyParameters, view: StudyView) -> tuple[list[RunFolder], tuple[Any, ...]]:
         card = self.form.card(view)
         # Before anything is written: whatever happens to Slicer from here on, the training is found again.
         self.panel.rememberStudyFolder(parameters.studyFolder)
@@ -220,17 +233,19 @@ class TrainingSection:
             parameters.studyPath, view.chosen, view.scheme, waiting=Waiting(self._showExport, keepAnswering)
         )
         last = self.panel.logic.endOfQueue(parameters.studyPath)
-        run = self.panel.logic.startTraining(
-            export.path,
-            card.name,
-            title=card.title,
-            after=str(last.path) if last is not None else None,
-            **self.form.asked(card),
-        )
+        runs = [
+            self.panel.logic.startTraining(
+                export.path,
+                card.name,
+                title=card.title,
+                after=str(last.path) if last is not None else None,
+                **self.form.asked(card),
+            )
+        ]
         if withBaseline:
             title = _("{title}, fine labels alone").format(title=card.title)
-            self.panel.logic.startBaseline(run, title=title)
-        return run, export.findings
+            runs.append(self.panel.logic.startBaseline(runs[0], title=title))
+        return runs, export.findings
 
     def _showExport(self, done: int, count: int, name: str) -> None:
         self.ui.progressBar.visible = True
@@ -283,7 +298,6 @@ class TrainingSection:
 
     def _onRunChosen(self, entry: RunEntry) -> None:
         self.panel.parameters.runFolder = str(entry.run.path)
-        self._isOwnRun = False
         self._watch()
 
     def _onRenamed(self, entry: RunEntry, title: str) -> None:

@@ -1,7 +1,6 @@
 """CTK widgets for paths and text: path edit, directory button, text browser, message box, search box."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from PySide6 import QtCore, QtWidgets
@@ -79,7 +78,7 @@ class ctkPathLineEdit:
         return [kept] if isinstance(kept, str) else list(kept or [])
 
     def _on_text(self, text: str) -> None:
-        is_valid = Path(text).exists() if text else False
+        is_valid = QtCore.QFileInfo(text).exists()
         if is_valid != self._was_valid:
             self._was_valid = is_valid
             self.validInputChanged.emit(is_valid)

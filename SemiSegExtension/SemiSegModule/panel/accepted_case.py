@@ -1,0 +1,109 @@
+"""The case of the study that a result belongs to: it gets the labels that were accepted, and gives them back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import CaseError, SemiSegError
+from SemiSegModule.bridge.acceptance import Acceptance
+from SemiSegModule.bridge.result import Result
+from SemiSegModule.logic import StudyLogic
+from SemiSegModule.panel.study_view import schemeOf, updateRows
+from SemiSegModule.parameters import CaseRow, StudyParameters
+
+
+def acceptIntoStudy(
+    parameters: StudyParameters, logic: StudyLogic, result: Result, structures: Collection[str] | None
+) -> list[str]:
+    """Accept a result and give its case the labels; return what a person should know of it.
+
+    The side of the split stays where it is. A scan that the study does not have becomes a case of it.
+
+    Args:
+        parameters: hold the case table.
+        logic: accepts the result.
+        result: the result.
+        structures: names of what is accepted; None: all.
+
+    Raises:
+        CaseError: the result cannot be accepted, or its scan alone is no case of this study; nothing is decided.
+    """
+    rows, notices = parameters.rows(), []
+    row = _rowOf(result, rows)
+    if row is None:
+        row = _newRow(result, parameters)
+        rows.append(row)
+        notices.append(_("'{name}' is a case of the study now.").format(name=result.name))
+    accepted = logic.acceptResult(result, structures)
+    if accepted.leftOpen:
+        text = _("Nothing is shown of {names}, but the model is not sure: left open. Select and accept what is absent.")
+        notices.append(text.format(names=", ".join(accepted.leftOpen)))
+    if row.segmentation is not None and row.segmentation is not accepted.segmentation:
+        text = _("'{name}' stays in the scene, but is no longer what the study learns from.")
+        notices.append(text.format(name=row.segmentation.GetName()))
+    row.segmentation, row.isChosen, row.isWithoutLabels = accepted.segmentation, True, False
+    row.meanings, row.overlapRules = dict(accepted.meanings), []
+    row.region, row.regionBox = None, None
+    row.side, row.state = row.side or "train", accepted.state
+    row.lookedFor, unknown = _namesInStudy(accepted, rows, parameters, logic)
+    if unknown:
+        text = _("The study has no structure {names}. Add it in Structures, or say in Labels what its segment is.")
+        notices.append(text.format(names=", ".join(unknown)))
+    wasModifying = parameters.node.StartModify()
+    parameters.removedVolumes = [node for node in parameters.removedVolumes if node is not result.volume]
+    parameters.setRows(rows)
+    parameters.node.EndModify(wasModifying)
+    return notices
+
+
+def takeFromStudy(parameters: StudyParameters, result: Result) -> list[str]:
+    """Take the labels of a result from its case again; return what a person should know of it.
+
+    What was said of these labels goes with them; a segmentation of the scene that belongs to the scan comes back.
+    """
+    rows = parameters.rows()
+    labels = [node for node in (result.node, result.correction) if node is not None]
+    labeled = [row for row in rows if any(row.segmentation is node for node in labels)]
+    if not labeled:
+        return []
+    for row in labeled:
+        row.segmentation, row.meanings, row.lookedFor, row.overlapRules, row.state = None, {}, None, [], ""
+        row.region, row.regionBox = None, None
+    parameters.setRows(rows)
+    updateRows(parameters)
+    row = _rowOf(result, parameters.rows())
+    if row is None or row.segmentation is None:
+        return [_("The study no longer learns from it; the case is without labels.")]
+    text = _("The study no longer learns from it; the case has '{name}' again.")
+    return [text.format(name=row.segmentation.GetName())]
+
+
+def _rowOf(result: Result, rows: list[CaseRow]) -> CaseRow | None:
+    # A model that wants the channels in another order gives its results to another one than the study's first.
+    return next((row for row in rows if any(node is result.volume for node in row.volumes.values())), None)
+
+
+def _newRow(result: Result, parameters: StudyParameters) -> CaseRow:
+    if len(parameters.channels) > 1:
+        text = _(
+            "'{name}' is no case of the study, and a case of the study has the channels {channels}. Take it into the "
+            "study with Add from scene in Cases, choose its channels there, and accept then."
+        )
+        raise CaseError(text.format(name=result.name, channels=", ".join(parameters.channels)))
+    return CaseRow(volumes={parameters.channels[0]: result.volume})
+
+
+def _namesInStudy(
+    accepted: Acceptance, rows: list[CaseRow], parameters: StudyParameters, logic: StudyLogic
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return what was looked for as the study calls it, and what it has no structure for."""
+    try:
+        scheme = schemeOf(parameters, logic, rows)
+    except SemiSegError:
+        # Why there is none is told in Cases.
+        return list(accepted.lookedFor), ()
+    lookedFor, unknown = accepted.lookedForIn(scheme)
+    # It counts once the study has a structure of this name.
+    return [*lookedFor, *unknown], unknown

@@ -1,0 +1,90 @@
+"""The channels of the study and whose images they are; what was said of a case outlives a change of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SemiSegLib.errors import SemiSegError
+from SemiSegModule.bridge.geometry import isSameGrid, worldGrid
+from SemiSegModule.bridge.region import DRAWN_SLICES, SLICES, Region, regionToJson
+from SemiSegModule.parameters import CaseRow, StudyParameters
+
+
+def changeChannels(parameters: StudyParameters, names: Sequence[str]) -> str:
+    """Give the study other channels and return the empty string, or why not.
+
+    A name that is known keeps its images wherever it stands; a new one in the place of one that is gone is its new
+    name. Images of a channel that goes are no cases of their own: they leave the study and can be added again.
+    """
+    before, rows = parameters.channels, parameters.rows()
+    sources = {new: new for new in names if new in before}
+    for old, new in zip(before, names, strict=False):
+        if old not in names and new not in before:
+            sources[new] = old
+    lacking = sum(sources.get(names[0]) not in row.volumes for row in rows)
+    if lacking:
+        return _(
+            "{count} cases have no image of channel {name}, and each needs one of the first channel. Write the new "
+            "channel last, choose its images, and change the order then."
+        ).format(count=lacking, name=names[0])
+    gone = [node for row in rows for channel, node in row.volumes.items() if channel not in sources.values()]
+    moved = []
+    for row in rows:
+        volumes = {new: row.volumes[sources[new]] for new in names if sources.get(new) in row.volumes}
+        region = _regionOn(row.region, row.volumes[before[0]], volumes[names[0]])
+        moved.append(replace(row, volumes=volumes, region=region))
+    wasModifying = parameters.node.StartModify()
+    parameters.setRows([])
+    parameters.channels = list(names)
+    parameters.setRows(moved)
+    parameters.removedVolumes = [*parameters.removedVolumes, *gone]
+    parameters.node.EndModify(wasModifying)
+    return ""
+
+
+def useVolume(parameters: StudyParameters, number: int, channel: str, node: Any) -> None:
+    """Make a volume, or none (None), a further channel of a row; the case that it was until now joins the row."""
+    rows, first = parameters.rows(), parameters.channels[0]
+    row = rows[number]
+    row.volumes.pop(channel, None)
+    # A scan that were two channels of its own case would be no case any more.
+    if node is not None and node is not row.volumes[first]:
+        row.volumes[channel] = node
+        for other in rows:
+            if other is not row and other.volumes[first] is node:
+                _join(row, other, row.volumes[first], node)
+    parameters.setRows(rows)
+
+
+def volumesOf(channels: Sequence[str], volumes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return channel of the study to volume, for volumes by the names that their files give: by name, else in order."""
+    if set(volumes) == set(channels):
+        return {channel: volumes[channel] for channel in channels}
+    return dict(zip(channels, volumes.values(), strict=False))
+
+
+def _join(row: CaseRow, other: CaseRow, volume: Any, otherVolume: Any) -> None:
+    """Take over what was said of another scan of the same patient; its labels, if the row has none."""
+    row.patient, row.side = row.patient or other.patient, row.side or other.side
+    row.usedAs = list(dict.fromkeys([*row.usedAs, *other.usedAs]))
+    if row.segmentation is not None or other.segmentation is None:
+        return
+    row.segmentation, row.isWithoutLabels, row.state = other.segmentation, False, other.state
+    row.meanings, row.lookedFor, row.overlapRules = other.meanings, other.lookedFor, other.overlapRules
+    row.region, row.regionBox = _regionOn(other.region, otherVolume, volume), other.regionBox
+
+
+def _regionOn(region: dict[str, Any] | None, before: Any, now: Any) -> dict[str, Any] | None:
+    """Return where a case was annotated, once another volume is its first: slices of another scan are asked again."""
+    if region is None or region["kind"] not in (SLICES, DRAWN_SLICES) or before is now:
+        return region
+    try:
+        isSame = isSameGrid(worldGrid(before), worldGrid(now))
+    except SemiSegError:
+        # One of the scans cannot be used, as its check says; which slices are meant is not known.
+        isSame = False
+    return region if isSame else regionToJson(Region(kind=SLICES))
