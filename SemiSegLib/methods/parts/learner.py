@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.label_set import superclass_sets
 from SemiSegLib.methods.method import LossTerms, Study
@@ -126,12 +127,17 @@ class Learner(nn.Module):
 
 
 class TwoHeadLearner(Learner):
-    """One network with a leaf head for fully labeled rows and a superclass head for every labeled row (paper 000)."""
+    """One network with a leaf head for fully labeled rows and a superclass head for every labeled row (paper 000).
+
+    Raises:
+        ConfigError: no label says where a superclass is not, so its output would learn that it is everywhere.
+    """
 
     membership: Tensor
     loss: TwoHeadOptions
 
     def __init__(self, study: Study, options: TwoHeadOptions) -> None:
+        _require_excluded(study)
         super().__init__(study, options)
         self.superclass_names = study.scheme.superclass_names
         self.leaves_of = tuple(tuple(np.flatnonzero(row).tolist()) for row in study.scheme.membership)
@@ -215,3 +221,15 @@ def superclass_first(subclass: Tensor, superclass: Tensor, leaves_of: Sequence[S
         for position, leaf in enumerate(leaves):
             parts[leaf] = inner[:, position]
     return torch.stack(parts, dim=1)
+
+
+def _require_excluded(study: Study) -> None:
+    implied = [name for name in study.scheme.superclass_names if name in study.implied]
+    if implied:
+        raise ConfigError(
+            explain(
+                f"no label says what is not {', '.join(implied)}: an output of superclasses would find it everywhere",
+                where="labels of the training cases",
+                remedy="choose marginal or latent_classes, or label one case in which all its parts were looked for",
+            )
+        )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
 from SemiSegLib.labels.rois import implied_groups
 from SemiSegLib.labels.scheme import LabelScheme, Structure
@@ -101,3 +102,10 @@ def test_dodnet_has_a_task_for_each_sibling_and_their_group_is_the_likeliest_of_
 
 def test_a_softmax_learns_from_siblings_too():
     check_that_background_is_learned("dynamic_head", ("heart",), output="softmax")
+
+
+@pytest.mark.parametrize("name", ["modified_unet", "efficient_subclass"])
+def test_an_output_of_superclasses_is_refused(name):
+    with pytest.raises(ConfigError, match=r"what is not heart(.|\n)*choose marginal or latent_classes"):
+        build_method(name, a_study(("heart",)), {})
+    assert build_method("marginal", a_study(("heart",)), {})
