@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import qt
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import ConfigError, RunError, SemiSegError, explain
 from SemiSegLib.runs.folder import RunFolder
@@ -217,10 +218,13 @@ class RunWatcher:
 def _unreachable(run: RunFolder, error: OSError) -> RunError:
     return RunError(
         explain(
-            f"the files of the run cannot be read: {error.strerror or error}",
+            _("the files of the run cannot be read: {reason}").format(reason=error.strerror or error),
             where=str(run.path),
-            remedy="check that the folder was not moved or deleted, that its drive is there and that you may read it, "
-            "then choose the run again; a training goes on meanwhile if only the drive is away",
+            remedy=_(
+                "check that the folder was not moved or deleted, that its drive is there and that you "
+                "may read it, then choose the run again; a training goes on meanwhile if only the drive "
+                "is away"
+            ),
         )
     )
 

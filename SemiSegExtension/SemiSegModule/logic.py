@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.scheme import LabelScheme
@@ -55,16 +57,20 @@ class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLog
         if not path.is_file():
             remedy = did_you_mean(str(source), ready_schemes())
             raise ConfigError(
-                explain(f"'{source}' is neither a ready scheme nor a file", where="scheme", remedy=remedy)
+                explain(
+                    _("'{source}' is neither a ready scheme nor a file").format(source=source),
+                    where=_("scheme"),
+                    remedy=remedy,
+                )
             )
         try:
             return read_color_table(path)[0] if path.suffix.lower() == ".csv" else read_scheme(path)
         except OSError as error:
             raise ConfigError(
                 explain(
-                    f"the file cannot be read: {error.strerror or error}",
+                    _("the file cannot be read: {reason}").format(reason=error.strerror or error),
                     where=str(path),
-                    remedy="check that its drive is there and that you may read it, or choose another scheme",
+                    remedy=_("check that its drive is there and that you may read it, or choose another scheme"),
                 )
             ) from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import RunError, explain
 from SemiSegLib.runs.folder import RunFolder
@@ -46,9 +47,9 @@ class ConsoleLogic:
                 said = status.message
                 tell(said)
             if end is not None and time.monotonic() > end:
-                what = f"it has not ended within {seconds:.0f} s and goes on"
-                remedy = "wait longer, or stop it by SemiSegLogic().stop(run)"
-                raise RunError(explain(what, where=f"run '{run.path.name}'", remedy=remedy))
+                what = _("it has not ended within {seconds} s and goes on").format(seconds=f"{seconds:.0f}")
+                remedy = _("wait longer, or stop it by SemiSegLogic().stop(run)")
+                raise RunError(explain(what, where=_("run '{run}'").format(run=run.path.name), remedy=remedy))
             _turn(LOOK_SECONDS)
         if status.state == "failed":
             raise RunError(explain(status.message, where=status.where or str(run.path), remedy=status.remedy))

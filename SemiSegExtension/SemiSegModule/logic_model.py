@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.folder import RunFolder
@@ -88,9 +90,9 @@ class ModelLogic:
         if not path.is_file():
             raise CaseError(
                 explain(
-                    "there is no model",
+                    _("there is no model"),
                     where=str(path),
-                    remedy="choose a model file, or wait until the training has written one",
+                    remedy=_("choose a model file, or wait until the training has written one"),
                 )
             )
         roles = read_model_info(path).channels
@@ -126,9 +128,11 @@ def channelsFor(roles: Sequence[str], volumes: Mapping[str, Any]) -> dict[str, A
         name = next(iter(volumes.values())).GetName()
         raise CaseError(
             explain(
-                f"the model needs the channels {', '.join(roles)}; there is no {', '.join(missing)}",
-                where=f"volume '{name}'",
-                remedy="name the channels in Cases as the model does, and choose a volume for each of them",
+                _("the model needs the channels {channels}; there is no {missing}").format(
+                    channels=", ".join(roles), missing=", ".join(missing)
+                ),
+                where=_("volume '{name}'").format(name=name),
+                remedy=_("name the channels in Cases as the model does, and choose a volume for each of them"),
             )
         )
     return {role: volumes[role] for role in roles}

@@ -143,9 +143,9 @@ class ReviewLogic(ModelLogic):
         if before is None:
             raise CaseError(
                 explain(
-                    "there is no earlier result to compare with",
-                    where=f"volume '{result.name}'",
-                    remedy="apply another model to the same volume",
+                    _("there is no earlier result to compare with"),
+                    where=_("volume '{name}'").format(name=result.name),
+                    remedy=_("apply another model to the same volume"),
                 )
             )
         compareSideBySide(result, before)
@@ -177,9 +177,9 @@ class ReviewLogic(ModelLogic):
         if structures is not None and not structures:
             raise CaseError(
                 explain(
-                    "no structure is selected",
-                    where=f"result of '{result.name}'",
-                    remedy="select the structures that are right in the table, or accept all",
+                    _("no structure is selected"),
+                    where=_("result of '{name}'").format(name=result.name),
+                    remedy=_("select the structures that are right in the table, or accept all"),
                 )
             )
         node = result.shown
@@ -194,9 +194,9 @@ class ReviewLogic(ModelLogic):
         if not chosen:
             raise CaseError(
                 explain(
-                    "nothing was segmented, and the model is not sure that nothing is there",
-                    where=f"result of '{result.name}'",
-                    remedy="correct it first, or select the structures that are surely not there and accept those",
+                    _("nothing was segmented, and the model is not sure that nothing is there"),
+                    where=_("result of '{name}'").format(name=result.name),
+                    remedy=_("correct it first, or select the structures that are surely not there and accept those"),
                 )
             )
         logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -282,5 +282,7 @@ def _failure(job: ApplyFolder, status: RunStatus) -> str:
     """Return why a job failed and which scans are left."""
     done = {case.id for case in job.results()}
     left = [case.id for case in job.job.cases if case.id not in done]
-    what = f"{status.message}; without a result: {', '.join(left)}" if done and left else status.message
+    what = status.message
+    if done and left:
+        what = _("{message}; without a result: {names}").format(message=what, names=", ".join(left))
     return explain(what, where=status.where or str(job.path), remedy=status.remedy)

@@ -63,9 +63,13 @@ def test_every_text_of_a_form_is_left_to_the_translators(path):
     assert all(item.get("notr") is None for item in ElementTree.parse(path).getroot().iter("string"))
 
 
-def test_what_goes_wrong_with_packages_is_translated_too():
-    for path in [EXTENSION / "SemiSegModule/dependencies.py", *(EXTENSION / "SemiSegModule/packages").glob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "explain":
-                shown = [*node.args, *(item.value for item in node.keywords)]
-                assert [word for argument in shown for word in words(argument)] == [], name(path)
+# Arguments that are shown; the others of a finding are for programs.
+SAID = ("what", "where", "remedy")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_what_goes_wrong_is_translated_too(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("explain", "Finding"):
+            shown = [*node.args, *(item.value for item in node.keywords if item.arg in SAID)]
+            assert [word for argument in shown for word in words(argument)] == [], f"{name(path)}:{node.lineno}"

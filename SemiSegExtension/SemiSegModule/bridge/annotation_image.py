@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from SemiSegLib.cases.checks import Finding
 from SemiSegLib.errors import CaseError, explain
@@ -120,7 +121,7 @@ def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
     sets = {name: scheme.leaves_of(name) for name in masks}
     remainders, more = _remainders(drawing, scheme, masks)
     masks.update({name: mask for name, (mask, _) in remainders.items()})
-    sets.update({name: leafSet for name, (_, leafSet) in remainders.items()})
+    sets.update({name: leafSet for name, (_mask, leafSet) in remainders.items()})
     voxels, setOfValue, overlaps = _drawn(drawing, masks, sets, elsewhere, placed, len(scheme.leaves))
     regions = _regions(drawing, placed, region)
     for inside in regions:
@@ -135,10 +136,13 @@ def _checkedMeanings(case: SceneCase, scheme: LabelScheme, names: Mapping[str, s
     if open_:
         raise CaseError(
             explain(
-                f"nobody has said which structure these segments are: {', '.join(open_)}",
-                where=f"case '{case.id}', segmentation '{case.segmentation.GetName()}'",
-                remedy=f"choose the structure for each, or leave it out; structures are: "
-                f"{', '.join(s.name for s in scheme.structures)}",
+                _("nobody has said which structure these segments are: {segments}").format(segments=", ".join(open_)),
+                where=_("case '{case}', segmentation '{segmentation}'").format(
+                    case=case.id, segmentation=case.segmentation.GetName()
+                ),
+                remedy=_("choose the structure for each, or leave it out; structures are: {structures}").format(
+                    structures=", ".join(s.name for s in scheme.structures)
+                ),
             )
         )
     chosen = {i: case.meanings[i] for i in names if case.meanings[i] != LEFT_OUT}
@@ -183,10 +187,14 @@ def _remainders(
                     case=drawing.caseId,
                     code="part_missing",
                     severity="warning",
-                    what=f"{int(rest.sum())} voxels of '{whole}' are in none of its parts, though all were looked for",
+                    what=_("{count} voxels of '{whole}' are in none of its parts, though all were looked for").format(
+                        count=int(rest.sum()), whole=whole
+                    ),
                     where=drawing.where,
-                    remedy="draw the parts there, or untick the part that was not drawn everywhere; until then these "
-                    f"voxels count as '{whole}', part unknown",
+                    remedy=_(
+                        "draw the parts there, or untick the part that was not drawn everywhere; until then "
+                        "these voxels count as '{whole}', part unknown"
+                    ).format(whole=whole),
                 )
             )
     return result, findings
@@ -245,10 +253,11 @@ def _geometryFindings(drawing: Drawing, placed: Masks) -> list[Finding]:
                     case=drawing.caseId,
                     code="outside_volume",
                     severity="warning",
-                    what=f"{count} voxels of segment '{drawing.segmentNames[segmentId]}' lie outside the volume and "
-                    "are not used",
+                    what=_("{count} voxels of segment '{segment}' lie outside the volume and are not used").format(
+                        count=count, segment=drawing.segmentNames[segmentId]
+                    ),
                     where=drawing.where,
-                    remedy="check that the segmentation belongs to this volume and has the same transform",
+                    remedy=_("check that the segmentation belongs to this volume and has the same transform"),
                 )
             )
     if placed.resampled:
@@ -258,9 +267,11 @@ def _geometryFindings(drawing: Drawing, placed: Masks) -> list[Finding]:
                 case=drawing.caseId,
                 code="resampled",
                 severity="note",
-                what=f"{names} were drawn on another grid and were brought to the volume's voxels (nearest neighbor)",
+                what=_(
+                    "{names} were drawn on another grid and were brought to the volume's voxels (nearest neighbor)"
+                ).format(names=names),
                 where=drawing.where,
-                remedy="nothing to do if the other grid was meant; else set the volume as source geometry",
+                remedy=_("nothing to do if the other grid was meant; else set the volume as source geometry"),
             )
         )
     return findings
@@ -274,9 +285,9 @@ def _regionFindings(drawing: Drawing, regions: list[np.ndarray]) -> list[Finding
             case=drawing.caseId,
             code="nowhere_annotated",
             severity="error",
-            what="no voxel of the scan lies where the case was annotated, so its labels say nothing",
+            what=_("no voxel of the scan lies where the case was annotated, so its labels say nothing"),
             where=drawing.where,
-            remedy="correct the slices, the box or the segment that says in Labels where the case was annotated",
+            remedy=_("correct the slices, the box or the segment that says in Labels where the case was annotated"),
         )
     ]
 
@@ -288,14 +299,18 @@ def _overlapFindings(drawing: Drawing, overlaps: tuple[Overlap, ...]) -> list[Fi
 def _overlapFinding(drawing: Drawing, overlap: Overlap) -> Finding:
     rule = drawing.overlapRules.get(overlap.pair, IGNORE)
     isDecided = overlap.pair in drawing.overlapRules
-    said = {IGNORE: "they are ignored", EITHER: "they count as either of the two"}.get(rule, f"they count as '{rule}'")
+    said = {IGNORE: _("they are ignored"), EITHER: _("they count as either of the two")}.get(
+        rule, _("they count as '{name}'").format(name=rule)
+    )
     return Finding(
         case=drawing.caseId,
         code="overlap",
         severity="note" if isDecided else "warning",
-        what=f"'{overlap.first}' and '{overlap.second}' share {overlap.voxels} voxels; {said}",
+        what=_("'{first}' and '{second}' share {count} voxels; {said}").format(
+            first=overlap.first, second=overlap.second, count=overlap.voxels, said=said
+        ),
         where=drawing.where,
-        remedy="nothing to do: this is what was chosen in Labels"
+        remedy=_("nothing to do: this is what was chosen in Labels")
         if isDecided
-        else "say in Labels which of the two these voxels are, or draw the border",
+        else _("say in Labels which of the two these voxels are, or draw the border"),
     )

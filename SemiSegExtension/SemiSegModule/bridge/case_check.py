@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegLib.cases.finding import Finding
 from SemiSegLib.errors import CaseError, explain
@@ -123,7 +124,9 @@ def copyOntoScan(segmentation: Any, volume: Any, waiting: Waiting | None = None)
     placed = (waiting or Waiting()).apart(lambda: placeLayers(layers, ids, reference))
     if volume.GetScene() is None or segmentation.GetScene() is None:
         raise CaseError(
-            explain("it was removed from the scene", where="Slicer scene", remedy="load it again and try once more")
+            explain(
+                _("it was removed from the scene"), where=_("Slicer scene"), remedy=_("load it again and try once more")
+            )
         )
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{segmentation.GetName()} on scan")
     standBeside(node, volume)
@@ -179,10 +182,12 @@ def _channelFindings(taken: CaseSnapshot) -> list[Finding]:
                     case=taken.id,
                     code="channel_grid",
                     severity="note",
-                    what=f"the channel '{role}' has another grid than '{roles[0]}'",
-                    where=f"channel '{role}'",
-                    remedy="it will be brought to the first channel's voxels; check in the slice views that both show "
-                    "the same anatomy at the same place",
+                    what=_("the channel '{role}' has another grid than '{first}'").format(role=role, first=roles[0]),
+                    where=_("channel '{role}'").format(role=role),
+                    remedy=_(
+                        "it will be brought to the first channel's voxels; check in the slice views that both "
+                        "show the same anatomy at the same place"
+                    ),
                 )
             )
     return findings
@@ -197,8 +202,8 @@ def _emptyFindings(drawing: Drawing, empty: tuple[str, ...]) -> list[Finding]:
             case=drawing.caseId,
             code="empty_segment",
             severity="warning",
-            what=f"nothing is drawn in {names}: the case teaches that it is absent",
+            what=_("nothing is drawn in {names}: the case teaches that it is absent").format(names=names),
             where=drawing.where,
-            remedy="right if this patient has none; else draw it, or let it count as not looked for",
+            remedy=_("right if this patient has none; else draw it, or let it count as not looked for"),
         )
     ]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from SemiSegLib.cases.dataset import Dataset
 from SemiSegLib.cases.formats import FILE_NAME, load_dataset
 from SemiSegLib.errors import CaseError, explain
@@ -68,9 +70,9 @@ def planImport(paths: Sequence[Path]) -> ImportPlan:
     if len(paths) > 1:
         raise CaseError(
             explain(
-                "a dataset and other files were chosen together",
+                _("a dataset and other files were chosen together"),
                 where=", ".join(str(path) for path in paths),
-                remedy="add one dataset at a time",
+                remedy=_("add one dataset at a time"),
             )
         )
     return ImportPlan(dataset=load_dataset(described[0]))

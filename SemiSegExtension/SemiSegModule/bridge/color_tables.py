@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import LabelError, explain
 from SemiSegLib.labels.color_table import read_color_table, write_color_table
@@ -28,8 +29,8 @@ def schemeFromColorTable(node: Any) -> LabelScheme:
         storage = slicer.vtkMRMLColorTableStorageNode()
         storage.SetFileName(str(path))
         if not storage.WriteData(node):
-            what = "it cannot be read as a color table"
-            raise LabelError(explain(what, where=f"'{node.GetName()}'", remedy="choose a table with named colors"))
+            what = _("it cannot be read as a color table")
+            raise LabelError(explain(what, where=f"'{node.GetName()}'", remedy=_("choose a table with named colors")))
         scheme, _values = read_color_table(path)
     parents = json.loads(node.GetAttribute(PARENTS_ATTRIBUTE) or "{}")
     known = {name_key(s.name) for s in scheme.structures}
@@ -61,7 +62,9 @@ def colorTableFromScheme(scheme: LabelScheme) -> Any:
     if not isRead:
         slicer.mrmlScene.RemoveNode(node)
         raise LabelError(
-            explain("Slicer cannot hold it as a color table", where=scheme.name, remedy="save it as a file instead")
+            explain(
+                _("Slicer cannot hold it as a color table"), where=scheme.name, remedy=_("save it as a file instead")
+            )
         )
     node.SetName(name)
     node.SetAttribute("Category", "SemiSeg")

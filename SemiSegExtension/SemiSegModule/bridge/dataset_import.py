@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from SemiSegLib.cases.dataset import Case, Dataset
 from SemiSegLib.cases.finding import Finding
@@ -137,9 +138,9 @@ def _lostFindings(caseId: str, lost: Mapping[frozenset[int], int], scheme: Label
             case=caseId,
             code="not_drawable",
             severity="warning",
-            what=f"voxels that no segment can say count as not annotated: {said}",
-            where=f"case '{caseId}'",
-            remedy="draw there what they are, or train from the dataset's own file, which says it",
+            what=_("voxels that no segment can say count as not annotated: {said}").format(said=said),
+            where=_("case '{case}'").format(case=caseId),
+            remedy=_("draw there what they are, or train from the dataset's own file, which says it"),
         ),
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from slicer.i18n import tr as _
 
 from SemiSegLib.cases.segments import is_segmentation
 from SemiSegLib.cases.volume import read_labels, read_volume
@@ -68,10 +69,12 @@ def findScans(paths: Sequence[Path]) -> tuple[tuple[FoundScan, ...], tuple[str, 
     if not images:
         raise CaseError(
             explain(
-                "no scan was found",
+                _("no scan was found"),
                 where=", ".join(str(path) for path in paths),
-                remedy=f"choose a folder with files that end in {', '.join(ENDINGS[1:])}; load DICOM with Slicer's "
-                "DICOM module, which keeps the patient",
+                remedy=_(
+                    "choose a folder with files that end in {endings}; load DICOM with Slicer's DICOM "
+                    "module, which keeps the patient"
+                ).format(endings=", ".join(ENDINGS[1:])),
             )
         )
     left = [file for file in files if _isLabels(file)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.segmentation_import import placeBeside
@@ -65,9 +66,9 @@ def parseFrames(text: str, count: int) -> tuple[int, ...]:
         if not 1 <= first <= last <= count:
             raise CaseError(
                 explain(
-                    f"'{part}' names none of the {count} images",
-                    where="images of a sequence",
-                    remedy=f"write numbers from 1 to {count}, for example 1, 5-7, or all",
+                    _("'{part}' names none of the {count} images").format(part=part, count=count),
+                    where=_("images of a sequence"),
+                    remedy=_("write numbers from 1 to {count}, for example 1, 5-7, or all").format(count=count),
                 )
             )
         numbers.update(range(first, last + 1))
@@ -101,9 +102,9 @@ def _newVolume(frames: Frames, number: int, name: str) -> Any:
     if not 1 <= number <= frames.count:
         raise CaseError(
             explain(
-                f"image {number} was asked for, it holds {frames.count}",
-                where=f"volume '{frames.node.GetName()}'",
-                remedy=f"count images from 1 to {frames.count}",
+                _("image {number} was asked for, it holds {count}").format(number=number, count=frames.count),
+                where=_("volume '{name}'").format(name=frames.node.GetName()),
+                remedy=_("count images from 1 to {count}").format(count=frames.count),
             )
         )
     source = frames.node if frames.sequence is None else frames.sequence.GetNthDataNode(number - 1)
@@ -111,9 +112,9 @@ def _newVolume(frames: Frames, number: int, name: str) -> Any:
     if image is None or image.GetPointData().GetScalars() is None:
         raise CaseError(
             explain(
-                f"image {number} holds no voxels",
-                where=f"volume '{frames.node.GetName()}'",
-                remedy="load the sequence again, or choose other images of it",
+                _("image {number} holds no voxels").format(number=number),
+                where=_("volume '{name}'").format(name=frames.node.GetName()),
+                remedy=_("load the sequence again, or choose other images of it"),
             )
         )
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import vtk
+from slicer.i18n import tr as _
 
 from SemiSegLib.cases.volume import Geometry
 from SemiSegLib.errors import CaseError, explain
@@ -70,9 +71,9 @@ def volumeGrid(volumeNode: Any) -> Grid:
     if image is None or 0 in image.GetDimensions():
         raise CaseError(
             explain(
-                "the volume holds no voxels",
-                where=f"volume '{volumeNode.GetName()}'",
-                remedy="load the scan again or leave this volume out",
+                _("the volume holds no voxels"),
+                where=_("volume '{name}'").format(name=volumeNode.GetName()),
+                remedy=_("load the scan again or leave this volume out"),
             )
         )
     matrix = vtk.vtkMatrix4x4()
@@ -91,9 +92,9 @@ def transformToWorld(node: Any) -> np.ndarray:
     if node.GetScene() is None:
         raise CaseError(
             explain(
-                f"'{node.GetName()}' is no longer in the scene",
-                where="Slicer scene",
-                remedy="load it again, and leave the scene as it is until everything is written",
+                _("'{name}' is no longer in the scene").format(name=node.GetName()),
+                where=_("Slicer scene"),
+                remedy=_("load it again, and leave the scene as it is until everything is written"),
             )
         )
     parent = node.GetParentTransformNode()
@@ -102,10 +103,14 @@ def transformToWorld(node: Any) -> np.ndarray:
     if not parent.IsTransformToWorldLinear():
         raise CaseError(
             explain(
-                f"'{node.GetName()}' is under the transform '{parent.GetName()}', which is not linear",
-                where="Slicer scene, Transforms module",
-                remedy="resample a copy with this transform (module 'Resample Scalar/Vector/DWI Volume'), draw on the "
-                "copy, and use the copy instead",
+                _("'{name}' is under the transform '{transform}', which is not linear").format(
+                    name=node.GetName(), transform=parent.GetName()
+                ),
+                where=_("Slicer scene, Transforms module"),
+                remedy=_(
+                    "resample a copy with this transform (module 'Resample Scalar/Vector/DWI Volume'), draw "
+                    "on the copy, and use the copy instead"
+                ),
             )
         )
     matrix = vtk.vtkMatrix4x4()
@@ -136,7 +141,7 @@ def straightened(grid: Grid) -> Grid:
     up to 1e-12.
     """
     spacing = np.linalg.norm(grid.matrix[:3, :3], axis=0)
-    left, _, right = np.linalg.svd(grid.matrix[:3, :3] / spacing)
+    left, _scale, right = np.linalg.svd(grid.matrix[:3, :3] / spacing)
     straight = np.eye(4)
     straight[:3, :3] = (left @ right) * spacing
     center = np.append((np.array(grid.shape[::-1]) - 1) / 2, 1.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import affine_transform
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SemiSegLib.cases.checks import Finding
@@ -64,12 +65,13 @@ def voxelsOf(volumeNode: Any) -> np.ndarray:
     image = volumeNode.GetImageData()
     components = image.GetNumberOfScalarComponents()
     if components != 1 or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
-        what = "it is a label map" if components == 1 else f"it has {components} components per voxel"
+        several = _("it has {count} components per voxel").format(count=components)
+        what = _("it is a label map") if components == 1 else several
         raise CaseError(
             explain(
-                f"the volume is not a scalar image: {what}",
-                where=f"volume '{volumeNode.GetName()}'",
-                remedy="import a label map into a segmentation; split a color or 4-D image into scalar volumes",
+                _("the volume is not a scalar image: {what}").format(what=what),
+                where=_("volume '{name}'").format(name=volumeNode.GetName()),
+                remedy=_("import a label map into a segmentation; split a color or 4-D image into scalar volumes"),
             )
         )
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
@@ -143,9 +145,9 @@ def _resamplingNote(caseId: str, role: str, volumeName: str) -> Finding:
         case=caseId,
         code="resampled",
         severity="note",
-        what=f"channel '{role}' has another grid than the first one and was brought to it (linear)",
-        where=f"volume '{volumeName}'",
-        remedy="nothing to do if both volumes show the same place in the views",
+        what=_("channel '{role}' has another grid than the first one and was brought to it (linear)").format(role=role),
+        where=_("volume '{name}'").format(name=volumeName),
+        remedy=_("nothing to do if both volumes show the same place in the views"),
     )
 
 
@@ -189,9 +191,11 @@ def writingTo(folder: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error).strip().rpartition("\n")[2]
         raise CaseError(
             explain(
-                f"a file cannot be written: {reason}",
+                _("a file cannot be written: {reason}").format(reason=reason),
                 where=str(folder),
-                remedy="check that this can be a folder, that you may write to it and that its disk has space left, or "
-                "choose another study folder",
+                remedy=_(
+                    "check that this can be a folder, that you may write to it and that its disk has space "
+                    "left, or choose another study folder"
+                ),
             )
         ) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.geometry import Grid, matrixFromVtk, transformToWorld
@@ -104,7 +105,7 @@ def readRegion(region: Region | None) -> PlacedRegion | None:
         return None
     what = whyIncomplete(region)
     if what:
-        raise CaseError(explain(what, where="where the case was annotated", remedy="complete it in Labels"))
+        raise CaseError(explain(what, where=_("where the case was annotated"), remedy=_("complete it in Labels")))
     if region.kind != BOX:
         return PlacedRegion(region)
     toWorld = transformToWorld(region.box) @ matrixFromVtk(region.box.GetObjectToNodeMatrix())
@@ -115,11 +116,11 @@ def readRegion(region: Region | None) -> PlacedRegion | None:
 def whyIncomplete(region: Region) -> str:
     """Return what is missing of a region, or the empty string."""
     if region.kind == SLICES and not region.ranges:
-        return "no slice was named"
+        return _("no slice was named")
     if region.kind == BOX and (region.box is None or region.box.GetScene() is None):
-        return "no box was chosen, or it was removed from the scene"
+        return _("no box was chosen, or it was removed from the scene")
     if region.kind == BOX and min(region.box.GetSize()) <= 0:
-        return f"the box '{region.box.GetName()}' is empty"
+        return _("the box '{name}' is empty").format(name=region.box.GetName())
     return ""
 
 
@@ -135,7 +136,9 @@ def parseRanges(text: str) -> tuple[tuple[int, int], ...]:
         if match is None or (match[2] and int(match[2]) < int(match[1])):
             raise CaseError(
                 explain(
-                    f"'{part}' names no slices", where="slices", remedy="write numbers and ranges, for example 0-4, 9"
+                    _("'{part}' names no slices").format(part=part),
+                    where=_("slices"),
+                    remedy=_("write numbers and ranges, for example 0-4, 9"),
                 )
             )
         runs.append((int(match[1]), int(match[2] or match[1])))
@@ -159,9 +162,11 @@ def requireSlices(ranges: Iterable[tuple[int, int]], reference: Grid, axis: int)
     if beyond:
         raise CaseError(
             explain(
-                f"slice {beyond[0]} is not in the scan, whose slices along {'IJK'[axis]} are 0 to {count - 1}",
-                where="slices",
-                remedy="count from 0, as the Data Probe does, or choose another axis",
+                _("slice {number} is not in the scan, whose slices along {axis} are 0 to {last}").format(
+                    number=beyond[0], axis="IJK"[axis], last=count - 1
+                ),
+                where=_("slices"),
+                remedy=_("count from 0, as the Data Probe does, or choose another axis"),
             )
         )
 

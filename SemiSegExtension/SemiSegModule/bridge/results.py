@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from SemiSegLib.config import read_json, write_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
@@ -49,7 +51,9 @@ def createJob(
         CaseError: no scan is given, or one cannot be written.
     """
     if not scans:
-        raise CaseError(explain("no volume is chosen", where="apply a model", remedy="tick at least one volume"))
+        raise CaseError(
+            explain(_("no volume is chosen"), where=_("apply a model"), remedy=_("tick at least one volume"))
+        )
     waiting = waiting or Waiting()
     images = Path(parent) / "images"
     files, places = [], {}
@@ -93,10 +97,12 @@ def loadResults(
         waiting.tell(number, len(found), scan.name)
         volume = scan.find(waiting)
         if volume is None:
-            what = f"the volume '{scan.name}' is no longer in the scene"
+            what = _("the volume '{name}' is no longer in the scene").format(name=scan.name)
             if scan.hasNamesake:
-                what = f"there is a scan of the name '{scan.name}', but it is another one, or its voxels were changed"
-            problems.append(f"{what}; its result is {job.result_path(case)}")
+                what = _(
+                    "there is a scan of the name '{name}', but it is another one, or its voxels were changed"
+                ).format(name=scan.name)
+            problems.append(_("{problem}; its result is {file}").format(problem=what, file=job.result_path(case)))
             continue
         try:
             grid = scan.gridIn(volume)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, volumeGrid
@@ -94,9 +95,9 @@ def _requireInScene(node: Any) -> None:
     if node.GetScene() is None:
         raise CaseError(
             explain(
-                f"the volume '{node.GetName()}' is no longer in the scene",
-                where="Slicer scene",
-                remedy="load it again and apply the model again",
+                _("the volume '{name}' is no longer in the scene").format(name=node.GetName()),
+                where=_("Slicer scene"),
+                remedy=_("load it again and apply the model again"),
             )
         )
 
@@ -111,9 +112,11 @@ def _requireSize(volumeNode: Any, writtenGrid: Grid | None) -> None:
     if writtenGrid is not None and writtenGrid.shape != grid.shape:
         raise CaseError(
             explain(
-                f"the volume has {_sizes(grid)} voxels now, the result was made for {_sizes(writtenGrid)}",
-                where=f"volume '{volumeNode.GetName()}'",
-                remedy="apply the model again to the changed volume",
+                _("the volume has {now} voxels now, the result was made for {before}").format(
+                    now=_sizes(grid), before=_sizes(writtenGrid)
+                ),
+                where=_("volume '{name}'").format(name=volumeNode.GetName()),
+                remedy=_("apply the model again to the changed volume"),
             )
         )
 
@@ -142,9 +145,9 @@ def placedOn(volumeNode: Any, fileGrid: Grid, writtenGrid: Grid | None, path: Pa
     if writtenGrid is not None and not _fits(indices, fileGrid, grid):
         raise CaseError(
             explain(
-                "its voxels are not those of the volume",
+                _("its voxels are not those of the volume"),
                 where=str(path),
-                remedy="apply the model again; the volume or the file has changed since",
+                remedy=_("apply the model again; the volume or the file has changed since"),
             )
         )
     whole = np.rint(indices)

@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 import vtk
 from scipy.ndimage import affine_transform
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SemiSegLib.errors import CaseError, explain
@@ -134,9 +135,9 @@ def _converted(segmentationNode: Any, segmentId: str, localGrid: Grid) -> tuple[
     if not copied or not copy.CreateRepresentation(BINARY):
         raise CaseError(
             explain(
-                f"segment '{name}' has no voxels and cannot be turned into voxels",
-                where=f"segmentation '{segmentationNode.GetName()}'",
-                remedy="create its binary labelmap in the Segmentations module, or leave the segment out",
+                _("segment '{name}' has no voxels and cannot be turned into voxels").format(name=name),
+                where=_("segmentation '{segmentation}'").format(segmentation=segmentationNode.GetName()),
+                remedy=_("create its binary labelmap in the Segmentations module, or leave the segment out"),
             )
         )
     segment = copy.GetSegment(segmentId)

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from SemiSegLib.cases.checks import Finding
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.formats import save_dataset
@@ -117,25 +119,29 @@ def _modalityOf(volumeNode: Any) -> str:
 
 def _checkCases(cases: Sequence[SceneCase]) -> None:
     if not cases:
-        raise CaseError(explain("no case is chosen", where="study", remedy="tick at least one volume"))
+        raise CaseError(explain(_("no case is chosen"), where=_("study"), remedy=_("tick at least one volume")))
     seen: dict[str, str] = {}
     for case in cases:
         key = safeFileName(case.id).casefold()
         if key in seen:
             raise CaseError(
                 explain(
-                    f"'{case.id}' and '{seen[key]}' are the same name for a file system",
-                    where="study",
-                    remedy="rename one of the two volumes",
+                    _("'{case}' and '{other}' are the same name for a file system").format(
+                        case=case.id, other=seen[key]
+                    ),
+                    where=_("study"),
+                    remedy=_("rename one of the two volumes"),
                 )
             )
         seen[key] = case.id
         if tuple(case.volumes) != tuple(cases[0].volumes):
             raise CaseError(
                 explain(
-                    f"it has the channels {', '.join(case.volumes)}, the first case has {', '.join(cases[0].volumes)}",
-                    where=f"case '{case.id}'",
-                    remedy="give every case the same channels in the same order",
+                    _("it has the channels {channels}, the first case has {others}").format(
+                        channels=", ".join(case.volumes), others=", ".join(cases[0].volumes)
+                    ),
+                    where=_("case '{case}'").format(case=case.id),
+                    remedy=_("give every case the same channels in the same order"),
                 )
             )
 
