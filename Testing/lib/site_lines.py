@@ -65,6 +65,8 @@ def train_line(
         augmentation="light",
         device="cpu",
         precision="fp32",
+        # Sums over several threads round otherwise, and so short a training ends elsewhere for it.
+        threads=1,
         deterministic=True,
     )
     request = RunRequest(dataset=str(data), plan=plan, training=training, seed=seed, **{**LINES[line].asked, **asked})
