@@ -14,6 +14,7 @@ from SemiSegModule import jobs
 from SemiSegModule.panel import run_list
 from SemiSegModule.panel.run_list import RunList
 from Testing.host.interaction import click, item_center, process_events, type_text, wait_until
+from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_run, alive, choose_run, column, open_box, show_whole, shown_run
 
 # What a person notices; the processor's time, because other programs run too.
@@ -127,6 +128,19 @@ def test_each_run_of_the_queue_is_shown_in_its_turn_and_its_failure_is_told(host
     look(study)
     assert "out of memory" in host.dialogs.shown("error")[1]
     assert study.panel.training.run.path == third.path
+
+
+def test_the_model_to_use_stays_that_of_the_training_while_its_baseline_trains(study, waiting):
+    click(study.ui.baselineCheckBox)
+    click(study.ui.trainButton)
+    first, baseline = waiting
+    assert baseline.request.compare_with is not None
+    a_model_file(first.model_path)
+    first.write_status(RunStatus(state="finished", step=10))
+    baseline.write_status(status_of("training", step=1, total_steps=10))
+    look(study)
+    assert study.panel.training.run.path == first.path
+    assert study.panel.model.path == first.model_path
 
 
 def test_a_run_that_was_put_at_the_end_is_not_shown_before_those_it_waits_for(tmp_path):

@@ -114,9 +114,15 @@ class RunList:
         """Return what is known of the run in a folder, or None if it is none of the study's."""
         return next((entry for entry in self.entries if str(entry.run.path) == str(path)), None)
 
-    def next(self) -> RunEntry | None:
-        """Return the run that is at work, else the one that waits for no other, or None; the oldest of several."""
+    def next(self, ended: RunFolder | None = None) -> RunEntry | None:
+        """Return the run that is at work, else the one that waits for no other, or None; the oldest of several.
+
+        Args:
+            ended: the run after which it comes; what is only compared with this one does not count.
+        """
         busy = [entry for entry in reversed(self.entries) if entry.isBusy]
+        if ended is not None:
+            busy = [entry for entry in busy if entry.baselineOf != ended.path]
         paths = [entry.run.path for entry in busy]
         return min(busy, key=lambda entry: (entry.state == "queued", entry.after in paths), default=None)
 

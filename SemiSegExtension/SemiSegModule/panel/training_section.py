@@ -207,8 +207,11 @@ class TrainingSection:
             parameters.runFolder = str(entry.run.path)
 
     def _showNext(self) -> None:
-        """Show the run whose turn comes now, if one waits, so that its failure is told as well."""
-        parameters, entry = self.panel.parameters, self.runs.next()
+        """Show the run whose turn comes now, if one waits, so that its failure is told as well.
+
+        Behind a training that has its baseline after it the model to use stays that of the training.
+        """
+        parameters, entry = self.panel.parameters, self.runs.next(self.run)
         # While a dialog told of the failure the scene may have been closed.
         if parameters is not None and entry is not None:
             parameters.runFolder = str(entry.run.path)
