@@ -5,6 +5,7 @@ lengthen it. A usual run takes a case of 10 million voxels, `make test-slow` one
 themselves count too if the machine has two processors to spare, for Slicer's thread and the one that writes and reads.
 """
 
+import gc
 import logging
 import os
 from dataclasses import replace
@@ -34,6 +35,15 @@ WHOLE = (512, 512, 300)
 PART = (256, 256, 150)
 # A panel that looks so often sees so many steps each time: an hour of training at two steps a second.
 LOOKS, STEPS_A_LOOK = 12, 600
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests():
+    """Python looks for garbage among all there is, now and then; what tests before have left is no part of Slicer."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
