@@ -290,3 +290,22 @@ def test_a_damaged_result_is_explained(host, ready, started):
     look(panel)
     assert "remedy:" in host.dialogs.shown("error")[0]
     assert results() == []
+
+
+def test_a_job_that_is_damaged_while_slicer_is_closed_is_passed_by_when_its_study_is_opened(
+    host, ready, started, tmp_path
+):
+    panel, _ = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    slicer.mrmlScene.Clear()
+    process_events()
+    (job,) = started
+    finish(job)
+    assert StudyLogic().jobToShow(tmp_path / "study").path == job.path
+    job.request_path.write_text("{", encoding="utf-8")
+    assert StudyLogic().jobToShow(tmp_path / "study") is None
+    panel.panel.parameters.studyFolder = str(tmp_path / "study")
+    process_events()
+    assert host.dialogs.shown("error") == []
+    assert panel.ui.applyStatusLabel.text == ""

@@ -129,14 +129,24 @@ def absentVolumes(job: ApplyFolder, *, waiting: Waiting | None = None) -> list[s
     """
     waiting = waiting or Waiting()
     absent = [scan for _case, scan in _scansWithResult(job) if scan.find(waiting) is None]
-    return [f"{scan.name} (another scan of this name is here)" if scan.hasNamesake else scan.name for scan in absent]
+    another = _("{name} (another scan of this name is here)")
+    return [another.format(name=scan.name) if scan.hasNamesake else scan.name for scan in absent]
 
 
 def isUnseen(job: ApplyFolder) -> bool:
     """Return whether a job has left results that were not loaded into any scene."""
     if (job.path / _SEEN_FILE).exists() or not (job.path / _SCENE_FILE).exists():
         return False
-    return bool(job.results())
+    return hasResults(job)
+
+
+def hasResults(job: ApplyFolder) -> bool:
+    """Return whether a job has results that can be told apart."""
+    try:
+        return bool(job.results())
+    except ConfigError:
+        # Its request is damaged: whose the results are is not known any more.
+        return False
 
 
 def markSeen(job: ApplyFolder) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import ConfigError, SemiSegError
+from SemiSegLib.errors import SemiSegError
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.pairing import scalarVolumes
+from SemiSegModule.bridge.results import hasResults
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.waiting import Waiting, keepAnswering
@@ -123,7 +124,7 @@ class ApplySection:
     def onEnd(self, status: RunStatus) -> None:
         """Load the results, or say what went wrong (called by the watcher)."""
         job = self.job
-        if status.state == "failed" and not _hasResults(job):
+        if status.state == "failed" and not hasResults(job):
             self.panel.parameters.applyFolder = ""
             text = "\n".join(filter(None, [status.message, status.where, status.remedy]))
             self.panel.showError(_("The model could not be applied."), _withLog(text, job))
@@ -271,14 +272,6 @@ class ApplySection:
         self.panel.parameters.applyVolumes = [
             node for index, node in enumerate(self._volumes) if widget.item(index).checkState() == qt.Qt.Checked
         ]
-
-
-def _hasResults(job: ApplyFolder) -> bool:
-    try:
-        return bool(job.results())
-    except ConfigError:
-        # Its request is damaged: whose the results are is not known any more.
-        return False
 
 
 def _withLog(text: str, job: ApplyFolder) -> str:

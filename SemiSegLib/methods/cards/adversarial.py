@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from SemiSegLib.methods.cards.dual import CONSISTENCY_PAPER, DUAL_CARDS, UNMEASURED
-from SemiSegLib.methods.cards.parts import LEARNER_OPTIONS, PAPER_003_LOSS, PAPER_003_PLAN, PAPER_003_TRAINING
+from SemiSegLib.methods.cards.parts import (
+    EVERYTHING,
+    LEARNER_OPTIONS,
+    PAPER_003_LOSS,
+    PAPER_003_PLAN,
+    PAPER_003_TRAINING,
+)
 from SemiSegLib.methods.catalogue import Card, Option
 
-EVERYTHING = ("full", "coarse", "partial", "none")
 # The labeled half and the unlabeled half of the papers' batches.
 HALVES = dict.fromkeys(EVERYTHING, 0.5)
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from SemiSegLib.methods.cards.parts import LEARNER_OPTIONS, PAPER_000_PLAN, PAPER_000_TRAINING, PAPER_HEADS
+from SemiSegLib.methods.cards.parts import (
+    EVERYTHING,
+    LEARNER_OPTIONS,
+    PAPER_000_PLAN,
+    PAPER_000_TRAINING,
+    PAPER_HEADS,
+)
 from SemiSegLib.methods.catalogue import Card, Option
 
 CROSS_OPTIONS = (
@@ -156,7 +162,7 @@ CROSS_CARDS: tuple[Card, ...] = (
         family="cross supervision",
         paper="Chen et al., CVPR 2021; Luque et al., Reducing Annotator's Burden (brain tumors in 3-D)",
         needs=("full",),
-        uses=("full", "coarse", "partial", "none"),
+        uses=EVERYTHING,
         composition={"full": 0.5, "coarse": 0.5, "partial": 0.5, "none": 0.5},
         # torch.func keeps half as much again of the layers that it computes side by side.
         graphs={"backward": {"joint": 2, "stacked": 3}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from SemiSegLib.methods.cards.parts import (
+    EVERYTHING,
     PAPER_003_LOSS,
     PAPER_003_PLAN,
     PAPER_003_TRAINING,
@@ -10,7 +11,6 @@ from SemiSegLib.methods.cards.parts import (
 )
 from SemiSegLib.methods.catalogue import Card, Option
 
-EVERYTHING = ("full", "coarse", "partial", "none")
 # What a distance cannot be measured in; the last sentence of the summaries.
 UNMEASURED = (
     "Cases that show only a superclass teach no distance of its leaves, and those annotated only in some slices or a "
