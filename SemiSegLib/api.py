@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from SemiSegLib.cases.dataset import Case, Dataset
+from SemiSegLib.cases.channels import read_channels
+from SemiSegLib.cases.dataset import Case, Dataset, file_of
 from SemiSegLib.cases.split import apply_split, write_split
-from SemiSegLib.cases.volume import read_volume
 from SemiSegLib.errors import CaseError, RunError, explain
 from SemiSegLib.evaluation.judge import CaseJudge, JudgedCase
 from SemiSegLib.evaluation.metrics import CaseScore
@@ -136,7 +136,9 @@ def predict(
 
     Args:
         model: a model file.
-        images: for each scan its channel files, in the model's channel order.
+        images: for each scan its channel files, in the model's channel order; "file#2" is frame 2, counted from 0, of
+            a 4-D file, and one 4-D file with as many frames as the model has channels is those channels. Channels
+            are brought to the grid of the first as in training.
         outputs: for each scan the result: ``.seg.nrrd``, or a label image ``.nii.gz`` or ``.nrrd``.
         settings: how.
         overwrite: replace results that are there already; a scan that is read is never replaced.
@@ -147,7 +149,7 @@ def predict(
 
     Raises:
         ConfigError: a result has an ending that none is written in, or its place is taken; no scan was segmented then.
-        CaseError: the counts differ, or a scan does not fit the model.
+        CaseError: the counts differ, a scan does not fit the model, or its channels lie on different grids.
         LabelError: a drawn structure is not one of the model's.
     """
     settings = settings or PredictionSettings()
@@ -159,15 +161,16 @@ def predict(
         )
     require_free(
         [Path(output) for output in outputs],
-        [Path(file) for files in images for file in files],
+        [Path(file_of(str(file))) for files in images for file in files],
         uncertainty=settings.uncertainty,
         review=settings.review,
         overwrite=overwrite,
     )
     predictor = _predictor(model, settings)
+    roles = [channel.role for channel in predictor.model.study.plan.channels]
     tables = []
     for files, output in zip(images, outputs, strict=True):
-        channels = [read_volume(Path(f)) for f in files]
+        channels = read_channels(files, roles)
         prediction = predictor.predict(
             channels, uncertainty=settings.uncertainty, drawn=settings.drawn, review=settings.review
         )

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from SemiSegLib import __version__
-from SemiSegLib.cases.volume import read_volume, write_volume
+from SemiSegLib.cases.channels import read_channels, spread_frames
+from SemiSegLib.cases.volume import write_volume
 from SemiSegLib.errors import CaseError, RunError, SemiSegError, explain
 from SemiSegLib.planning.memory import is_out_of_memory
 from SemiSegLib.prediction.findings import read_findings, write_findings, write_findings_csv
-from SemiSegLib.prediction.model_file import Model, load_model
+from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.segmentation_file import write_segmentation
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder
@@ -123,7 +124,8 @@ def _segment(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporte
     logger.info("segmenting %s", case.id)
     model, path = predictor.model, folder.result_path(case)
     path.parent.mkdir(exist_ok=True)
-    channels = [read_volume(file) for file in _in_order(folder.image_paths(case), model, case)]
+    roles = [channel.role for channel in model.study.plan.channels]
+    channels = read_channels(_in_order(folder.image_paths(case), roles, case), roles)
     count, done, began = len(folder.job.cases), reporter.status.step, time.monotonic()
     told = began
 
@@ -149,11 +151,15 @@ def _segment(folder: ApplyFolder, case: ApplyCase, predictor: Predictor, reporte
     write_segmentation(prediction, path, provenance={**model.provenance, "job": folder.job.id})
 
 
-def _in_order(images: Mapping[str, Path], model: Model, case: ApplyCase) -> list[Path]:
-    """Return image files in the order of the model's channels, by role; one channel needs no name."""
-    roles = [channel.role for channel in model.study.plan.channels]
-    if len(roles) == len(images) == 1:
-        return list(images.values())
+def _in_order(images: Mapping[str, Path], roles: Sequence[str], case: ApplyCase) -> list[Path]:
+    """Return image files in the order of the model's channels, by role.
+
+    One channel needs no name, nor does one 4-D file that holds all channels as its frames.
+    """
+    if len(images) == 1:
+        frames = spread_frames(list(images.values()), roles)
+        if len(frames) == len(roles):
+            return frames
     if set(roles) != set(images):
         raise CaseError(
             explain(

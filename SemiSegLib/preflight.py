@@ -154,11 +154,14 @@ def _geometries(dataset: Dataset, cases: Sequence[Case]) -> list[Geometry]:
     found = []
     for case in chosen:
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(dataset.root / case.images[dataset.channels[0]]))
+        reference = case.images.get(dataset.channels[0])
+        # The check of the dataset names what is missing or cannot be read; here only the amount counts.
+        if reference is None:
+            continue
         try:
+            reader.SetFileName(str(dataset.path(reference)))
             reader.ReadImageInformation()
-        except RuntimeError:
-            # The check of the dataset names it; here only the amount counts.
+        except (CaseError, RuntimeError):
             continue
         found.append(_geometry(reader))
     if not found:

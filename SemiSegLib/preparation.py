@@ -75,8 +75,8 @@ class Prepared:
         return implied_groups(self.dataset.scheme, (leaves for table in tables for leaves in table.sets))
 
     def with_plan(self, plan: Plan) -> Prepared:
-        """Return the same with another patch or batch."""
-        return replace(self, plan=plan, store=PreparedStore(self.store.folder, self.dataset, plan))
+        """Return the same with another patch or batch; the prepared cases are not looked through again."""
+        return replace(self, plan=plan, store=self.store.with_plan(plan))
 
 
 class Preparation:

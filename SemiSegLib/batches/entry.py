@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from SemiSegLib.cases.detached import data_files
 from SemiSegLib.config import read_json, to_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 
@@ -29,11 +30,19 @@ Arrays = dict[str, np.ndarray]
 
 
 def content_hash(*parts: object) -> str:
-    """Return the hash of files (given as Path: their bytes count, not their names) and of plain values."""
+    """Return the hash of files (given as Path: their bytes count, not their names) and of plain values.
+
+    An image whose header names other files counts with these.
+
+    Raises:
+        CaseError: a file is missing, or lies where it cannot be followed; see ``cases.detached``.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
             digest.update(_file_digest(part))
+            for file in data_files(part):
+                digest.update(_file_digest(file))
         else:
             digest.update(json.dumps(to_json(part), sort_keys=True).encode() + b"\0")
     return digest.hexdigest()[:40]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from SemiSegLib.batches.grid import PlanGrid
+from SemiSegLib.cases.alignment import SAME_GRID_VOXELS
 from SemiSegLib.cases.volume import Volume
 from SemiSegLib.errors import CaseError, ShapeError, explain
 from SemiSegLib.planning.plan import ChannelPlan, Plan
@@ -45,6 +46,16 @@ def prepare_image(channels: Sequence[Volume], plan: Plan) -> tuple[np.ndarray, P
                     f"channel '{channel.role}' has shape {volume.geometry.shape}, the first has {first.shape}",
                     where="image channels",
                     remedy="resample every channel to the grid of the first",
+                )
+            )
+        if (apart := first.displacement_voxels(volume.geometry)) > SAME_GRID_VOXELS:
+            raise ShapeError(
+                explain(
+                    f"channel '{channel.role}' lies on another grid than the first: corners are {apart:.3g} voxels "
+                    "apart",
+                    where="image channels",
+                    remedy="resample every channel to the grid of the first, or read them with "
+                    "``cases.channels.read_channels``, which places them",
                 )
             )
     grid = PlanGrid.of(first, plan)

@@ -23,7 +23,7 @@ from SemiSegLib.labels.label_set import LabelSetTable, Regime, regime_of
 from SemiSegLib.planning.plan import Plan
 
 # Raise this when the same input would be prepared differently; entries of older numbers are then never found.
-FORMAT = 1
+FORMAT = 2
 # Places kept of each class: plenty for centering patches, and small in memory (3 kB).
 CENTERS = 512
 # Mapped pages of open cases count as memory of the process, so few are kept open.
@@ -91,6 +91,19 @@ class PreparedStore:
         self._open: OrderedDict[str, PreparedCase] = OrderedDict()
         self._tables: dict[LabelSetTable, LabelSetTable] = {}
         self._lock = Lock()
+
+    def with_plan(self, plan: Plan) -> PreparedStore:
+        """Return the same cases under a plan of another patch, batch or network, on which no prepared case depends.
+
+        What was found is taken over: nothing is read or hashed again.
+
+        Args:
+            plan: with the orientation, spacing and channels of this store's.
+        """
+        assert _image_part(plan) == _image_part(self.plan), "prepared cases would be others under this plan"
+        other = PreparedStore(self.folder, self.dataset, plan)
+        other._found, other._tables = dict(self._found), dict(self._tables)
+        return other
 
     def prepare(
         self, case_ids: Iterable[str] | None = None, *, on_progress: Callable[[int, int], None] | None = None

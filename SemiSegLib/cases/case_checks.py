@@ -153,6 +153,7 @@ def _label_findings(dataset: Dataset, case: Case, reading: AnnotationReading) ->
             where=where,
             remedy="check that the segmentation belongs to this image",
         )
+    yield from _missing_segments(dataset, case, reading)
     structures = {names: n for names, n in reading.named_voxels.items() if names not in (("background",), ("*",))}
     if structures and not any(structures.values()):
         names = ", ".join(" or ".join(name) for name in structures)
@@ -163,6 +164,28 @@ def _label_findings(dataset: Dataset, case: Case, reading: AnnotationReading) ->
             what=f"annotated for {names}, and all of them have 0 voxels",
             where=where,
             remedy="if nothing was drawn yet, drop the annotation: as it is, everything here is background",
+        )
+
+
+def _missing_segments(dataset: Dataset, case: Case, reading: AnnotationReading) -> Iterator[Finding]:
+    """Tell of the listed segments that the file lacks where their structures count as not there because of it."""
+    assert case.annotation is not None
+    scheme = dataset.scheme
+    elsewhere = scheme.leaf_set(case.annotation.elsewhere)
+    for name in reading.missing_segments:
+        meant = scheme.leaf_set((case.annotation.segments or {})[name])
+        # What may be anything where it is drawn takes nothing away where it is not.
+        if meant <= elsewhere or len(meant) == len(scheme.leaves):
+            continue
+        yield Finding(
+            case=case.id,
+            code="missing_segment",
+            severity="warning",
+            what=f"the segment '{name}' is listed and is not in the file, so outside the other segments every voxel "
+            f"counts as {scheme.describe(elsewhere)} and not as {scheme.describe(meant)}",
+            where=case.annotation.file,
+            remedy="correct its name; or if it was not drawn in this case, drop it from 'segments' and add its "
+            "structures to 'elsewhere'",
         )
 
 

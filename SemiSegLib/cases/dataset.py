@@ -81,7 +81,7 @@ class Dataset:
         Raises:
             CaseError: the path is absolute or leads out of the dataset's folder.
         """
-        plain = _FRAME.sub("", reference).replace("\\", "/")
+        plain = file_of(reference).replace("\\", "/")
         inside = posixpath.normpath(plain)
         absolute = PurePosixPath(plain).is_absolute() or PureWindowsPath(plain).drive
         if absolute or inside == ".." or inside.startswith("../") or not plain:
@@ -124,6 +124,11 @@ class Dataset:
         leaf_count = len(self.scheme.leaves)
         tables = [c.annotation.table(self.scheme) for c in self.cases if c.annotation is not None]
         return LabelSetTable.union([LabelSetTable.of(leaf_count, ()), *tables])
+
+
+def file_of(reference: str) -> str:
+    """Return "file" of "file#frame", and any other reference as it is."""
+    return _FRAME.sub("", reference)
 
 
 def frame_of(reference: str) -> int | None:

@@ -26,7 +26,8 @@ def load_dataset(path: Path) -> Dataset:
 
     Read are our own format, the Medical Segmentation Decathlon, nnU-Net v1 and v2 raw folders, and a plain folder
     of ``images/``, ``labels/`` and a ``dataset.json`` with ``labels``. Image and label files are not opened, except
-    the header of each ``.seg.nrrd`` whose segments are not listed.
+    the header of each ``.seg.nrrd`` whose segments are not listed. Outside the segments of such a file a voxel may also
+    be what has no segment in it, unless the dataset says what it may be: nobody said that it was looked for.
 
     Args:
         path: the folder, or a JSON file in it.
@@ -43,7 +44,9 @@ def load_dataset(path: Path) -> Dataset:
         raise CaseError(explain("not an object", where=str(file), remedy="see the page on datasets for its keys"))
     ours = FORMAT_KEY in data or "scheme" in data
     dataset = _read_own(data, file) if ours else read_foreign(data, file)
-    return dataset.with_cases(tuple(_with_segments(dataset, case) for case in dataset.cases))
+    said = {entry["id"] for entry in data["cases"] if "elsewhere" in (entry.get("annotation") or {})} if ours else set()
+    cases = (_with_segments(dataset, case, says_elsewhere=case.id in said) for case in dataset.cases)
+    return dataset.with_cases(tuple(cases))
 
 
 def save_dataset(dataset: Dataset, path: Path) -> None:
@@ -121,7 +124,7 @@ def _check_header(dataset: Dataset, file: Path) -> None:
         raise CaseError(explain(f"'dimensions' is {dataset.dimensions}", where=str(file), remedy="write 2, 3 or null"))
 
 
-def _with_segments(dataset: Dataset, case: Case) -> Case:
+def _with_segments(dataset: Dataset, case: Case, *, says_elsewhere: bool) -> Case:
     """Return the case with its segments listed, so that its regime is known without opening the file again."""
     annotation = case.annotation
     if annotation is None or annotation.values is not None or annotation.segments is not None:
@@ -132,4 +135,9 @@ def _with_segments(dataset: Dataset, case: Case) -> Case:
     except (FileError, CaseError):
         # The checks name this damage with its case; here it would hide all the other cases.
         return case
-    return replace(case, annotation=replace(annotation, segments=matched))
+    elsewhere = annotation.elsewhere
+    if not says_elsewhere:
+        scheme = dataset.scheme
+        drawn = frozenset().union(*(scheme.leaf_set(names) for names in matched.values()))
+        elsewhere = scheme.cover(scheme.leaf_set(elsewhere) | frozenset(range(len(scheme.leaves))) - drawn)
+    return replace(case, annotation=replace(annotation, segments=matched, elsewhere=elsewhere))

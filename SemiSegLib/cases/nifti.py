@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ class NiftiHeader:
     Attributes:
         shape: voxels along (i, j, k, ...).
         kind: numpy type of the stored values.
-        offset: byte at which voxels start.
+        offset: byte at which voxels start, not inside the header.
         slope, intercept: real value = stored * slope + intercept; slope 0 means none.
         sform: (4, 4) index (i, j, k, 1) to RAS mm, or None where the file has none.
     """
@@ -59,7 +60,11 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_header(path: Path) -> NiftiHeader | None:
-    """Return the header of a NIfTI-1 file of plain numbers, or None if it is anything else."""
+    """Return the header of a NIfTI-1 file of plain numbers, or None if it is anything else.
+
+    Raises:
+        FileError: the place of the voxels is not a number.
+    """
     try:
         with _content(path) as file:
             raw = file.read(HEADER_BYTES)
@@ -75,13 +80,18 @@ def read_header(path: Path) -> NiftiHeader | None:
     offset, slope, intercept = struct.unpack(f"{order}3f", raw[108:120])
     _, sform_code = struct.unpack(f"{order}2h", raw[252:256])
     shape = dimensions[1 : dimensions[0] + 1] if 1 <= dimensions[0] <= 7 else ()
-    while len(shape) > 2 and shape[-1] == 1:
+    # As ITK does: a volume of one slice stays a volume, which has a place, a thickness and axes.
+    while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if kind is None or not 2 <= len(shape) <= 4 or min(shape) < 1:
         return None
+    if not math.isfinite(offset):
+        raise _damaged(path, f"its header says that the voxels begin at byte {offset}")
     rows = np.array(struct.unpack(f"{order}12f", raw[280:328]), dtype=np.float64).reshape(3, 4)
     sform = np.vstack([rows, [0.0, 0.0, 0.0, 1.0]]) if sform_code > 0 else None
-    return NiftiHeader(shape, np.dtype(f"{order}{kind}"), int(offset), slope, intercept, sform)
+    # Some programs write 0; ITK begins after the header too then.
+    start = max(int(offset), HEADER_BYTES)
+    return NiftiHeader(shape, np.dtype(f"{order}{kind}"), start, slope, intercept, sform)
 
 
 def read_nifti(path: Path, header: NiftiHeader) -> sitk.Image:
@@ -120,7 +130,10 @@ def _read_voxels(path: Path, header: NiftiHeader) -> np.ndarray:
     target, filled = memoryview(voxels.data).cast("B"), 0
     try:
         with _content(path) as file:
-            file.read(header.offset)
+            before = header.offset
+            # By parts: a damaged header may name a place far behind the end.
+            while before and (part := len(file.read(min(before, 1 << 20)))):
+                before -= part
             while filled < len(target):
                 count = file.readinto(target[filled:])  # type: ignore[attr-defined]
                 if not count:

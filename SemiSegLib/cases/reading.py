@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from SemiSegLib.cases.alignment import Shift, align, block_on
+from SemiSegLib.cases.channels import FrameReader, align_channels
 from SemiSegLib.cases.dataset import Case, Dataset, frame_of
 from SemiSegLib.cases.file_error import FileError, in_voxels
 from SemiSegLib.cases.segments import SegmentImage, is_segmentation, match_segments, read_segmentation_image
-from SemiSegLib.cases.volume import Geometry, Volume, first_voxel, read_image, read_labels, to_volume
+from SemiSegLib.cases.volume import Geometry, Volume, first_voxel, read_labels
 from SemiSegLib.errors import CaseError, did_you_mean, explain
 from SemiSegLib.labels.annotation import Annotation, Extent, combine_segments, encode_values
 from SemiSegLib.labels.label_set import LabelSetTable
@@ -30,6 +30,7 @@ class AnnotationReading:
         overlaps: pairs of segments that exclude each other, and the voxels they share.
         cropped_voxels: labeled voxels that lie outside the image, per segment.
         named_voxels: voxels drawn for each tuple of structure names that the annotation declares.
+        missing_segments: names of segments that the annotation lists and the file lacks.
     """
 
     codes: np.ndarray
@@ -38,6 +39,7 @@ class AnnotationReading:
     overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     cropped_voxels: Mapping[str, int] = field(default_factory=dict)
     named_voxels: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    missing_segments: tuple[str, ...] = ()
 
 
 class ChannelReader:
@@ -46,7 +48,7 @@ class ChannelReader:
     def __init__(self, dataset: Dataset, case: Case) -> None:
         self._dataset = dataset
         self._case = case
-        self._last: tuple[Path, sitk.Image] | None = None
+        self._frames = FrameReader()
 
     def path(self, role: str) -> Path:
         """Return the file of a channel.
@@ -71,10 +73,7 @@ class ChannelReader:
         Raises:
             CaseError: as ``path``, or the file cannot be used.
         """
-        path = self.path(role)
-        if self._last is None or self._last[0] != path:
-            self._last = (path, read_image(path))
-        return to_volume(self._last[1], path, frame=frame_of(self._case.images[role]))
+        return self._frames.read(self.path(role), frame_of(self._case.images[role]))
 
 
 def read_images(dataset: Dataset, case: Case) -> list[Volume]:
@@ -86,11 +85,7 @@ def read_images(dataset: Dataset, case: Case) -> list[Volume]:
         CaseError: a channel is missing or cannot be read, or lies on another grid.
     """
     reader = ChannelReader(dataset, case)
-    first, *others = dataset.channels
-    volumes = [reader.read(first)]
-    for role in others:
-        volumes.append(align(reader.read(role), volumes[0].geometry, reader.path(role), kind="channel")[0])
-    return volumes
+    return align_channels((reader.read(role), reader.path(role)) for role in dataset.channels)
 
 
 def read_codes(dataset: Dataset, case: Case, geometry: Geometry) -> tuple[np.ndarray, LabelSetTable]:
@@ -129,9 +124,7 @@ def read_annotation(dataset: Dataset, case: Case, geometry: Geometry) -> Annotat
         return reading
     inside, shifts = _inside(dataset, annotation.extent, path, geometry)
     codes = np.where(inside, reading.codes, np.uint8(0))
-    return AnnotationReading(
-        codes, reading.table, reading.shifts + shifts, reading.overlaps, reading.cropped_voxels, reading.named_voxels
-    )
+    return replace(reading, codes=codes, shifts=reading.shifts + shifts)
 
 
 def _read_values(dataset: Dataset, annotation: Annotation, path: Path, geometry: Geometry) -> AnnotationReading:
@@ -185,7 +178,11 @@ def _read_segments(dataset: Dataset, annotation: Annotation, path: Path, geometr
     for segment in image.segments:
         key = names[segment.name]
         named[key] = named.get(key, 0) + counts[segment.layer].get(segment.value, 0)
-    return AnnotationReading(codes, table, (shift,) if shift else (), overlaps, cropped, named)
+    in_file = {segment.name for segment in image.segments}
+    missing = tuple(name for name in names if name not in in_file)
+    for name in missing:
+        named.setdefault(names[name], 0)
+    return AnnotationReading(codes, table, (shift,) if shift else (), overlaps, cropped, named, missing)
 
 
 def _placed_layers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from SemiSegLib.cases.detached import data_files
 from SemiSegLib.cases.file_error import FileError, in_voxels
 from SemiSegLib.cases.nifti import is_nifti, read_header, read_nifti
+from SemiSegLib.config import replace_file
 from SemiSegLib.errors import CaseError, explain
 
 # Cosine between two image axes above which a file is refused instead of being read with right angles.
@@ -217,12 +220,15 @@ def read_image(path: Path) -> sitk.Image:
     """Return a file as SimpleITK reads it, colors, frames and metadata included.
 
     Raises:
-        CaseError: the file is missing or damaged, or its axes are not at right angles.
+        CaseError: the file is missing or damaged, its axes are not at right angles, or its voxels lie in files that
+            are missing or outside its folder.
     """
     path = Path(path)
     if not path.is_file():
         remedy = "check the path and the spelling of the name"
         raise FileError("missing_file", "the file does not exist", path=path, remedy=remedy)
+    # Only what can be followed is read: prepared cases are found again by the bytes of all these files.
+    data_files(path)
     header = read_header(path) if is_nifti(path) else None
     if header is not None and header.shear > LARGEST_SHEAR:
         raise FileError(
@@ -289,11 +295,11 @@ def _value_error(code: str, what: str, voxels: np.ndarray, wrong: np.ndarray, pa
 @contextmanager
 def _atomic(path: Path) -> Iterator[Path]:
     # The ending decides the format, so the mark of a temporary file stands in front of the name.
-    temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".tmp{os.getpid()}.{threading.get_ident()}.{path.name}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

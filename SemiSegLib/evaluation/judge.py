@@ -22,7 +22,7 @@ class JudgedCase:
 
     Attributes:
         score: the scores.
-        image: first channel.
+        image: first channel of the study.
         prediction: on the grid of the image.
     """
 
@@ -40,7 +40,7 @@ class CaseJudge:
         mode: how scores are computed, see ``evaluation.modes``.
 
     Raises:
-        CaseError: the model's leaves are not those of the study.
+        CaseError: the model's leaves, or its channels, are not those of the study; a single channel needs no name.
     """
 
     def __init__(self, predictor: Predictor, dataset: Dataset, *, mode: str = "strict") -> None:
@@ -53,6 +53,19 @@ class CaseJudge:
                     remedy="evaluate a model on a study with the structures that it was trained on",
                 )
             )
+        roles = [channel.role for channel in predictor.model.study.plan.channels]
+        if len(roles) == len(dataset.channels) == 1:
+            roles = list(dataset.channels)
+        if set(roles) != set(dataset.channels):
+            raise CaseError(
+                explain(
+                    f"the model's channels are {', '.join(roles)}, those of the study {', '.join(dataset.channels)}",
+                    where=f"dataset '{dataset.name}'",
+                    remedy="evaluate a model on a study with the channels that it was trained on, under the same names",
+                )
+            )
+        # The study may list its channels in another order than the one the model was trained on.
+        self._order = [dataset.channels.index(role) for role in roles]
         self.predictor = predictor
         self.dataset = dataset
         self.mode = mode
@@ -90,7 +103,7 @@ class CaseJudge:
     def _read(self, case: Case) -> tuple[Volume, Prediction, np.ndarray, LabelSetTable]:
         images = read_images(self.dataset, case)
         codes, table = read_codes(self.dataset, case, images[0].geometry)
-        return images[0], self.predictor.predict(images), codes, table
+        return images[0], self.predictor.predict([images[n] for n in self._order]), codes, table
 
 
 def _labeled(case: Case) -> Case:

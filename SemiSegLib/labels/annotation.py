@@ -49,7 +49,8 @@ class Annotation:
             occurs must be listed.
         segments: for a ``.seg.nrrd``, segment name to structure names. Segments are matched by terminology,
             name or alias when this is empty.
-        elsewhere: for a ``.seg.nrrd``, the structures a voxel outside all segments may be.
+        elsewhere: for a ``.seg.nrrd``, the structures a voxel outside all segments may be; background unless told,
+            and where a dataset leaves the segments to be matched, also what has no segment in the file.
         extent: where the case was annotated.
     """
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from SemiSegLib import apply
@@ -136,9 +137,47 @@ def test_channels_are_found_by_role_whatever_their_order(tmp_path):
     model = a_model(tmp_path, roles=("T1", "FLAIR"))
     one, two = a_scan(tmp_path, "one.nrrd", 1), a_scan(tmp_path, "two.nrrd", 1)
     case = ApplyCase(id="a", images={"FLAIR": two, "T1": one})
-    loaded = load_model(model)
-    paths = {role: tmp_path / file for role, file in case.images.items()}
-    assert [str(path) for path in apply._in_order(paths, loaded, case)] == [one, two]
+    job = ApplyFolder.create_job(tmp_path / "jobs", ApplyRequest(model=str(model), cases=(case,), device="cpu"))
+    apply.run(job)
+    expected = Predictor(load_model(model), device="cpu").predict([read_volume(one), read_volume(two)]).leaves.voxels
+    found = read_segmentation(job.result_path(case))
+    assert all(np.array_equal(found[name].mask, expected == leaf) for leaf, name in ((1, "head"), (2, "tail")))
+
+
+def test_a_channel_that_lies_elsewhere_is_noted_and_never_segmented(tmp_path):
+    model = a_model(tmp_path, roles=("T1", "FLAIR"))
+    one = a_scan(tmp_path, "one.nrrd", 1)
+    scan = read_volume(one)
+    flipped = scan.geometry.affine.copy()
+    flipped[:3, 3] += flipped[:3, 2] * (scan.geometry.shape[2] - 1)
+    flipped[:3, 2] *= -1
+    write_volume(Volume(scan.voxels, Geometry(scan.geometry.shape, flipped)), tmp_path / "flipped.nrrd")
+    case = ApplyCase(id="a", images={"FLAIR": str(tmp_path / "flipped.nrrd"), "T1": one})
+    job = ApplyFolder.create_job(tmp_path / "jobs", ApplyRequest(model=str(model), cases=(case,), device="cpu"))
+    assert apply.main([str(job.path)]) == 1
+    assert "the channel runs the other way along i" in job.failures()["a"]
+    assert not job.result_path(case).exists()
+
+
+def test_frames_of_a_4d_file_are_the_channels_that_they_are_named_as(tmp_path):
+    model = a_model(tmp_path, roles=("T1", "FLAIR"))
+    frames = [read_volume(a_scan(tmp_path, f"{n}.nrrd", 1)) for n in range(2)]
+    frames[1] = Volume(frames[1].voxels[::-1].copy(), frames[1].geometry)
+    path = tmp_path / "both.nrrd"
+    sitk.WriteImage(sitk.JoinSeries([frame.to_sitk() for frame in frames]), str(path))
+    cases = (
+        ApplyCase(id="whole", images={"image": str(path)}),
+        ApplyCase(id="named", images={"FLAIR": f"{path}#1", "T1": f"{path}#0"}),
+        ApplyCase(id="turned", images={"FLAIR": f"{path}#0", "T1": f"{path}#1"}),
+    )
+    job = ApplyFolder.create_job(tmp_path / "jobs", ApplyRequest(model=str(model), cases=cases, device="cpu"))
+    apply.run(job)
+    assert job.failures() == {}
+    predictor = Predictor(load_model(model), device="cpu")
+    for case, order in zip(cases, ((0, 1), (0, 1), (1, 0)), strict=True):
+        expected = predictor.predict([frames[n] for n in order]).leaves.voxels
+        found = read_segmentation(job.result_path(case))
+        assert all(np.array_equal(found[name].mask, expected == leaf) for leaf, name in ((1, "head"), (2, "tail")))
 
 
 def test_a_scan_with_other_channels_fails_with_the_models_channels_named(tmp_path):

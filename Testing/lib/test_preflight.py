@@ -1,6 +1,7 @@
 """Before the start: the plan that the run will make, from headers alone, and what it needs of memory and disk."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -45,6 +47,29 @@ def test_the_plan_is_the_one_that_the_run_will_make(cohort, tmp_path):
     dataset = load_dataset(cohort)
     plan = make_plan(fingerprint(dataset), dataset, free, device="cpu")
     assert (found.patch, found.batch) == (tuple(plan.patch), plan.batch)
+
+
+def test_frames_of_a_4d_file_are_looked_up_and_a_case_without_its_first_channel_is_passed_by(cohort, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(cohort, folder)
+    data = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    role = data["channels"][0]
+    for case in data["cases"]:
+        frame = sitk.ReadImage(str(folder / case["images"][role]))
+        file = f"images/{case['id']}_frames.nii.gz"
+        sitk.WriteImage(sitk.JoinSeries([frame, frame]), str(folder / file))
+        case["images"] = {role: f"{file}#1"}
+    (folder / "dataset.json").write_text(json.dumps(data), encoding="utf-8")
+    expected, found = (preflight.measure(a_request(study), tmp_path) for study in (cohort, folder))
+    assert (found.patch, found.cases) == (expected.patch, expected.cases)
+    assert found.prepared_gib == pytest.approx(expected.prepared_gib)
+    training = [case for case in data["cases"] if case.get("split") != "test"]
+    training[0]["images"] = {}
+    training[1]["images"] = {role: "../outside.nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(data), encoding="utf-8")
+    fewer = preflight.measure(a_request(folder), tmp_path)
+    # The two are taken to be like the others, whose sizes differ a little.
+    assert fewer.prepared_gib == pytest.approx(expected.prepared_gib, rel=0.05)
 
 
 def test_disk_is_what_a_run_writes(cohort, tmp_path):

@@ -8,7 +8,7 @@ from SemiSegLib.cases.volume import Volume
 from SemiSegLib.errors import CaseError, ShapeError
 from SemiSegLib.planning.plan import ChannelPlan
 from Testing.lib.batches.study import a_plan
-from Testing.lib.cases.tiny import oblique
+from Testing.lib.cases.tiny import moved, oblique
 
 
 def test_a_z_score_has_mean_0_and_deviation_1():
@@ -59,3 +59,8 @@ def test_channels_that_do_not_fit_the_plan_are_refused():
     two = a_plan(channels=(ChannelPlan(role="T1"), ChannelPlan(role="T2")))
     with pytest.raises(ShapeError, match="channel 'T2' has shape"):
         prepare_image([volume, other], two)
+    displaced = Volume(volume.voxels, moved(volume.geometry, (0.0, 2.1, 0.0)))
+    with pytest.raises(ShapeError, match="channel 'T2' lies on another grid than the first: corners are 3 voxels"):
+        prepare_image([volume, displaced], two)
+    rounded = Volume(volume.voxels, moved(volume.geometry, (0.0, 1e-5, 0.0)))
+    assert prepare_image([volume, rounded], two)[0].shape[0] == 2

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from SemiSegLib.batches import entry as entry_file
 from SemiSegLib.batches import store as store_file
 from SemiSegLib.batches.entry import require_entry
 from SemiSegLib.batches.store import OPEN_CASES, PreparedStore
@@ -47,6 +49,38 @@ def written(monkeypatch):
 
 def entries(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_another_patch_or_batch_needs_no_second_look_at_the_files(study, tmp_path, monkeypatch):
+    store = PreparedStore(tmp_path / "cache", study, a_plan())
+    store.prepare()
+    before = store.get("full0")
+    looks = []
+    real = entry_file.content_hash
+
+    def looking(*parts):
+        looks.extend(part for part in parts if isinstance(part, Path))
+        return real(*parts)
+
+    monkeypatch.setattr(entry_file, "content_hash", looking)
+    monkeypatch.setattr(store_file, "content_hash", looking)
+    other = store.with_plan(a_plan(patch=(3, 3, 5), batch=1))
+    assert (other.plan.patch, store.plan.patch) == ((3, 3, 5), (6, 8, 10))
+    after = other.get("full0")
+    assert after.table is before.table
+    assert np.array_equal(after.image, before.image)
+    assert np.array_equal(after.codes, before.codes)
+    for case in study.cases:
+        assert other.summary(case.id) is store.summary(case.id)
+    other.prepare()
+    assert other.content_keys() == store.content_keys()
+    assert looks == []
+
+
+def test_another_spacing_is_not_taken_for_the_same_cases(study, tmp_path):
+    store = PreparedStore(tmp_path / "cache", study, a_plan())
+    with pytest.raises(AssertionError, match="would be others"):
+        store.with_plan(a_plan(spacing_mm=(2.0, 1.0, 1.0)))
 
 
 def test_a_prepared_case_says_what_its_labels_say(study, tmp_path):
@@ -114,6 +148,32 @@ def test_the_meaning_of_values_counts_and_colors_and_names_of_files_do_not(study
     )
     PreparedStore(tmp_path / "cache", painted, a_plan()).prepare()
     assert len(written["codes"]) == 2
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_voxels_in_a_file_of_their_own_count_as_those_beside_the_header_do(study, tmp_path, written, ending):
+    case = study.case("full0")
+    for reference in (case.images["T1"], case.annotation.file):
+        detached = study.path(reference).with_name(f"apart{ending}")
+        sitk.WriteImage(sitk.ReadImage(str(study.path(reference))), str(detached))
+    images, annotation = {"T1": f"images/apart{ending}"}, replace(case.annotation, file=f"labels/apart{ending}")
+    apart = of_cases(study.root, [replace(case, images=images, annotation=annotation)])
+
+    def stored(kind):
+        store = PreparedStore(tmp_path / "cache", apart, a_plan())
+        return np.array(getattr(store.get("full0"), kind))
+
+    before = stored("image"), stored("codes")
+    stored("image")
+    assert written == {"images": ["full0"], "codes": ["full0"]}
+    voxels = apart.root / "labels" / "apart.raw"
+    voxels.write_bytes(bytes(voxels.stat().st_size))
+    assert not np.array_equal(stored("codes"), before[1])
+    assert written == {"images": ["full0"], "codes": ["full0"] * 2}
+    image = apart.root / "images" / "apart.raw"
+    image.write_bytes(image.read_bytes()[::-4][::-1].ljust(image.stat().st_size, b"\1"))
+    assert not np.array_equal(stored("image"), before[0])
+    assert written["images"] == ["full0"] * 2
 
 
 def test_another_plan_prepares_what_it_changes(study, tmp_path, written):

@@ -147,6 +147,9 @@ def _damage_labels(d: Damager) -> None:
     layers[1, 2, 3, 3] = 1
     segments = [{"name": "head", "layer": 0, "value": 1}, {"name": "tail", "layer": 1, "value": 1}]
     put_segmentation(d.folder / "labels" / "overlapping.seg.nrrd", layers, segments, GRID)
+    lacking = {"file": "labels/lacking_segment.seg.nrrd", "segments": {"head": ["head"], "Caudal": ["tail"]}}
+    d.case("lacking_segment", "missing_segment")["annotation"] = lacking
+    put_segmentation(d.folder / "labels" / "lacking_segment.seg.nrrd", layers[:1], segments[:1], GRID)
     segments[1] = {**segments[1], "name": "tial"}
     put_segmentation(d.folder / "labels" / "misnamed_segment.seg.nrrd", layers, segments, GRID)
 

@@ -13,7 +13,7 @@ from SemiSegLib.errors import CaseError
 from Testing.lib.cases.damage import write_damaged_dataset
 from Testing.lib.cases.tiny import SHAPE, oblique, put_case, put_dataset
 
-NOT_FATAL = {"unknown_channel", "resampled", "constant", "empty_label", "overlap", "same_image"}
+NOT_FATAL = {"unknown_channel", "resampled", "constant", "empty_label", "overlap", "same_image", "missing_segment"}
 
 
 def snapshot(folder):
@@ -76,6 +76,7 @@ def test_each_finding_says_what_where_and_what_to_do(damaged):
         ("mask_of_255", ["255 stands for"]),
         ("misspelled_structure", ["did you mean 'vessel'"]),
         ("misnamed_segment", ["tial", "did you mean 'tail'"]),
+        ("lacking_segment", ["the segment 'Caudal' is listed", "counts as background and not as tail"]),
         ("overlapping", ["share 1 voxel ", "i, j, k = 3, 3, 2"]),
         ("label_of_other_size", ["8 x 11 x 6", "9 x 11 x 6"]),
         ("label_of_other_origin", ["2, -1, 0 mm"]),

@@ -202,6 +202,46 @@ def test_a_plain_folder_may_hold_slicers_segmentations(tmp_path):
     assert np.array_equal(table.array[codes].argmax(-1), labels(1).voxels == 1)
 
 
+def a_folder_with_one_segment(folder):
+    """Write a plain folder of liver and kidney in whose only segmentation the liver alone is a segment."""
+    put_images(folder / "images", ["a.nrrd"])
+    drawn = (labels(1).voxels == 1).astype(np.uint8)[None]
+    put_segmentation(folder / "labels" / "a.seg.nrrd", drawn, [{"name": "liver", "value": 1}], oblique())
+    return load_dataset(put_json(folder, {"labels": {"liver": 1, "kidney": 2}})), drawn[0] == 1
+
+
+def test_a_structure_without_a_segment_may_be_elsewhere_in_the_file_of_another_program(tmp_path):
+    dataset, is_liver = a_folder_with_one_segment(tmp_path)
+    (case,) = dataset.cases
+    assert case.regime(dataset.scheme) is Regime.PARTIAL
+    codes, table = read_codes(dataset, case, oblique())
+    names = np.array([dataset.scheme.describe(leaves) for leaves in table.sets])[codes]
+    assert set(names[is_liver]) == {"liver"}
+    assert set(names[~is_liver]) == {"background or kidney"}
+    assert not [finding for finding in check_dataset(dataset) if finding.code == "missing_segment"]
+    # It stays so when it is saved as ours.
+    save_dataset(dataset, tmp_path / "semiseg.json")
+    assert load_dataset(tmp_path / "semiseg.json") == dataset
+
+
+@pytest.mark.parametrize(
+    ("said", "elsewhere"),
+    [
+        ({}, ("background", "vessel")),
+        ({"elsewhere": ["background"]}, ("background",)),
+        ({"segments": {"organ": ["organ"], "Vas": ["vessel"]}}, ("background",)),
+    ],
+    ids=["nothing said", "elsewhere said", "segments listed"],
+)
+def test_what_our_dataset_says_of_segments_wins(tmp_path, said, elsewhere):
+    drawn = (labels(1).voxels == 1).astype(np.uint8)[None]
+    put_segmentation(tmp_path / "a.seg.nrrd", drawn, [{"name": "organ", "value": 1}], oblique())
+    entry = put_case(tmp_path, "a", 1)
+    entry["annotation"] = {"file": "a.seg.nrrd", **said}
+    dataset = load_dataset(put_dataset(tmp_path, [entry]))
+    assert dataset.cases[0].annotation.elsewhere == elsewhere
+
+
 def test_a_folder_of_pictures_is_a_study_in_two_dimensions(tmp_path):
     for name in ("images", "labels"):
         (tmp_path / name).mkdir()

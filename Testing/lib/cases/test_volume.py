@@ -1,6 +1,10 @@
 """Volumes keep their voxels, their type and their place through files and resampling."""
 
 import gzip
+import os
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -8,11 +12,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SemiSegLib import config
 from SemiSegLib.cases.alignment import align, block_on
 from SemiSegLib.cases.file_error import FileError
 from SemiSegLib.cases.volume import Geometry, Volume, read_labels, read_volume, resample_to, write_volume
 from SemiSegLib.errors import CaseError
-from Testing.lib.cases.tiny import SHAPE, image, labels, moved, oblique
+from Testing.lib.cases.tiny import SHAPE, image, labels, moved, oblique, rotation
 
 KINDS = (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
 
@@ -29,6 +34,39 @@ def test_a_volume_comes_back_as_it_was_written(tmp_path, ending, kind):
     assert back.geometry.displacement_mm(volume.geometry) < 1e-4
     assert back.voxels.flags.writeable
     assert [p.name for p in tmp_path.iterdir()] == [f"scan{ending}"]
+
+
+def test_a_volume_is_written_over_one_that_a_virus_scanner_holds_for_a_moment(tmp_path, monkeypatch):
+    refusals = iter((True, True, False))
+    rename = os.replace
+
+    def replace(source, target):
+        if next(refusals):
+            raise PermissionError(13, "held by another process", str(target))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(config, "RENAME_WAIT_SECONDS", 0.0)
+    path = tmp_path / "scan.nrrd"
+    write_volume(image(1), path)
+    assert np.array_equal(read_volume(path).voxels, image(1).voxels)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_threads_that_write_one_volume_do_not_share_a_temporary_file(tmp_path, monkeypatch):
+    names = []
+    both_wrote = threading.Barrier(2, timeout=30)
+
+    def wait_for_the_other(source, target):
+        names.append(source.name)
+        both_wrote.wait()
+        os.replace(source, target)
+
+    monkeypatch.setattr("SemiSegLib.cases.volume.replace_file", wait_for_the_other)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda seed: write_volume(image(seed), tmp_path / "scan.nrrd"), (1, 2)):
+            pass
+    assert len(set(names)) == 2
 
 
 def test_the_affine_maps_an_array_index_to_where_itk_puts_the_voxel(tmp_path):
@@ -101,6 +139,43 @@ def test_a_flat_image_is_a_volume_of_one_slice(tmp_path):
         assert volume.geometry.shape == (1, 6, 9)
         assert np.array_equal(volume.voxels[0], flat)
     assert volume.geometry.spacing_mm[1:] == pytest.approx((0.7, 0.5))
+
+
+AXIAL = np.diag([0.8, 0.8, 8.0])
+SAGITTAL = np.array([[0.0, 0.0, 8.0], [0.8, 0.0, 0.0], [0.0, 0.8, 0.0]])
+OBLIQUE = rotation(25.0, -15.0) @ AXIAL
+
+
+@pytest.mark.parametrize("axes", [AXIAL, SAGITTAL, OBLIQUE], ids=["axial", "sagittal", "oblique"])
+@pytest.mark.parametrize("size", [(5, 7, 1), (5, 7, 1, 1)])
+def test_a_single_slice_keeps_its_place_its_thickness_and_its_axes(tmp_path, axes, size):
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes, (12.0, -30.0, -312.0)
+    stored = np.arange(35, dtype=np.int16).reshape(size)
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "slice.nii.gz")
+    volume = read_volume(tmp_path / "slice.nii.gz")
+    assert np.array_equal(volume.voxels, stored.reshape(5, 7, 1).transpose())
+    lps = np.diag([-1, -1, 1, 1]) @ nibabel.load(tmp_path / "slice.nii.gz").affine
+    assert np.allclose(volume.geometry.affine[:, [2, 1, 0, 3]], lps, atol=1e-4)
+    assert volume.geometry.spacing_mm == pytest.approx((8.0, 0.8, 0.8))
+
+
+def test_voxels_begin_where_itk_says_and_never_inside_the_header(tmp_path):
+    stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), tmp_path / "scan.nii")
+    content = (tmp_path / "scan.nii").read_bytes() + bytes(16)
+    for offset in (0.0, -5.0, 347.0, 348.0, 350.0, 352.0, 352.9, 360.0):
+        (tmp_path / "other.nii").write_bytes(content[:108] + struct.pack("<f", offset) + content[112:])
+        expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "other.nii")))
+        assert np.array_equal(read_volume(tmp_path / "other.nii").voxels, expected), offset
+    for offset, why in (
+        (np.nan, "begin at byte nan"),
+        (np.inf, "begin at byte inf"),
+        (1e30, "bytes of voxels are missing"),
+    ):
+        (tmp_path / "other.nii").write_bytes(content[:108] + struct.pack("<f", offset) + content[112:])
+        with pytest.raises(FileError, match=why):
+            read_volume(tmp_path / "other.nii")
 
 
 def four_dimensional(path: Path) -> list[np.ndarray]:

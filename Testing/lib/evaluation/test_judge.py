@@ -1,11 +1,13 @@
 """A model on the cases of a study, from files to a report."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from SemiSegLib.cases.dataset import Case, Dataset
-from SemiSegLib.cases.volume import Geometry, Volume, write_volume
+from SemiSegLib.cases.volume import Geometry, Volume, read_volume, write_volume
 from SemiSegLib.errors import CaseError
 from SemiSegLib.evaluation.judge import CaseJudge
 from SemiSegLib.evaluation.pictures import Panel, comparison_picture
@@ -33,10 +35,10 @@ class Thresholds(Method):
         return torch.stack([-20 * d for d in distance], 1).softmax(1)
 
 
-def predictor(scheme=ORGAN):
+def predictor(scheme=ORGAN, roles=("T1",)):
     plan = Plan(
         dimensions=3,
-        channels=(ChannelPlan(role="T1", normalization="ct", low=-10.0, high=10.0),),
+        channels=tuple(ChannelPlan(role=role, normalization="ct", low=-10.0, high=10.0) for role in roles),
         axis_order=(0, 1, 2),
         spacing_mm=(2.0, 1.0, 1.0),
         patch=(16, 24, 24),
@@ -109,6 +111,40 @@ def test_a_model_of_other_structures_is_refused(study):
     other = LabelScheme(name="other", structures=(Structure(name="liver"), Structure(name="spleen")))
     with pytest.raises(CaseError, match="the model knows background, liver, spleen"):
         CaseJudge(predictor(other), study)
+
+
+def two_channels(study, roles):
+    """Return the study with a second channel, T2, of which a model of T1 alone could tell nothing."""
+    cases = tuple(
+        replace(case, images={"T1": case.images["T1"], "T2": f"other{number}.nii.gz"})
+        for number, case in enumerate(study.cases)
+    )
+    for number, case in enumerate(cases):
+        scan = read_volume(study.path(case.images["T1"]))
+        write_volume(Volume(2 - scan.voxels, scan.geometry), study.root / f"other{number}.nii.gz")
+    return replace(study, channels=roles, modality=dict.fromkeys(roles, "MR"), cases=cases)
+
+
+def test_a_model_sees_its_channels_in_its_own_order_whatever_that_of_the_study_is(study):
+    expected = CaseJudge(predictor(), study).judge(study.cases[0]).score
+    for roles in (("T1", "T2"), ("T2", "T1")):
+        turned = two_channels(study, roles)
+        judged = CaseJudge(predictor(roles=("T1", "T2")), turned).judge(turned.cases[0])
+        assert judged.score == expected
+        # The picture still shows the channel that the study names first.
+        first = read_volume(study.path(turned.cases[0].images[roles[0]]))
+        assert np.array_equal(judged.image.voxels, first.voxels)
+
+
+def test_a_model_of_other_channels_is_refused_and_a_single_channel_needs_no_name(study):
+    both = two_channels(study, ("T1", "T2"))
+    for roles in (("T1", "FLAIR"), ("T1",), ("T1", "T2", "FLAIR")):
+        with pytest.raises(CaseError, match=f"the model's channels are {', '.join(roles)}, those of the study T1, T2"):
+            CaseJudge(predictor(roles=roles), both)
+    named = predictor(roles=("image",))
+    assert CaseJudge(named, study).judge(study.cases[0]).score == (
+        CaseJudge(predictor(), study).judge(study.cases[0]).score
+    )
 
 
 def test_both_ways_of_scoring_come_from_one_prediction(study, monkeypatch):
