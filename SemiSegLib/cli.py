@@ -55,5 +55,18 @@ def main() -> None:
             remedy = "close other programs, choose another device, or use smaller images or a smaller plan"
             show_error("Out of memory", explain(what, where="this command", remedy=remedy))
             sys.exit(EXIT_USER_ERROR)
+        if isinstance(error, OSError):
+            show_error("A file or a device refused", _explained(error))
+            sys.exit(EXIT_USER_ERROR)
         show_error("This is a bug in SemiSeg; please report it with this text", traceback.format_exc())
         sys.exit(EXIT_BUG)
+
+
+def _explained(error: OSError) -> str:
+    """Return what the operating system refused, at which path."""
+    paths = [str(path) for path in (error.filename, error.filename2) if path is not None]
+    return explain(
+        error.strerror or str(error) or type(error).__name__,
+        where=" and ".join(paths) or "this command",
+        remedy="check that it is there and may be read or written, and that the disk is neither full nor gone",
+    )

@@ -55,7 +55,9 @@ def model(
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Model file (model.safetensors of a run).")],
-    scans: Annotated[list[str], typer.Argument(help="Scans; channels of one scan joined by commas.")],
+    scans: Annotated[
+        list[str], typer.Argument(help="Scans; channels of one scan joined by commas, unless a file has that name.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     ending: Annotated[str, typer.Option(help=".seg.nrrd, .nii.gz, .nrrd or .mha")] = ".seg.nrrd",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
@@ -78,7 +80,7 @@ def predict(
     table here, in structures.csv, and in a JSON file beside each result. Scans that structures.csv has already stay.
     """
     output.mkdir(parents=True, exist_ok=True)
-    images = [scan.split(",") for scan in scans]
+    images = [_channels(scan) for scan in scans]
     outputs = [output / f"{_stem(files[0])}{ending}" for files in images]
     doubled = {str(o) for o in outputs if outputs.count(o) > 1}
     if doubled:
@@ -98,7 +100,7 @@ def predict(
     read_findings_lines(table)
 
     def tell(path: Path) -> None:
-        console.print(str(path), soft_wrap=True)
+        console.print(str(path), soft_wrap=True, markup=False)
         # Scan by scan: those that are done have their lines whatever becomes of the next.
         add_to_findings_csv(names[path], read_findings(findings_path(path)), table)
 
@@ -134,6 +136,16 @@ def _show_ranks(outputs: Mapping[str, Path]) -> None:
         ("scan", "score", "unsure ml", "why"),
         [(name, f"{r.score:.2f}", f"{r.uncertain_ml:.2f}", r.reason) for name, r in by_rank(reviews)],
     )
+
+
+def _channels(scan: str) -> list[str]:
+    """Return the files of a scan: one, also where its name has commas ("Doe, J.nii.gz"), or several joined by them."""
+    try:
+        is_one_file = Path(scan).exists()
+    except OSError:
+        # Joined names may be longer than that of any file can be.
+        is_one_file = False
+    return [scan] if is_one_file else scan.split(",")
 
 
 def _stem(path: str) -> str:

@@ -64,12 +64,11 @@ def train_presence(
     _require_presence_file(output)
     run = _run_of(request, output)
     if not run.presence_path.exists():
-        run.clear_stop()
         start_process(run)
         with interruptible(lambda: [run]), RunView(output.stem) as view:
             api.follow(run, on_event=view.show, on_status=view.tell)
     if not run.presence_path.exists():
-        console.print(f"{run.status().message}; the same command goes on", soft_wrap=True)
+        console.print(f"{run.status().message}; the same command goes on", soft_wrap=True, markup=False)
         raise typer.Exit(1)
     write_atomically(output, run.presence_path.read_bytes())
     presence = load_presence(output)

@@ -10,7 +10,7 @@ import typer
 
 from SemiSegLib import api
 from SemiSegLib.baseline import baseline_request, require_baseline
-from SemiSegLib.cases.dataset import Dataset, Side
+from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cli_follow import interruptible
 from SemiSegLib.cli_queue import show_gain
@@ -18,10 +18,12 @@ from SemiSegLib.cli_request import read_request
 from SemiSegLib.cli_settings import assignment, named, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
 from SemiSegLib.compare import RUNS
-from SemiSegLib.console import RunView, console, duration, show_json, show_table
+from SemiSegLib.config import check_choice
+from SemiSegLib.console import RunView, console, duration, error_console, show_json, show_table
 from SemiSegLib.demo import run_demo
-from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.evaluation.case_csv import write_case_csv
+from SemiSegLib.evaluation.modes import MODES
 from SemiSegLib.evaluation.statistics import Interval
 from SemiSegLib.evaluation.summary import summarize
 from SemiSegLib.methods.cards import card_of
@@ -48,7 +50,7 @@ def demo(
     with interruptible(lambda: find_runs(output / RUNS)):
         result = run_demo(output, seconds=seconds, view=RunView)
     show_table("Dice on scans that no training saw", result.columns, result.rows)
-    console.print(f"Picture: {result.picture}\nReport:  {result.report}", soft_wrap=True)
+    console.print(f"Picture: {result.picture}\nReport:  {result.report}", soft_wrap=True, markup=False)
 
 
 def train(
@@ -134,7 +136,7 @@ def train(
     if baseline:
         started.append(api.start(baseline_request(started[0]), runs, name=None if name is None else f"{name}-baseline"))
     for run in started:
-        console.print(f"Run folder: {run.path}", soft_wrap=True)
+        console.print(f"Run folder: {run.path}", soft_wrap=True, markup=False)
     if detach:
         return
     _follow(started)
@@ -145,7 +147,7 @@ def train(
 def resume(run: RunPath, detach: Annotated[bool, typer.Option(help="Return at once.")] = False) -> None:
     """Go on with a run that was stopped or killed, from its last checkpoint."""
     folder = RunFolder(run)
-    folder.clear_stop()
+    # It takes back a request to stop, but only of a run that nobody works on.
     start_process(folder)
     if not detach:
         _follow([folder])
@@ -155,7 +157,7 @@ def stop(run: RunPath, grace: Annotated[float, typer.Option(help="Seconds to let
     """Stop a run so that it leaves a usable model; it can be resumed."""
     folder = RunFolder(run)
     stop_process(folder, grace_seconds=grace)
-    console.print(f"{folder.status().state}; model: {folder.model_path}", soft_wrap=True)
+    console.print(f"{folder.status().state}; model: {folder.model_path}", soft_wrap=True, markup=False)
 
 
 def status(run: RunPath, as_json: AsJson = False) -> None:
@@ -189,22 +191,18 @@ def evaluate(
     largest_component: LargestComponent = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on labeled cases: Dice, HD95 and surface distances in mm, with confidence intervals."""
+    """Score a model on labeled cases: Dice, HD95 and surface distances in mm, with intervals over patients."""
+    # Whatever would fail at the end is refused before the model is applied to every case.
+    check_choice("--mode", mode, MODES)
+    if csv is not None:
+        _require_place(csv)
     study = api.with_split(load_dataset(dataset), split)
-    cases = study.side(side)
-    if not cases:
-        raise CaseError(
-            explain(
-                f"no case is on the side '{side.value}'",
-                where=f"dataset '{study.name}'" if split is None else str(split),
-                remedy="give --split RUN/split.json of the run that made the model, or another --side",
-            )
-        )
+    cases = _labeled_cases(study, side, split)
     settings = api.PredictionSettings(largest_component=largest_component)
     scores = api.evaluate(model, study, cases, settings, mode=mode)
     if csv is not None:
         write_case_csv(scores, csv)
-    summary = summarize(scores)
+    summary = summarize(scores, {case.id: case.patient for case in cases})
     if as_json:
         show_json(list(summary))
         return
@@ -224,12 +222,40 @@ def evaluate(
     )
 
 
+def _labeled_cases(study: Dataset, side: Side, split: Path | None) -> list[Case]:
+    """Return the cases of a side that can be scored, and say how many cannot."""
+    cases = study.side(side)
+    labeled = [case for case in cases if case.annotation is not None]
+    if not labeled:
+        found = f"none of the {len(cases)} cases on the side '{side.value}' is labeled"
+        raise CaseError(
+            explain(
+                found if cases else f"no case is on the side '{side.value}'",
+                where=f"dataset '{study.name}'" if split is None else str(split),
+                remedy="give --split RUN/split.json of the run that made the model, or another --side",
+            )
+        )
+    if len(labeled) < len(cases):
+        left_out = f"{len(cases) - len(labeled)} of {len(cases)} {side.value} cases are left out: they have no labels"
+        # Not among the output: that may be JSON for a script.
+        error_console.print(left_out, soft_wrap=True)
+    return labeled
+
+
+def _require_place(file: Path) -> None:
+    """Raise ConfigError unless a file can be written there, as far as can be told."""
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        what = f"'{file}' is a folder" if file.is_dir() else f"the folder of '{file}' does not exist"
+        raise ConfigError(explain(what, where="--csv", remedy="name a file in a folder that exists"))
+
+
 def _follow(runs: list[RunFolder]) -> None:
     with interruptible(lambda: runs):
         for run in runs:
             with RunView(run.path.name) as view:
                 final = api.follow(run, on_event=view.show, on_status=view.tell)
-            console.print(f"{final.state}; model: {run.model_path}\nreport: {run.report}", soft_wrap=True)
+            ended = f"{final.state}; model: {run.model_path}\nreport: {run.report}"
+            console.print(ended, soft_wrap=True, markup=False)
 
 
 def _recommended(dataset: Dataset) -> str:

@@ -89,7 +89,7 @@ def check(dataset: DatasetPath, as_json: AsJson = False) -> None:
         for f in findings:
             color = {"error": "red", "warning": "yellow"}.get(f.severity, "cyan")
             console.print(
-                f"[{color}]{f.severity}[/{color}] [bold]{f.case or study.name}[/bold] {f.code}", soft_wrap=True
+                f"[{color}]{f.severity}[/{color}] [bold]{escape(f.case or study.name)}[/bold] {f.code}", soft_wrap=True
             )
             console.print(f"  {f.what}\n  where:  {f.where}\n  remedy: {f.remedy}", soft_wrap=True, markup=False)
         # What an annotation with an unknown structure amounts to cannot be told.
@@ -137,11 +137,11 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         show_json(found)
         return
-    console.print(found.system)
+    console.print(found.system, markup=False)
     show_table("Packages", ("package", "version"), [(k, v or "not installed") for k, v in found.packages.items()])
     show_table(
         "Devices",
         ("device", "what it is", "trial"),
         [(d.device, d.title, d.failure or f"{d.milliseconds:.1f} ms") for d in found.devices],
     )
-    console.print(f"{found.free_disk_gib:.0f} GiB of disk free\n{found.advice}", soft_wrap=True)
+    console.print(f"{found.free_disk_gib:.0f} GiB of disk free\n{found.advice}", soft_wrap=True, markup=False)

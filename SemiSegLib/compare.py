@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -20,10 +20,20 @@ from SemiSegLib.cases.coarsen import choose_fine
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.split import make_split
 from SemiSegLib.comparison import ArmResult, Comparison, ComparisonSettings, Scores, comparison_markdown
-from SemiSegLib.config import read_json, to_json, write_json
+from SemiSegLib.config import write_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.evaluation.metrics import CaseScore
+from SemiSegLib.kept_scores import (
+    DataHashes,
+    KeptScores,
+    ScoreFiles,
+    data_hashes,
+    require_same_request,
+    require_same_split,
+    tested_cases,
+)
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import RunRequest
 from SemiSegLib.runs.status import RunStatus
@@ -56,7 +66,8 @@ def compare(
 ) -> Comparison:
     """Train every arm with every seed, score each on the test side, and write ``comparison.json`` and ``.md``.
 
-    Runs that finished in an earlier call are kept, unfinished ones are resumed.
+    Runs that finished in an earlier call are kept, unfinished ones are resumed. Kept scores are used again where the
+    test cases are still the same, else the kept run is scored again.
 
     Args:
         dataset: cases that have a side keep it; runs read it from ``path`` again.
@@ -68,7 +79,8 @@ def compare(
 
     Raises:
         CaseError: there are too few fully labeled training cases, or no labeled test case.
-        ConfigError: two arms have the same name, or kept scores are of other settings.
+        ConfigError: two arms have the same name, or what is kept is of other settings, another split or other
+            training cases, or of other test cases and without its run.
         RunError: a run failed.
     """
     output = Path(output).absolute()
@@ -78,7 +90,7 @@ def compare(
         validation_share=settings.validation_share,
         test_share=settings.test_share,
     )
-    if not any(case.annotation for case in study.side(Side.TEST)):
+    if not tested_cases(study):
         raise CaseError(
             explain("no labeled case is kept for the table", where=f"dataset '{study.name}'", remedy="raise test_share")
         )
@@ -130,6 +142,11 @@ class Bench:
     settings: ComparisonSettings
     output: Path
 
+    @cached_property
+    def data(self) -> DataHashes:
+        """Hashes of the study, by which kept scores are known to be of it."""
+        return data_hashes(self.study)
+
     def fine_cases(self, count: int) -> tuple[str, ...]:
         """Return the first so many cases that keep their fine labels."""
         order = self.settings.fine_order
@@ -160,93 +177,69 @@ class Bench:
         )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What one run gave: the scores in each way of scoring."""
-
-    scores: tuple[Scores, ...]
-    steps: int
-    seconds: float
-
-
-def _run(bench: Bench, arm: Arm, seed: int, view: Callable[[str], AbstractContextManager[View]]) -> _Run:
+def _run(
+    bench: Bench, arm: Arm, seed: int, view: Callable[[str], AbstractContextManager[View]]
+) -> tuple[KeptScores, ...]:
+    """Return what one run gave, for each way of scoring."""
     name = f"{arm.name}_seed{seed}"
     request = bench.request(arm, seed)
-    files = [bench.output / "scores" / f"{name}{ending}" for ending in ENDINGS[: 1 + bench.settings.largest_component]]
-    kept = {file: read_json(file) for file in files if file.exists()}
-    for data in kept.values():
-        _require_same(data.get("asked"), _asked(request), name)
-    if len(kept) == len(files):
-        first = kept[files[0]]
-        return _Run(tuple(kept[file]["scores"] for file in files), first["steps"], first["seconds"])
-    run, seconds = _trained(bench, request, name, view)
-    seconds = next((float(data["seconds"]) for data in kept.values()), seconds)
-    tested = [case for case in bench.study.side(Side.TEST) if case.annotation is not None]
+    endings = ENDINGS[: 1 + bench.settings.largest_component]
+    files = tuple(bench.output / "scores" / f"{name}{ending}" for ending in endings)
+    score_files = ScoreFiles(name, files, request, bench.data)
+    kept = score_files.read()
+    if kept is not None:
+        return kept
+    score_files.require_run(bench.output / RUNS / name)
+    run = _trained(bench, request, name, view)
+    # Of all its sessions: a clock here would miss those before an interruption, or count what lay between them.
+    seconds = float(read_model_info(run.model_path).provenance["seconds"])
+    found = tuple(KeptScores(_plain(scores), run.status().step, seconds) for scores in _scored(bench, run))
+    score_files.write(found)
+    return found
+
+
+def _scored(bench: Bench, run: RunFolder) -> tuple[list[CaseScore], ...]:
+    """Return the scores of a run's model on the test side, for each way of scoring."""
+    tested = tested_cases(bench.study)
     if bench.settings.largest_component:
-        ways = api.evaluate_both(run.model_path, bench.study, tested)
-        scores = tuple(_plain(found) for found in ways)
-    else:
-        scores = (_plain(api.evaluate(run.model_path, bench.study, tested)),)
-    steps = run.status().step
-    files[0].parent.mkdir(parents=True, exist_ok=True)
-    for file, found in zip(files, scores, strict=True):
-        if file not in kept:
-            write_json(file, {"asked": _asked(request), "scores": found, "steps": steps, "seconds": seconds})
-    return _Run(scores, steps, seconds)
+        return api.evaluate_both(run.model_path, bench.study, tested)
+    return (api.evaluate(run.model_path, bench.study, tested),)
 
 
 def _trained(
     bench: Bench, request: RunRequest, name: str, view: Callable[[str], AbstractContextManager[View]]
-) -> tuple[RunFolder, float]:
-    """Return a finished run and its seconds: one that is there, resumed if need be, or a new one."""
+) -> RunFolder:
+    """Return a finished run: one that is there, resumed if need be, or a new one."""
     runs = bench.output / RUNS
-    start = time.monotonic()
     if (runs / name).exists():
         run = RunFolder(runs / name)
-        _require_same(_asked(run.request), _asked(request), name)
+        require_same_request(run.request, request, name)
+        require_same_split(run.split_path, bench.study, name)
         if run.status().state == "finished" and run.model_path.exists():
-            told = [float(event["time"]) for event in run.events()[0]]
-            return run, max(told) - min(told)
-        run.clear_stop()
+            return run
         start_process(run)
     else:
         run = api.start(request, runs, name=name, split=bench.study)
     with view(name) as shown:
         api.follow(run, on_event=shown.show, on_status=shown.tell)
-    return run, time.monotonic() - start
-
-
-def _asked(request: RunRequest) -> dict[str, Any]:
-    """Return a request as it stands in a file; the place of the data and the mark of a run may differ."""
-    return {key: value for key, value in to_json(request).items() if key not in ("dataset", "id")}
-
-
-def _require_same(kept: object, asked: Mapping[str, Any], name: str) -> None:
-    if kept is not None and kept != asked:
-        raise ConfigError(
-            explain(
-                "an earlier comparison in this folder trained it with other settings",
-                where=f"run '{name}'",
-                remedy="give the same settings, or another output folder",
-            )
-        )
+    return run
 
 
 def _plain(scores: Sequence[CaseScore]) -> Scores:
     return {score.case: {row.structure: (row.dice, row.hd95) for row in score.rows} for score in scores}
 
 
-def _results(arm: Arm, runs: Sequence[_Run]) -> list[ArmResult]:
+def _results(arm: Arm, runs: Sequence[tuple[KeptScores, ...]]) -> list[ArmResult]:
     """Return one result for each way of scoring."""
     return [
         ArmResult(
             arm=arm,
-            scores=tuple(run.scores[way] for run in runs),
-            steps=tuple(run.steps for run in runs),
-            seconds=tuple(run.seconds for run in runs),
+            scores=tuple(run[way].scores for run in runs),
+            steps=tuple(run[way].steps for run in runs),
+            seconds=tuple(run[way].seconds for run in runs),
             largest_component=way > 0,
         )
-        for way in range(len(runs[0].scores))
+        for way in range(len(runs[0]))
     ]
 
 

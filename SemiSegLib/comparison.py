@@ -10,7 +10,7 @@ import numpy as np
 
 from SemiSegLib.arms import Arm
 from SemiSegLib.config import YOUNGER, check_range
-from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.evaluation.statistics import Interval, paired_bootstrap
 from SemiSegLib.evaluation.table import Column, Row, Table
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
@@ -80,7 +80,7 @@ class ArmResult:
         arm: which.
         scores: per seed, case to structure to (Dice, HD95 mm) on the test side.
         steps: per seed, optimizer steps done.
-        seconds: per seed, wall time of the run with validation.
+        seconds: per seed, time of the training with its validations, over all its sessions.
         largest_component: whether one piece of each structure, the largest, was scored.
     """
 
@@ -109,8 +109,8 @@ class ArmResult:
         means = [found.mean(axis=1) for found in values if found.size]
         return [float(value) for value in np.mean(means, axis=0)] if means else []
 
-    def patient_means(self, structures: Sequence[str], patients: Mapping[str, str]) -> list[float]:
-        """Return for each patient, in the order of the scores, mean Dice over cases, structures and seeds.
+    def patient_means(self, structures: Sequence[str], patients: Mapping[str, str]) -> dict[str, float]:
+        """Return patient to mean Dice over cases, structures and seeds, in the order of the scores.
 
         Args:
             structures: names.
@@ -122,7 +122,7 @@ class ArmResult:
             known = [value for value in values if value is not None]
             if known:
                 found.setdefault(patients.get(case, case), []).append(float(np.mean(known)))
-        return [float(np.mean(values)) for values in found.values()]
+        return {patient: float(np.mean(values)) for patient, values in found.items()}
 
     def _values(self, structure: str, metric: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return (seeds, cases) of one structure over the cases in which it is known."""
@@ -159,9 +159,20 @@ class Comparison:
         """Return the mean leaf Dice of a line minus that of a rival, seeds averaged.
 
         The 95 % interval is that of a paired bootstrap over patients: two scans of one are not two witnesses.
+
+        Raises:
+            CaseError: the two were not scored on the same patients.
         """
         own, other = (result.patient_means(self.structures, self.patients) for result in (line, rival))
-        return paired_bootstrap(own, other)
+        if own.keys() != other.keys():
+            raise CaseError(
+                explain(
+                    f"only one of the two was scored on: {', '.join(sorted(own.keys() ^ other.keys()))}",
+                    where=f"'{line.title}' against '{rival.title}'",
+                    remedy="score both lines on the same cases",
+                )
+            )
+        return paired_bootstrap([*own.values()], [other[patient] for patient in own])
 
 
 def comparison_markdown(comparison: Comparison) -> str:

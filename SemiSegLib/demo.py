@@ -59,7 +59,8 @@ def run_demo(
                 kept.append(Panel(judged.score.case, judged.image, judged.prediction.leaves))
 
         scores = api.evaluate(run.model_path, study, tested, on_case=keep)
-        dice = {s.structure: s.metrics["dice"].mean for s in summarize(scores)}
+        summary = summarize(scores, {case.id: case.patient for case in tested})
+        dice = {s.structure: s.metrics["dice"].mean for s in summary}
         rows.append((method, *(dice[name] for name in study.scheme.leaf_names[1:])))
         panels.append((method, kept[0]))
         report = run.report / "report.md"

@@ -81,6 +81,7 @@ def write_run_report(
         title=title,
         scheme=dataset.scheme,
         scores=scores,
+        patients={case.id: case.patient for case in cases},
         facts=facts,
         events=run.events()[0],
         view=judge.view,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
 from SemiSegLib.evaluation.metrics import CaseScore
 from SemiSegLib.evaluation.statistics import paired_bootstrap
@@ -140,7 +139,7 @@ def _row(structure: str, kind: str, pairs: Pairs, patients: Mapping[str, str]) -
     low = high = None
     if count > 1:
         first, second = zip(*witnesses, strict=True)
-        interval = paired_bootstrap(first, second, confidence=_expanded(count))
+        interval = paired_bootstrap(first, second, confidence=CONFIDENCE)
         low, high = interval.low, interval.high
     return GainRow(
         structure=structure,
@@ -154,16 +153,6 @@ def _row(structure: str, kind: str, pairs: Pairs, patients: Mapping[str, str]) -
         high=high,
         verdict=_verdict(count, difference, low, high),
     )
-
-
-def _expanded(count: int) -> float:
-    """Return the confidence at which a percentile bootstrap of few values covers as often as it should.
-
-    With few values the plain interval is too short, as it divides by n instead of n - 1 and knows no t distribution.
-    Source: the expanded percentile interval of Hesterberg, What Teachers Should Know About the Bootstrap, 2015, 4.2.
-    """
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * math.sqrt(count / (count - 1))
-    return float(1 - 2 * stats.norm.cdf(-quantile))
 
 
 def _verdict(patients: int, difference: float | None, low: float | None, high: float | None) -> str:

@@ -36,6 +36,7 @@ class ReportContent:
         title: first line.
         scheme: label scheme.
         scores: of every case.
+        patients: case to patient, the unit of the intervals; a case that is not there is a patient of its own.
         facts: what to know of the run, name to text: method, labels used, steps, versions.
         events: lines of the run's event file, parsed; none for an evaluation without a run.
         view: returns the picture of a case by its id, or None for a report without pictures of cases.
@@ -46,6 +47,7 @@ class ReportContent:
     title: str
     scheme: LabelScheme
     scores: Sequence[CaseScore]
+    patients: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Mapping[str, Any]] = ()
     view: Callable[[str], CaseView] | None = None
@@ -125,17 +127,17 @@ def summary_markdown(summaries: Sequence[StructureSummary]) -> str:
 
 
 def interval_text(interval: Interval, digits: int) -> str:
-    """Return "mean (low to high)", or "" without a value; the interval is left out for a single value."""
+    """Return "mean (low to high)", or "" without a value; the interval is left out for a single patient."""
     if interval.mean is None or interval.low is None or interval.high is None:
         return ""
     mean = f"{interval.mean:.{digits}f}"
-    return mean if interval.count == 1 else f"{mean} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+    return mean if interval.patients == 1 else f"{mean} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
 
 
 def _scores(content: ReportContent, mode: EvaluationMode) -> str:
-    summaries = summarize(content.scores)
+    summaries = summarize(content.scores, content.patients)
     notes = [
-        f"Means over cases with their 95 % bootstrap intervals; mode `{mode.name}`, distances in {mode.unit}.",
+        f"Means over cases, with 95 % bootstrap intervals over patients; mode `{mode.name}`, distances in {mode.unit}.",
         EMPTY_WORDS[mode.empty],
     ]
     if any(row.known_fraction < 1 for score in content.scores for row in score.rows):

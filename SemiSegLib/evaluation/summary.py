@@ -45,28 +45,40 @@ class StructureSummary:
         return ", ".join(f"{count} {word}" for count, word in parts if count)
 
 
-def summarize(scores: Sequence[CaseScore], *, confidence: float = 0.95, seed: int = 0) -> tuple[StructureSummary, ...]:
-    """Return one summary per structure, in the order in which the cases name them."""
-    rows: dict[str, list[StructureScore]] = {}
+def summarize(
+    scores: Sequence[CaseScore], patients: Mapping[str, str], *, confidence: float = 0.95, seed: int = 0
+) -> tuple[StructureSummary, ...]:
+    """Return one summary per structure, in the order in which the cases name them.
+
+    Args:
+        scores: of every case.
+        patients: case to patient, the unit of the intervals; a case that is not there is a patient of its own.
+        confidence: of the intervals, 0 to 1.
+        seed: of their drawing.
+    """
+    rows: dict[str, list[tuple[str, StructureScore]]] = {}
     for score in scores:
         for row in score.rows:
-            rows.setdefault(row.structure, []).append(row)
+            rows.setdefault(row.structure, []).append((patients.get(score.case, score.case), row))
     return tuple(_summary(found, confidence, seed) for found in rows.values())
 
 
-def _summary(rows: Sequence[StructureScore], confidence: float, seed: int) -> StructureSummary:
-    def interval(metric: str, chosen: Sequence[StructureScore]) -> Interval:
-        values = [value for value in (getattr(row, metric) for row in chosen) if value is not None]
-        return bootstrap_interval(values, confidence=confidence, seed=seed)
+def _summary(found: Sequence[tuple[str, StructureScore]], confidence: float, seed: int) -> StructureSummary:
+    def interval(metric: str, *, only_present: bool = False) -> Interval:
+        chosen = [(p, row) for p, row in found if not (only_present and row.empty in ("reference", "both"))]
+        known = [(p, value) for p, value in ((p, getattr(row, metric)) for p, row in chosen) if value is not None]
+        owners = [patient for patient, _ in known]
+        return bootstrap_interval([v for _, v in known], patients=owners, confidence=confidence, seed=seed)
 
+    rows = [row for _, row in found]
     states = [row.empty for row in rows]
     return StructureSummary(
         structure=rows[0].structure,
         kind=rows[0].kind,
         unit=rows[0].unit,
         cases=len(rows),
-        metrics={metric: interval(metric, rows) for metric in ALL_METRICS},
-        dice_where_present=interval("dice", [row for row in rows if row.empty not in ("reference", "both")]),
+        metrics={metric: interval(metric) for metric in ALL_METRICS},
+        dice_where_present=interval("dice", only_present=True),
         missed=states.count("prediction"),
         invented=states.count("reference"),
         absent=states.count("both"),

@@ -105,6 +105,7 @@ class _Header:
     plan: dict[str, Any]
     provenance: dict[str, Any]
     presence: dict[str, Any] | None = field(default=None, metadata={YOUNGER: True})
+    implied: tuple[str, ...] = field(default=(), metadata={YOUNGER: True})
 
 
 def read_model_info(path: Path | str) -> ModelInfo:

@@ -1,16 +1,23 @@
 """What is typed for `semiseg train` and its like is done or refused, and Ctrl+C says what goes on."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from SemiSegLib import api, cli, cli_compare, cli_follow, cli_presence, cli_runs
+from SemiSegLib import api, cli, cli_compare, cli_follow, cli_models, cli_presence, cli_runs
 from SemiSegLib.cases.cohort import write_cohort
+from SemiSegLib.cases.dataset import Side
+from SemiSegLib.cases.formats import save_dataset
+from SemiSegLib.cases.split import write_split
 from SemiSegLib.cli import app
 from SemiSegLib.cli_settings import read_settings
 from SemiSegLib.config import write_json
 from SemiSegLib.errors import CaseError, ConfigError
+from SemiSegLib.evaluation.metrics import CaseScore, StructureScore
+from SemiSegLib.prediction.findings import Findings
+from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
 
@@ -165,3 +172,139 @@ def test_a_side_without_cases_is_refused_before_the_model_is_read(tmp_path):
         assert f"no case is on the side '{side}'" in told
         assert "--split RUN/split.json" in told
     assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """What would be scored, in its order; no model is read."""
+    found = []
+
+    def evaluate(model, study, cases, settings, *, mode):
+        found.extend(cases)
+        fixed = {"unit": "mm", "prediction_ml": 1.0, "reference_ml": 1.0, "known_fraction": 1.0, "empty": ""}
+        rows = [StructureScore(structure="head", kind="leaf", dice=0.25 * n, **fixed) for n in range(len(cases))]
+        return [CaseScore(case.id, (row,)) for case, row in zip(cases, rows, strict=True)]
+
+    monkeypatch.setattr(api, "evaluate", evaluate)
+    return found
+
+
+def a_study_of_a_patient_with_an_unlabeled_scan(folder):
+    """Write two labeled validation scans; a third, of the patient of the first, has no labels."""
+    study = write_cohort(folder, **{**NOBODY, "fine": 1, "validation": 2, "none": 1}, size=(8, 12, 10))
+    first, *_ = study.side(Side.VALIDATION)
+    (bare,) = (case for case in study.cases if case.annotation is None)
+    again = replace(bare, patient=first.patient, split=Side.VALIDATION)
+    study = study.with_cases(tuple(again if case is bare else case for case in study.cases))
+    save_dataset(study, folder)
+    return study
+
+
+def test_an_unlabeled_scan_of_a_validation_patient_is_left_out_and_told(scored, tmp_path):
+    study = a_study_of_a_patient_with_an_unlabeled_scan(tmp_path / "study")
+    write_split(study, tmp_path / "split.json")
+    words = ("evaluate", "no.safetensors", tmp_path / "study", "--split", tmp_path / "split.json")
+    assert "1 of 3 validation cases are left out: they have no labels" in call(*words)
+    assert len(scored) == 2
+    assert all(case.annotation is not None for case in scored)
+    bare = [case if case.split is not Side.VALIDATION else replace(case, annotation=None) for case in study.cases]
+    save_dataset(study.with_cases(tuple(bare)), tmp_path / "study")
+    assert "none of the 3 cases on the side 'validation' is labeled" in refused(*words)
+
+
+def test_scans_of_one_patient_are_one_witness(scored, tmp_path):
+    study = write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1, "validation": 3}, size=(8, 12, 10))
+    owner = study.side(Side.VALIDATION)[0].patient
+    cases = (replace(case, patient=owner) if case.split is Side.VALIDATION else case for case in study.cases)
+    save_dataset(study.with_cases(tuple(cases)), tmp_path / "study")
+    (row,) = json.loads(call("evaluate", "no.safetensors", tmp_path / "study", "--json"))
+    assert row["metrics"]["dice"] == {"mean": 0.25, "low": 0.25, "high": 0.25, "count": 3, "patients": 1}
+
+
+def test_what_would_fail_after_the_scoring_is_refused_before_it(scored, tmp_path):
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1, "validation": 1}, size=(8, 12, 10))
+    words = ("evaluate", "no.safetensors", tmp_path / "study")
+    assert "did you mean 'paper_000'" in refused(*words, "--mode", "papr_000")
+    told = refused(*words, "--csv", tmp_path / "none" / "scores.csv")
+    assert "the folder of" in told
+    assert "where:  --csv" in told
+    assert "is a folder" in refused(*words, "--csv", tmp_path / "study")
+    assert not scored
+
+
+def test_what_the_system_refuses_is_no_bug(monkeypatch, capsys, tmp_path):
+    def fail():
+        (tmp_path / "gone" / "scores.csv").write_text("")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    # The panel breaks long lines.
+    told = "".join(capsys.readouterr().err.replace("│", "").split())
+    assert ended.value.code == cli.EXIT_USER_ERROR
+    assert "Nosuchfileordirectory" in told
+    assert "".join(str(tmp_path / "gone" / "scores.csv").split()) in told
+    assert "remedy:" in told
+    assert "bug" not in told
+
+
+def test_an_error_of_the_system_without_words_still_says_something(monkeypatch, capsys):
+    def fail():
+        raise TimeoutError
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "TimeoutError" in capsys.readouterr().err
+
+
+def test_resuming_a_run_that_still_works_does_not_take_back_its_stop(asked, monkeypatch, tmp_path):
+    run = RunFolder.create(tmp_path / "runs", asked, name="one")
+    run.request_stop()
+    monkeypatch.setattr(process, "is_running", lambda run: True)
+    told = CliRunner().invoke(app, ["resume", str(run.path)])
+    assert "already being worked on" in str(told.exception)
+    assert run.stop_requested()
+
+
+def test_nor_does_asking_again_for_a_presence_network_that_is_trained_now(interrupted, monkeypatch, tmp_path):
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1}, size=(8, 12, 10))
+    words = [str(word) for word in ("train-presence", tmp_path / "study", "--output", tmp_path / "organs.safetensors")]
+    interrupted()
+    with monkeypatch.context() as quiet:
+        quiet.setattr(cli_presence, "start_process", lambda run: None)
+        call(*words, code=cli_follow.EXIT_INTERRUPTED)
+    run = RunFolder(tmp_path / "organs-training")
+    run.request_stop()
+    monkeypatch.setattr(process, "is_running", lambda run: True)
+    assert "already being worked on" in str(CliRunner().invoke(app, words).exception)
+    assert run.stop_requested()
+
+
+def test_brackets_in_the_names_of_runs_are_shown(asked, started, tmp_path):
+    runs = tmp_path / "runs[red]"
+    plain = ("train", tmp_path / "study", "--request", tmp_path / "asked.json", "--runs", runs)
+    assert f"Run folder: {runs / 'P1[baseline]'}\n" in call(*plain, "--detach", "--name", "P1[baseline]")
+
+
+def test_a_scan_may_have_commas_and_brackets_in_its_name(monkeypatch, tmp_path):
+    asked = []
+
+    def predict(model, images, outputs, settings, *, overwrite, on_done):
+        asked.append((images, [path.name for path in outputs]))
+        for path in outputs:
+            on_done(path)
+        return [Findings(structures=(), source="test", low=0.5, high=0.5) for _ in outputs]
+
+    monkeypatch.setattr(api, "predict", predict)
+    monkeypatch.setattr(cli_models, "read_findings", lambda path: None)
+    monkeypatch.setattr(cli_models, "add_to_findings_csv", lambda *given: None)
+    one = tmp_path / "Doe, J [red].nii.gz"
+    one.touch()
+    told = call("predict", "no.safetensors", one, "a.nii,b.nii", "-o", tmp_path / "out")
+    assert asked == [([[str(one)], ["a.nii", "b.nii"]], ["Doe, J [red].seg.nrrd", "a.seg.nrrd"])]
+    assert f"{tmp_path / 'out' / 'Doe, J [red].seg.nrrd'}\n" in told
+    # Together too long for the name of a file.
+    long = ",".join(f"{number:0100}.nii" for number in range(4))
+    call("predict", "no.safetensors", long, "-o", tmp_path / "out")
+    assert asked[-1][0] == [long.split(",")]

@@ -87,6 +87,15 @@ def test_a_structure_with_brackets_in_its_name_is_shown_as_it_is_called(one_stru
     assert "No case shows organ [whole] by itself" in " ".join(call("recommend", tmp_path).split())
 
 
+def test_a_case_with_brackets_in_its_name_is_named_by_the_check(tmp_path):
+    study = write_cohort(tmp_path, **{**NOBODY, "fine": 1}, size=(8, 12, 10))
+    (case,) = study.cases
+    save_dataset(study.with_cases((replace(case, id="P1[baseline]", images={"T1": "gone.nii.gz"}),)), tmp_path)
+    told = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert told.exit_code == 3
+    assert "error P1[baseline] missing_file\n" in told.output
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_list_of_methods_can_be_read_at_the_width_of_a_terminal(monkeypatch, width):
     monkeypatch.setattr(console, "_width", width)

@@ -1,21 +1,30 @@
 """What a comparison asks of each run, what it keeps, and what it makes of the scores; nothing is trained here."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from SemiSegLib import api
+from SemiSegLib import compare as compare_module
 from SemiSegLib.arms import Arm, read_arm
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
-from SemiSegLib.compare import Bench, arms_of, compare
+from SemiSegLib.cases.split import write_split
+from SemiSegLib.compare import RUNS, Bench, arms_of, compare
 from SemiSegLib.comparison import DICE, HD95, ArmResult, Comparison, ComparisonSettings, budget_words
 from SemiSegLib.config import from_json, read_json, to_json, write_json
-from SemiSegLib.errors import ConfigError
+from SemiSegLib.errors import CaseError, ConfigError, RunError
+from SemiSegLib.evaluation.metrics import CaseScore, StructureScore
 from SemiSegLib.evaluation.statistics import paired_bootstrap
+from SemiSegLib.kept_scores import data_hashes
 from SemiSegLib.methods.cards.parts import PAPER_000_PLAN, PAPER_000_TRAINING
 from SemiSegLib.methods.presets import OwnSettings
+from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
+from SemiSegLib.runs.status import RunStatus
 
 BUDGET = TrainingSettings(steps=None, seconds=60.0)
 
@@ -125,8 +134,14 @@ def keep(study, wanted, output, *, ending=".json", dice=0.5, **changes):
     (output / "scores").mkdir(exist_ok=True)
     for arm, request in zip(arms_of(wanted), requests(study, wanted, output), strict=True):
         known = {name: value for name, value in to_json(request).items() if name not in ("dataset", "id")}
-        data = {"asked": known, "scores": scores_of(study, dice), "steps": 7, "seconds": 8.0, **changes}
-        write_json(output / "scores" / f"{arm.name}_seed0{ending}", data)
+        data = {
+            "asked": known,
+            "data": data_hashes(study),
+            "scores": scores_of(study, dice),
+            "steps": 7,
+            "seconds": 8.0,
+        }
+        write_json(output / "scores" / f"{arm.name}_seed0{ending}", {**data, **changes})
 
 
 @pytest.mark.parametrize("changes", [{}, {"asked": None}], ids=["as kept today", "as kept by the first version"])
@@ -145,6 +160,105 @@ def test_kept_scores_of_other_settings_are_refused(study, tmp_path):
     keep(study, settings(), tmp_path)
     with pytest.raises(ConfigError, match="other settings"):
         compare(study, study.root, settings(preset_settings=True, training=TrainingSettings()), tmp_path, view=print)
+
+
+@pytest.fixture
+def own_study(tmp_path):
+    """A study whose files a test may change; its comparison is kept beside it."""
+    return write_cohort(
+        tmp_path / "own", fine=3, coarse=0, partial=0, none=0, validation=1, test=2, size=(6, 9, 8), seed=5
+    )
+
+
+def change_labels(study, side):
+    """Write other bytes into the label file of the first case of a side."""
+    file = study.path(study.side(side)[0].annotation.file)
+    file.write_bytes(file.read_bytes() + b"corrected")
+
+
+def finish_run(study, output, monkeypatch, *, seconds=3.5, sides=None):
+    """Leave the finished run of an earlier call, whose model scores 0.25 on every case; return who was scored."""
+    (request,) = requests(study, settings(), output)
+    run = RunFolder.create(output / RUNS, request, name="marginal_2_seed0")
+    write_split(sides or study, run.split_path)
+    run.write_status(RunStatus(state="finished", step=11))
+    run.model_path.touch()
+    # Interrupted for a day: events tell of both sessions.
+    run.append_event('{"time": 0.0}')
+    run.append_event('{"time": 86400.0}')
+    scored = []
+
+    def evaluate(model, dataset, cases):
+        scored.extend(case.id for case in cases)
+        fixed = {"unit": "mm", "prediction_ml": 1.0, "reference_ml": 1.0, "known_fraction": 1.0, "empty": ""}
+        rows = tuple(StructureScore(structure=name, kind="leaf", dice=0.25, **fixed) for name in ("head", "tail"))
+        return [CaseScore(case_id, rows) for case_id in scored]
+
+    info = SimpleNamespace(provenance={"seconds": seconds})
+    monkeypatch.setattr(compare_module, "read_model_info", lambda path: info)
+    monkeypatch.setattr(api, "evaluate", evaluate)
+    return scored
+
+
+@pytest.mark.parametrize("changes", [{}, {"data": None}], ids=["labels were corrected", "kept without hashes"])
+def test_scores_that_are_not_surely_of_the_test_cases_are_made_again(own_study, changes, monkeypatch, tmp_path):
+    keep(own_study, settings(), tmp_path, **changes)
+    scored = finish_run(own_study, tmp_path, monkeypatch)
+    if not changes:
+        change_labels(own_study, Side.TEST)
+    (line,) = compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained).results
+    assert scored == [case.id for case in own_study.side(Side.TEST)]
+    assert {row["head"][DICE] for row in line.scores[0].values()} == {0.25}
+    # Of the training, whatever lay between its sessions.
+    assert (line.steps, line.seconds) == ((11,), (3.5,))
+    again = compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+    assert len(scored) == 2
+    assert to_json(again.results[0]) == to_json(line)
+
+
+def test_scores_of_old_test_cases_without_their_run_are_refused(own_study, tmp_path):
+    keep(own_study, settings(), tmp_path)
+    change_labels(own_study, Side.TEST)
+    with pytest.raises(ConfigError, match=r"not there to be scored again(.|\n)*another output folder"):
+        compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+
+
+def test_runs_on_training_cases_as_they_were_are_refused(own_study, monkeypatch, tmp_path):
+    keep(own_study, settings(), tmp_path)
+    finish_run(own_study, tmp_path, monkeypatch)
+    change_labels(own_study, Side.VALIDATION)
+    with pytest.raises(ConfigError, match="training or validation cases have changed"):
+        compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+
+
+def test_a_run_of_another_split_is_not_scored(own_study, monkeypatch, tmp_path):
+    first, *others = own_study.cases
+    assert first.split is Side.TRAIN
+    other = own_study.with_cases((replace(first, split=Side.TEST), *others))
+    scored = finish_run(own_study, tmp_path, monkeypatch, sides=other)
+    with pytest.raises(ConfigError, match="it may have seen test cases"):
+        compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+    keep(own_study, settings(), tmp_path, data=data_hashes(other))
+    with pytest.raises(ConfigError, match="it may have seen test cases"):
+        compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+    assert not scored
+
+
+def test_a_stop_is_not_taken_back_from_a_run_that_still_works(own_study, monkeypatch, tmp_path):
+    (request,) = requests(own_study, settings(), tmp_path)
+    run = RunFolder.create(tmp_path / RUNS, request, name="marginal_2_seed0")
+    write_split(own_study, run.split_path)
+    run.request_stop()
+    monkeypatch.setattr(process, "is_running", lambda run: True)
+    with pytest.raises(RunError, match="already being worked on"):
+        compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+    assert run.stop_requested()
+
+
+def test_hashes_of_a_study_do_not_depend_on_its_place_or_order(own_study, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(own_study.root, moved)
+    assert data_hashes(replace(own_study, root=moved, cases=own_study.cases[::-1])) == data_hashes(own_study)
 
 
 def test_an_unfinished_run_of_other_settings_is_not_resumed(study, tmp_path):
@@ -175,7 +289,7 @@ def test_two_scans_of_a_patient_are_one_witness():
     # Patient p has the means (0.4 + 0.6) / 2 and 0.8, so 0.65; patient q has 0.5 and 0.7, so 0.6.
     first = result({"p1": 0.4, "q1": 0.5, "p2": 0.8}, {"p1": 0.6, "q1": 0.7, "p2": 0.8})
     patients = {"p1": "p", "p2": "p", "q1": "q"}
-    assert first.patient_means(("x", "y"), patients) == pytest.approx([0.65, 0.6])
+    assert first.patient_means(("x", "y"), patients) == pytest.approx({"p": 0.65, "q": 0.6})
     assert first.seed_means(("x",), DICE) == pytest.approx([1.7 / 3, 2.1 / 3])
     assert first.seed_means(("x", "y"), DICE) == first.seed_means(("x",), DICE)
     assert first.seed_means(("y",), DICE) == []
@@ -187,6 +301,12 @@ def test_two_scans_of_a_patient_are_one_witness():
     gain = comparison.gain(first, second)
     assert gain == paired_bootstrap([0.65, 0.6], [0.2, 0.2])
     assert gain.count == 2
+    # Scores that were written in another order are of the same patients.
+    turned = result({"p2": 0.1, "q1": 0.4, "p1": 0.1}, {"q1": 0.4, "p2": 0.1, "p1": 0.1})
+    other = result({"q1": 0.4, "p1": 0.1, "p2": 0.1}, {"q1": 0.4, "p1": 0.1, "p2": 0.1})
+    assert comparison.gain(turned, other) == paired_bootstrap([0.0, 0.0], [0.0, 0.0])
+    with pytest.raises(CaseError, match="only one of the two was scored on: q"):
+        comparison.gain(first, result({"p1": 0.2, "p2": 0.2}))
 
 
 def test_settings_of_a_comparison_survive_json():

@@ -112,6 +112,16 @@ def test_a_report_links_files_that_exist_and_says_what_was_measured(tmp_path):
     assert "Best, median, worst of 5 cases." in text
 
 
+def test_two_scans_of_one_patient_give_no_interval(tmp_path):
+    scores = [score_of("case0"), score_of("case1")]
+    plain = write_report(tmp_path / "two", ReportContent(title="t", scheme=SCHEME, scores=scores))
+    assert re.search(r"\| tail .*\| 2 \| 0\.\d{3} \(", plain.read_text())
+    content = ReportContent(title="t", scheme=SCHEME, scores=scores, patients={"case0": "p", "case1": "p"})
+    text = write_report(tmp_path / "one", content).read_text()
+    assert re.search(r"\| tail .*\| 2 \| 0\.\d{3} \|", text)
+    assert "intervals over patients" in text
+
+
 def test_the_same_report_gives_the_same_bytes(tmp_path):
     content = ReportContent(title="t", scheme=SCHEME, scores=[score_of("case1")], events=EVENTS, view=view_of)
     first, second = (write_report(tmp_path / name, content).parent for name in ("a", "b"))

@@ -7,6 +7,8 @@ import pytest
 from SemiSegLib.errors import ConfigError
 from SemiSegLib.evaluation.case_csv import read_case_csv, write_case_csv
 from SemiSegLib.evaluation.metrics import CaseScore, StructureScore
+from SemiSegLib.evaluation.report import interval_text
+from SemiSegLib.evaluation.statistics import bootstrap_interval
 from SemiSegLib.evaluation.summary import summarize
 from SemiSegLib.evaluation.table import Column, Row, Table
 
@@ -47,7 +49,7 @@ def test_a_summary_counts_empty_cases_and_means_over_those_that_were_judged():
         CaseScore("c", (row(dice=1.0, hd95=0.0, empty="both"), row("organ", "superclass", dice=0.7))),
         CaseScore("d", (row(dice=0.0, empty="reference"),)),
     ]
-    vessel, organ = summarize(scores)
+    vessel, organ = summarize(scores, {})
     assert (vessel.structure, vessel.cases, vessel.missed, vessel.invented, vessel.absent) == ("vessel", 4, 1, 1, 1)
     assert vessel.metrics["dice"].mean == pytest.approx(0.45)
     assert vessel.dice_where_present.mean == pytest.approx(0.4)
@@ -55,7 +57,23 @@ def test_a_summary_counts_empty_cases_and_means_over_those_that_were_judged():
     assert vessel.metrics["assd"].mean is None
     assert vessel.empty_text == "1 missed, 1 invented, 1 absent in both"
     assert (organ.cases, organ.empty_text) == (2, "")
-    assert summarize([]) == ()
+    assert summarize([], {}) == ()
+
+
+def test_scans_of_a_patient_are_drawn_together_in_the_intervals_of_a_summary():
+    dice = {"a1": 0.9, "a2": 0.9, "a3": 0.9, "b1": 0.5, "c1": 0.7}
+    scores = [CaseScore(case, (row(dice=value),)) for case, value in dice.items()]
+    patients = {case: case[0] for case in dice}
+    (found,) = summarize(scores, patients)
+    interval = found.metrics["dice"]
+    assert (interval.mean, interval.count, interval.patients) == (pytest.approx(0.78), 5, 3)
+    assert interval == bootstrap_interval([*dice.values()], patients=[*patients.values()])
+    assert found.dice_where_present == interval
+    (alone,) = summarize(scores, {})
+    assert alone.metrics["dice"].patients == 5
+    # Three scans of one patient do not tell how patients differ.
+    (one,) = summarize(scores[:3], patients)
+    assert interval_text(one.metrics["dice"], 3) == "0.900"
 
 
 def test_the_mean_dice_of_a_case_is_over_one_kind_and_none_without_any():

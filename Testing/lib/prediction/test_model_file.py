@@ -26,6 +26,7 @@ from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.prediction.model_file import Model, load_model, save_model
 from SemiSegLib.prediction.predictor import Predictor
 from SemiSegLib.prediction.weights_file import PATH_LEFT_OUT, without_paths
+from SemiSegLib.runs.model_info import read_model_info
 
 SCHEME = LabelScheme(
     name="tést",
@@ -111,6 +112,7 @@ def test_groups_that_are_what_their_parts_are_are_known_at_prediction(tmp_path):
     save_model(path, Model(build_method("dynamic_head", study, {}).eval(), study, "dynamic_head", {}, {}))
     loaded = load_model(path)
     assert loaded.study.implied == ("organ",)
+    assert read_model_info(path).method == "dynamic_head"
     assert loaded.method.learner.table.implied == {loaded.method.learner.table.names.index("organ")}
 
 
