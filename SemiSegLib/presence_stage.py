@@ -111,12 +111,13 @@ class PresenceStage:
             LabelError: no class of it tells of a structure.
             StoppedEarlyError: a stop was asked for; what was learned is kept.
         """
-        if not self.folder.presence_path.exists():
-            if self.request.presence_model is not None:
+        # Rank 0 says what is there: a slower process would find what this session has just made.
+        (is_there,) = self.ranks.agree([float(self.folder.presence_path.exists())])
+        if not is_there and self.request.presence_model is not None:
+            with self.ranks.together(StoppedEarlyError):
                 self._adopt(prepared)
-            else:
-                self._train(prepared, stage_settings(self.request, settings))
-        self.ranks.wait()
+        elif not is_there:
+            self._train(prepared, stage_settings(self.request, settings))
         if self.is_whole:
             return None
         presence = load_presence(self.folder.presence_path)
@@ -171,10 +172,12 @@ class PresenceStage:
                 reason = event.reason
         if self.reporter is not None:
             self.reporter.listen(None, None)
-        if reason == "stopped":
-            raise StoppedEarlyError
-        if self.ranks.is_first:
-            self._finish(prepared, lesson, learner, trainer)
+        with self.ranks.together(StoppedEarlyError):
+            # Only rank 0 was told of the stop.
+            if reason == "stopped":
+                raise StoppedEarlyError
+            if self.ranks.is_first:
+                self._finish(prepared, lesson, learner, trainer)
 
     def _finish(self, prepared: Prepared, lesson: Lesson, learner: PresenceLearner, trainer: Trainer) -> None:
         """Calibrate what was trained and write it."""

@@ -24,7 +24,7 @@ from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib, is_out_of_memory
 from SemiSegLib.planning.planner import shrink
 from SemiSegLib.prediction.model_file import Model, load_model
-from SemiSegLib.preparation import Preparation, Prepared, answered_structures
+from SemiSegLib.preparation import Preparation, Prepared, StoppedEarlyError, answered_structures
 from SemiSegLib.presence_stage import PresenceStage, settings_after_stage
 from SemiSegLib.preview import Preview
 from SemiSegLib.run_model import patient_mark, save_run_model
@@ -51,7 +51,7 @@ from SemiSegLib.training.warm_start import warm_start
 T = TypeVar("T")
 logger = logging.getLogger("SemiSegLib.worker")
 
-# Need N10: an unattended run must not shrink for ever.
+# An unattended run must not shrink for ever.
 MOST_SHRINKS = 3
 # The first validation may take a quarter of what all validations of a time budget may take (a tenth).
 FIRST_VALIDATION_SHARE = 0.1 / 4
@@ -126,14 +126,12 @@ class Session:
             self._notice(notice)
 
     def _prepare(self) -> Prepared:
-        """Prepare in rank 0 first; the others then find everything done."""
+        """Prepare in rank 0 first; the others then find everything done. A stop in one of them stops all."""
         preparation = Preparation(self.folder, self.reporter, str(self.device))
-        if not self.ranks.is_first:
-            self.ranks.wait()
-        prepared = preparation.run()
-        if self.ranks.is_first:
-            self.ranks.wait()
-        return prepared
+        with self.ranks.together(StoppedEarlyError):
+            first = preparation.run() if self.ranks.is_first else None
+        with self.ranks.together(StoppedEarlyError):
+            return preparation.run() if first is None else first
 
     def _train(self, prepared: Prepared) -> str:
         """Train from the last checkpoint, or from the start, and save the model; return why it ended."""

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SemiSegError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    with join_ranks(use_gpu=torch.cuda.is_available()) as ranks, _logging_to(folder, ranks, to_file=not detached):
+    with join_ranks() as ranks, _logging_to(folder, ranks, to_file=not detached):
         if not ranks.is_first:
             return _follow(folder, ranks)
         try:

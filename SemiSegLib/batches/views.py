@@ -1,4 +1,4 @@
-"""Pairs of views of one patch for consistency: turns that can be undone exactly, and weak and strong intensities."""
+"""Views of one patch for consistency: turns that can be undone exactly, and strong changes of intensity."""
 
 from __future__ import annotations
 
@@ -76,15 +76,6 @@ def draw_view(generator: np.random.Generator, shape: Sequence[int], *, mirror: S
     elif shape[-1] != shape[-2]:
         turns = 2 * (turns // 2)
     return View(flips, turns)
-
-
-def weaken(image: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Return a copy of (B, M, *S) images with weak noise: deviation 0.1, cut at 0.2, one generator per row."""
-    rows = []
-    for row, generator in zip(image, generators, strict=True):
-        noise = torch.from_numpy(generator.standard_normal(row.shape, dtype=np.float32)).to(row.device)
-        rows.append(row + noise.mul_(WEAK_NOISE).clamp_(-2 * WEAK_NOISE, 2 * WEAK_NOISE))
-    return torch.stack(rows)
 
 
 def strengthen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import socket
 import subprocess
@@ -86,8 +87,8 @@ def start(
                     remedy="check that this Python interpreter exists and may be run",
                 )
             ) from error
-    mark = {"pid": process.pid, "pid_started": process_mark(process.pid), "host": socket.gethostname()}
-    write_json(run.process_path, mark)
+    mark = {"pid": process.pid, "pid_started": process_mark(process.pid)}
+    write_json(run.process_path, {**mark, "host": socket.gethostname(), "user": _user()})
     # Somebody must take note of the end of a child, or it stays in the process table as a zombie.
     threading.Thread(target=process.wait, name="semiseg-reaper", daemon=True).start()
     return process.pid
@@ -99,6 +100,22 @@ def is_running(run: RunFolder) -> bool:
     if status.is_active and status.host and status.host != socket.gethostname():
         return time.time() - status.heartbeat < HEARTBEAT_SECONDS
     return bool(_living(run))
+
+
+def is_own(run: RunFolder) -> bool:
+    """Return whether this user has started the run last, on this computer, as far as its files tell.
+
+    Where an older version started it, they name the computer alone.
+
+    Raises:
+        ConfigError: the files are damaged.
+        OSError: they cannot be read.
+    """
+    here = socket.gethostname()
+    if not run.process_path.exists():
+        return run.status().host == here
+    started = read_json(run.process_path)
+    return bool(started["host"] == here and started.get("user", _user()) == _user())
 
 
 def observe(run: RunFolder) -> RunStatus:
@@ -210,6 +227,14 @@ def _starting(before: RunStatus, *, is_queued: bool) -> RunStatus:
         host=socket.gethostname(),
         heartbeat=time.time(),
     )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        # A container may give its user a number without a name.
+        return str(os.getuid()) if hasattr(os, "getuid") else ""
 
 
 def _launch(command: list[str], log: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:

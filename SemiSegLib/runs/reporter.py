@@ -19,7 +19,7 @@ from SemiSegLib.runs.status import RunStatus
 
 HEARTBEAT_SECONDS = 2.0
 LISTEN_SECONDS = 0.5
-# Need N11: no step for 10 times the usual time, but at least 120 s.
+# When a worker counts as silent: no step for 10 times the usual time, but at least 120 s.
 SILENT_STEPS = 10.0
 SILENT_SECONDS = 120.0
 

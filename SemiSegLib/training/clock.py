@@ -76,7 +76,9 @@ class Clock:
         return left * self.step_seconds + validations * self.validation_seconds
 
     def validation_due(self, step: int) -> bool:
-        """Return whether to validate now; the end of a run is a separate matter."""
+        """Return whether to validate now: not before the first step; the end of a run is a separate matter."""
+        if step == 0:
+            return False
         every = self._fixed_interval()
         if every is not None:
             return step % every == 0 and step != self.validated_step

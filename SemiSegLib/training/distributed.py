@@ -13,11 +13,14 @@ from torch import nn
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.source import BatchSource
+from SemiSegLib.errors import TrainingError, explain
 
 # The other ranks wait while rank 0 prepares cases or validates.
 TIMEOUT = timedelta(hours=6)
 # Far apart, so that the dropout of no two processes starts alike.
 RANK_SEED_STEP = 7919
+# How a piece of work ended in a process; where they differ, the largest counts.
+WENT_ON, STOPPED, FAILED = range(3)
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,52 @@ class Ranks:
             offset += gradient.numel()
         return bool(flat[0] == 0)
 
-    def agree(self, values: list[float], device: str) -> list[float]:
+    def agree(self, values: list[float]) -> list[float]:
         """Return rank 0's values in every process."""
         if self.count == 1:
             return values
-        message = torch.tensor(values, dtype=torch.float64, device=device if dist.get_backend() == "nccl" else "cpu")
+        message = torch.tensor(values, dtype=torch.float64)
         dist.broadcast(message, src=0)
         return [float(value) for value in message.tolist()]
 
-    def wait(self) -> None:
-        """Wait until every process has come here."""
-        if self.count > 1:
-            dist.barrier()
+    @contextlib.contextmanager
+    def together(self, stopped: type[Exception]) -> Iterator[None]:
+        """End a ``with`` block alike in all processes: each waits for the others, and a stop or failure ends all.
+
+        Nothing in the block may send messages: a process that failed in it would wait here for others that wait there.
+
+        Args:
+            stopped: the error that says that a stop was asked for.
+
+        Raises:
+            TrainingError: another process failed in its block.
+            Exception: ``stopped``, where another process raised it.
+        """
+        if self.count == 1:
+            yield
+            return
+        try:
+            yield
+        except Exception as error:
+            self._largest(STOPPED if isinstance(error, stopped) else FAILED)
+            raise
+        ending = self._largest(WENT_ON)
+        if ending == STOPPED:
+            raise stopped
+        if ending == FAILED:
+            raise TrainingError(
+                explain(
+                    "another process of this training failed",
+                    where=f"process {self.rank + 1} of {self.count}",
+                    remedy="read in the log, or in what torchrun printed, what the other one said; then resume the run",
+                )
+            )
+
+    def _largest(self, value: int) -> int:
+        """Return the largest of all processes' values, in every process."""
+        message = torch.tensor([value])
+        dist.all_reduce(message, op=dist.ReduceOp.MAX)
+        return int(message.item())
 
 
 @dataclass(frozen=True)
@@ -86,12 +123,17 @@ class ShareOfRank:
 
 
 @contextlib.contextmanager
-def join_ranks(*, use_gpu: bool) -> Iterator[Ranks]:
-    """Join the processes that torchrun started, for the length of a ``with`` block; alone without torchrun."""
+def join_ranks() -> Iterator[Ranks]:
+    """Join the processes that torchrun started, for the length of a ``with`` block; alone without torchrun.
+
+    The device of a tensor decides how it is sent: a computer with a GPU may still train on its CPU.
+    """
     if not dist.is_torchelastic_launched():
         yield Ranks()
         return
-    dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
+    # NCCL cannot send what lies in main memory, and a build for Windows has none.
+    has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=TIMEOUT)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), dist.get_node_local_rank(0))
     finally:

@@ -40,7 +40,7 @@ class Tuned(Event):
     """The timed trials at the start of a run.
 
     Attributes:
-        seconds: setting in words to median seconds per step.
+        seconds: setting in words to seconds of its fastest step.
         chosen: the setting used.
     """
 

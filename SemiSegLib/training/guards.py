@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
 
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.errors import TrainingError, explain
 
-# Need N20: skip the step; after 20 in a row fall back to fp32 from the last good checkpoint.
+# Skip the step; after 20 in a row fall back to fp32 from the last good checkpoint.
 NON_FINITE_IN_A_ROW = 20
-# Need N21.
+# Validations in a row in which a structure was predicted empty before a person is told.
 EMPTY_IN_A_ROW = 5
 # Intensities are normalized to about -10 to 10; more than this overflows fp16 and drowns everything else.
 LARGEST_INTENSITY = 1e4
@@ -35,6 +39,52 @@ class NonFiniteError(TrainingError):
         )
 
 
+@dataclass(frozen=True)
+class Extremes:
+    """What tells which case of a batch is to blame, kept in its place: it may be one of many of a step.
+
+    Attributes:
+        case_ids: of the rows.
+        largest: (B,) largest absolute intensity of each row, on the batch's device; nobody waits for it until a step
+            is skipped.
+    """
+
+    case_ids: tuple[str, ...]
+    largest: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch) -> Extremes:
+        """Return those of a batch."""
+        axes = tuple(range(1, batch.image.ndim))
+        image = batch.image.detach()
+        return cls(batch.case_ids, torch.maximum(image.amax(axes), -image.amin(axes)))
+
+
+class KeptBuffers:
+    """The buffers of a method as they are now, to be put back if the step that comes has to be skipped.
+
+    A forward pass writes what it sees into the running statistics of batch norms before anybody knows that the loss is
+    not finite, and nothing would ever take an infinite or missing number out of a running mean again.
+
+    Args:
+        method: whose buffers; a few kB are copied.
+    """
+
+    def __init__(self, method: nn.Module) -> None:
+        # Methods also put new tensors in the place of buffers, and one tensor in two places.
+        self._kept = [
+            (part, name, buffer, buffer.detach().clone())
+            for part in method.modules()
+            for name, buffer in part.named_buffers(recurse=False, remove_duplicate=False)
+        ]
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Give every buffer the tensor and the values that it had."""
+        for part, name, buffer, values in self._kept:
+            setattr(part, name, buffer.copy_(values))
+
+
 class NonFiniteGuard:
     """Counts steps whose loss or gradient is not finite and remembers the cases they came from."""
 
@@ -43,16 +93,20 @@ class NonFiniteGuard:
         self._suspects: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
 
-    def skip(self, batches: Iterable[Batch], *, step: int, precision: str) -> str:
+    def skip(self, seen: Iterable[Extremes], *, step: int, precision: str) -> str:
         """Note a skipped step and return what to tell.
+
+        Args:
+            seen: of the step's batches.
+            step: its number.
+            precision: it was computed in.
 
         Raises:
             NonFiniteError: too many in a row.
         """
         self.in_a_row += 1
-        for batch in batches:
-            largest = batch.image.detach().abs().flatten(1).amax(1)
-            for case_id, value in zip(batch.case_ids, largest.tolist(), strict=True):
+        for batch in seen:
+            for case_id, value in zip(batch.case_ids, batch.largest.tolist(), strict=True):
                 is_suspect = not value <= LARGEST_INTENSITY
                 (self._suspects if is_suspect else self._others)[case_id] += 1
         if self.in_a_row >= NON_FINITE_IN_A_ROW:

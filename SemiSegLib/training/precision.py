@@ -14,12 +14,16 @@ from torch.utils.hooks import RemovableHandle
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import from_json
 from SemiSegLib.errors import TrainingError, explain
+from SemiSegLib.networks.dodnet_unet import Standardized
 from SemiSegLib.runs.request import TrainingSettings
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # The weight gradient of a bf16 convolution over fewer than 3 voxels along the last axis reads memory that was
-# never written (oneDNN in torch 2.13: values up to 1e37 for a width of 1 or 2). Such maps are tiny: fp32 is free.
+# never written (oneDNN in torch 2.13: values up to 1e37 for a width of 1 or 2, with a stride too). It sums over what
+# goes in and what comes out, so neither may be so narrow. Such maps are tiny: fp32 is free.
 SMALLEST_BF16_WIDTH = 4
+# Every module that calls a convolution: the last one keeps its layer for the weights and never calls it.
+CONVOLVING = (nn.modules.conv._ConvNd, Standardized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +140,11 @@ def set_threads(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def fp32_where_tiny(method: nn.Module, compute: Compute) -> Iterator[None]:
-    """Compute convolutions over very small maps in fp32 while bf16 is used on a CPU; see SMALLEST_BF16_WIDTH."""
+    """Compute convolutions from or to very small maps in fp32 while bf16 is used on a CPU; see SMALLEST_BF16_WIDTH."""
     if compute.precision != "bf16" or torch.device(compute.device).type != "cpu":
         yield
         return
-    guards = [_TinyGuard(module) for module in method.modules() if isinstance(module, nn.modules.conv._ConvNd)]
+    guards = [_TinyGuard(module) for module in method.modules() if isinstance(module, CONVOLVING)]
     try:
         yield
     finally:
@@ -149,7 +153,7 @@ def fp32_where_tiny(method: nn.Module, compute: Compute) -> Iterator[None]:
 
 
 class _TinyGuard:
-    """Two hooks that switch autocast off around one convolution if its input is tiny."""
+    """Two hooks that switch autocast off around one convolution if its input or its output is tiny."""
 
     def __init__(self, module: nn.Module) -> None:
         self._contexts: list[contextlib.AbstractContextManager[Any]] = []
@@ -163,7 +167,7 @@ class _TinyGuard:
             handle.remove()
 
     def _before(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        is_tiny = arguments[0].shape[-1] < SMALLEST_BF16_WIDTH
+        is_tiny = _narrowest(module, arguments[0].shape[-1]) < SMALLEST_BF16_WIDTH
         context = torch.autocast("cpu", enabled=False) if is_tiny else contextlib.nullcontext()
         context.__enter__()
         self._contexts.append(context)
@@ -171,6 +175,19 @@ class _TinyGuard:
 
     def _after(self, module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
         self._contexts.pop().__exit__(None, None, None)
+
+
+def _narrowest(module: nn.Module, width: int) -> int:
+    """Return the smaller of the widths of what a convolution sees, an image of a width, and of what it makes of it."""
+    layer = module
+    if isinstance(module, Standardized):
+        width, layer = -(-width // module.steps[-1]), module.layer
+    assert isinstance(layer, nn.modules.conv._ConvNd), "hooks sit on nothing else"
+    if layer.transposed:
+        return width
+    # What torch itself pads by, whether the padding was given in voxels or by name; the last axis comes first.
+    padded = width + sum(layer._reversed_padding_repeated_twice[:2])
+    return min(width, (padded - layer.dilation[-1] * (layer.kernel_size[-1] - 1) - 1) // layer.stride[-1] + 1)
 
 
 def _gpu_precision(device: torch.device) -> str:

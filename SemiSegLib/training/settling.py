@@ -15,6 +15,9 @@ from SemiSegLib.errors import TrainingError, explain
 from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.instructions import Bf16Support, apply_limit, try_bf16
 
+# cuBLAS repeats its sums in the same order only with a workspace of fixed size.
+WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
+
 
 def find_bf16_support(
     settings: TrainingSettings, device: torch.device, known: Mapping[str, Any] | None
@@ -66,14 +69,21 @@ def settle(
 
 @contextlib.contextmanager
 def determinism(is_wanted: bool) -> Iterator[None]:
-    """Switch to algorithms that repeat bit for bit, where there are such, for the length of a ``with`` block."""
+    """Switch to algorithms that repeat bit for bit, where there are such, for the length of a ``with`` block.
+
+    Args:
+        is_wanted: False switches to whatever is fastest instead.
+    """
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if is_wanted:
-        # cuBLAS repeats its sums in the same order only with a workspace of fixed size.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(is_wanted, warn_only=True)
-    torch.backends.cudnn.benchmark = not is_wanted
+    tried_out, workspace = torch.backends.cudnn.benchmark, os.environ.get(WORKSPACE_VARIABLE)
     try:
+        if is_wanted and workspace is None:
+            os.environ[WORKSPACE_VARIABLE] = ":4096:8"
+        torch.use_deterministic_algorithms(is_wanted, warn_only=True)
+        torch.backends.cudnn.benchmark = not is_wanted
         yield
     finally:
+        torch.backends.cudnn.benchmark = tried_out
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if is_wanted and workspace is None:
+            os.environ.pop(WORKSPACE_VARIABLE, None)

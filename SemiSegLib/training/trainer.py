@@ -22,7 +22,7 @@ from SemiSegLib.runs.request import TrainingSettings
 from SemiSegLib.training.clock import Clock
 from SemiSegLib.training.distributed import Ranks
 from SemiSegLib.training.events import CheckpointDue, Event, Finished, Noticed, Started, Stepped, Tuned, Validated
-from SemiSegLib.training.guards import CollapseGuard, NonFiniteGuard
+from SemiSegLib.training.guards import CollapseGuard, Extremes, KeptBuffers, NonFiniteGuard
 from SemiSegLib.training.optimizers import Optimizers
 from SemiSegLib.training.precision import fp32_where_tiny, set_threads, settled_choice
 from SemiSegLib.training.random_numbers import random_numbers, random_state
@@ -113,20 +113,20 @@ class Trainer:
             fp32_where_tiny(self.method, self.compute),
             closing(_closable(self._make_batches(first))) as batches,
         ):
+            # A stop may have come between the last step of the session before and the end of its validation.
+            yield from self._validated(self.clock.validation_due(self.step))
             while (progress := self._next()) is not None:
                 notice = self._advance(batches, progress)
                 if notice:
                     yield Noticed(step=self.step, text=notice)
                 if self.clock.tell_due():
                     yield self._stepped()
-                if self.ranks.is_first and self.clock.validation_due(self.step):
-                    yield from self._validated()
+                yield from self._validated(self.clock.validation_due(self.step))
                 if self.clock.checkpoint_due():
                     yield self._checkpoint()
             if self._tally.steps:
                 yield self._stepped()
-            if self.ranks.is_first and self.clock.validated_step != self.step:
-                yield from self._validated()
+            yield from self._validated(self.clock.validated_step != self.step)
         if self._saved_step != self.step:
             yield self._checkpoint()
         is_done = not self._stop.is_set()
@@ -166,7 +166,7 @@ class Trainer:
     def _next(self) -> Progress | None:
         """Return the progress of the coming step, the same in every rank, or None at the end."""
         is_end = self._stop.is_set() or self.clock.is_over(self.step)
-        values = self.ranks.agree([float(is_end), self.clock.fraction(self.step)], self.compute.device)
+        values = self.ranks.agree([float(is_end), self.clock.fraction(self.step)])
         return None if values[0] else Progress(step=self.step, fraction=values[1])
 
     def _advance(self, batches: Iterator[Batch], progress: Progress) -> str:
@@ -174,14 +174,10 @@ class Trainer:
         begin = time.monotonic()
         self._optimizers.zero_grad()
         self._optimizers.set_learning_rate(progress)
-        seen: list[Batch] = []
+        buffers = KeptBuffers(self.method)
         values: dict[str, Tensor] = {}
         with random_numbers(self._random, self._device):
-            for _ in range(self.settings.accumulation):
-                before = time.monotonic()
-                seen.append(self.compute.place(next(batches)))
-                self._tally.data_seconds += time.monotonic() - before
-                self._backpropagate(seen[-1], progress, values)
+            seen = [self._backpropagate(batches, progress, values) for _ in range(self.settings.accumulation)]
         numbers = {name: float(value) / self.settings.accumulation for name, value in values.items()}
         is_good = self._update(all(math.isfinite(number) for number in numbers.values()))
         notice = ""
@@ -192,6 +188,7 @@ class Trainer:
             for name, number in numbers.items():
                 self._tally.losses[name].append(number)
         else:
+            buffers.put_back()
             notice = self._non_finite.skip(seen, step=self.step, precision=self.compute.precision)
         self.step += 1
         self._tally.steps += 1
@@ -199,13 +196,17 @@ class Trainer:
         self.clock.note_step(time.monotonic() - begin)
         return notice
 
-    def _backpropagate(self, batch: Batch, progress: Progress, values: dict[str, Tensor]) -> None:
+    def _backpropagate(self, batches: Iterator[Batch], progress: Progress, values: dict[str, Tensor]) -> Extremes:
+        """Add the gradients and loss values of the next batch; return what a skipped step is explained with."""
+        before = time.monotonic()
+        batch = self.compute.place(next(batches))
+        self._tally.data_seconds += time.monotonic() - before
         terms = self.method.losses(batch, progress)
         while True:
             with self.compute.autocast():
                 found = next(terms, None)
             if found is None:
-                return
+                return Extremes.of(batch)
             total = found.total() / self.settings.accumulation
             self._optimizers.backward(total if self._scaler is None else self._scaler.scale(total), found.group)
             self._tally.weights.update(found.weights)
@@ -242,8 +243,8 @@ class Trainer:
             eta_seconds=self.clock.eta_seconds(self.step),
         )
 
-    def _validated(self) -> Iterator[Event]:
-        if self.validate is None or self._stop.is_set():
+    def _validated(self, is_due: bool) -> Iterator[Event]:
+        if not is_due or not self.ranks.is_first or self.validate is None or self._stop.is_set():
             return
         begin = time.monotonic()
         try:

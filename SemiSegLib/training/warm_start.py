@@ -62,7 +62,7 @@ class WarmStart:
     kept: tuple[str, ...] = ()
 
     def notices(self, validation_marks: Collection[str]) -> list[str]:
-        """Return what a person should know; need N25: a validation patient the earlier model was trained on."""
+        """Return what a person should know, such as a validation patient the earlier model was trained on."""
         texts = [f"warm start: {len(self.copied)} tensors copied, {len(self.new)} new, {len(self.dropped)} dropped"]
         if words := self.structures():
             texts.append(f"warm start: {words}")

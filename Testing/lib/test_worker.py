@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from SemiSegLib import session, worker
+from SemiSegLib.batches import store
 from SemiSegLib.config import read_json, to_json
 from SemiSegLib.errors import ConfigError, RunError, TrainingError
 from SemiSegLib.methods.cards import card_of
@@ -334,8 +335,11 @@ def fail_at(monkeypatch, errors):
 def test_a_lack_of_memory_shrinks_the_plan_and_goes_on_from_the_last_checkpoint(tmp_path, data, monkeypatch):
     text = "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     sessions = fail_at(monkeypatch, [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError(text)])
+    asked, real = [], store.require_entry
+    monkeypatch.setattr(store, "require_entry", lambda folder, write: asked.append(folder) or real(folder, write))
     run = a_run(tmp_path, data, plan=replace(a_request(data).plan, batch=8))
     worker.run(run)
+    assert len(asked) == len(set(asked)), "files of prepared cases were read again"
     assert [trainer.settings.steps for trainer in sessions] == [10, 10, 10]
     assert started_steps(run) == [0, 2, 2]
     assert read_json(run.plan_path)["batch"] == 2

@@ -57,6 +57,15 @@ def simulate(chosen, *, step_seconds=1.0, validation_seconds=0.0):
     return step, now.seconds, validated, etas
 
 
+def test_nothing_is_validated_before_the_first_step():
+    assert not Clock(settings(validate_every=2)).validation_due(0)
+    now = Time()
+    clock = Clock(settings(steps=None, seconds=10.0), now=now)
+    now.seconds = 5.0
+    assert not clock.validation_due(0)
+    assert clock.validation_due(1)
+
+
 def test_a_fast_validation_is_made_twelve_times():
     steps, _, validated, _ = simulate(settings(steps=240, deterministic=False), validation_seconds=0.01)
     assert steps == 240

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
-from SemiSegLib.training.distributed import Ranks
+from SemiSegLib.training.distributed import Ranks, join_ranks
 from SemiSegLib.training.trainer import Trainer
 from Testing.lib.training.tiny_training import TinyMethod, a_batch, settings
 
@@ -23,7 +25,7 @@ from SemiSegLib.training.trainer import Trainer
 from Testing.lib.training.tiny_training import settings
 from Testing.lib.training.test_distributed import Plain, spoiled
 
-with join_ranks(use_gpu=False) as ranks:
+with join_ranks() as ranks:
     def batches(first):
         number = first
         while True:
@@ -83,7 +85,30 @@ def test_two_processes_agree_and_equal_one_with_both_batches(tmp_path):
 
 def test_alone_nothing_is_sent():
     ranks = Ranks()
-    assert ranks.agree([1.0], "cpu") == [1.0]
+    assert ranks.agree([1.0]) == [1.0]
     assert ranks.average([], True)
     assert not ranks.average([], False)
-    ranks.wait()
+    with ranks.together(ZeroDivisionError):
+        pass
+    with pytest.raises(ZeroDivisionError), ranks.together(ZeroDivisionError):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "has_nccl", "expected"),
+    [(True, True, "cpu:gloo,cuda:nccl"), (True, False, "gloo"), (False, True, "gloo")],
+)
+def test_what_lies_in_main_memory_is_never_sent_by_nccl(monkeypatch, has_gpu, has_nccl, expected):
+    """A computer with a GPU may be told to train on its CPU, or fall back to it."""
+    joined = []
+    monkeypatch.setattr(dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: has_nccl)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: joined.append(backend))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: joined.append("left"))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_node_local_rank", lambda fallback: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    with join_ranks() as ranks:
+        assert ranks == Ranks(1, 2, 1)
+    assert joined == [expected, "left"]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -171,8 +172,37 @@ def test_a_loss_that_is_not_finite_is_skipped_and_told():
     assert len(notices) == 1
     assert "case_3_0" in notices[0].text
     assert "case_3_1" not in notices[0].text
-    assert all(torch.isfinite(p).all() for p in method.parameters())
+    assert all(torch.isfinite(value).all() for value in method.state_dict().values())
     assert events[-1] == Finished(step=8, reason="done")
+
+
+def test_a_skipped_step_leaves_no_trace_in_running_statistics():
+    method, before, after = TinyMethod(), [], []
+
+    def watched(first):
+        for number, batch in enumerate(batches_from(first, spoil({3})), start=first):
+            if number in (3, 4):
+                (before if number == 3 else after).append(weights(method))
+            yield batch
+
+    list(Trainer(method, watched, settings(steps=5), device="cpu").run())
+    assert same(before[0], after[0])
+
+
+def test_of_the_batches_of_one_step_no_two_are_kept():
+    seen, alive = [], []
+
+    class Watching(TinyMethod):
+        def losses(self, batch, progress):
+            alive.append(sum(image() is not None for image in seen))
+            seen.append(weakref.ref(batch.image))
+            yield from super().losses(batch, progress)
+
+    _, events = train(Watching(), change=spoil({2}), settings=settings(steps=2, accumulation=4))
+    assert alive == [0] * 8
+    notices = of_kind(events, Noticed)
+    assert len(notices) == 1
+    assert "(case_2_0)" in notices[0].text, "the batch to blame is the third of four"
 
 
 def test_twenty_losses_in_a_row_that_are_not_finite_end_the_training_with_the_names_of_the_cases():

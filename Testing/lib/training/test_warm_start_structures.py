@@ -1,4 +1,4 @@
-"""Need N27: what was trained is kept when structures are renamed, split or merged; whole methods, before any step."""
+"""What was trained is kept when structures are renamed, split or merged; whole methods, before any step."""
 
 from types import SimpleNamespace
 
