@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import edt
@@ -95,7 +96,8 @@ class DistanceMaps:
     def __init__(self, store: PreparedStore) -> None:
         self.store = store
         self.members = structure_members(store.dataset.scheme)
-        self._facts: dict[str, dict[str, Any]] = {}
+        # Kept, because a hash of all that a name depends on takes longer than the rest of a row's look-up.
+        self._entries: dict[str, tuple[Path, dict[str, Any]]] = {}
 
     def prepare(self, case_ids: Iterable[str], *, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Make sure that the maps of cases are there and sound.
@@ -119,15 +121,14 @@ class DistanceMaps:
         if not self.store.codes_name(case_id):
             shape = self.store.get(case_id).codes.shape
             return CaseDistances(np.zeros(len(self.members), dtype=bool), np.zeros((0, *shape), dtype=np.float16))
-        facts = self._require(case_id)
-        known = np.array(facts["known"], dtype=bool)
-        return CaseDistances(known, open_array(self.store.folder / self._name(case_id), "distance", facts))
+        folder, facts = self._require(case_id)
+        return CaseDistances(np.array(facts["known"], dtype=bool), open_array(folder, "distance", facts))
 
-    def _require(self, case_id: str) -> dict[str, Any]:
-        if case_id not in self._facts:
+    def _require(self, case_id: str) -> tuple[Path, dict[str, Any]]:
+        if case_id not in self._entries:
             folder = self.store.folder / self._name(case_id)
-            self._facts[case_id] = require_entry(folder, lambda: self._write(case_id))
-        return self._facts[case_id]
+            self._entries[case_id] = folder, require_entry(folder, lambda: self._write(case_id))
+        return self._entries[case_id]
 
     def _name(self, case_id: str) -> str:
         # The name of the codes' entry is a hash of labels, structures and grid.

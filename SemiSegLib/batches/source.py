@@ -44,6 +44,7 @@ class BatchSource:
         maps: extra maps: "signed_distance" gives the batch (B, K, *S) float32 mm of the K ``distance_structures``,
             negative inside, and "signed_distance_known" (B, K) bool, whether the row's case tells them; else they are
             0. Computed from the whole case, cut and turned like the image; outside the volume the edge is continued.
+            With them, patches of several thick slices are not scaled.
         target_share: probability that a row is centered on a class (nnU-Net: 1/3).
         outside_is_background: voxels of a patch beyond the volume are surely background, not unknown: where what is
             asked is what a patch shows, and they show nothing.
@@ -148,9 +149,16 @@ class BatchSource:
         spacing = case.spacing_mm
         in_plane = self.plan.dimensions == 2 or spacing[0] > THICK * min(spacing)
         generator = row_generator(self.seed, step, row, "change")
-        warp = draw_warp(
-            generator, self.settings, Space(self._patch(), spacing, in_plane, flipped_axes(self.settings, self.plan))
+        space = Space(
+            self._patch(),
+            spacing,
+            in_plane,
+            flipped_axes(self.settings, self.plan),
+            # Distances in space cannot follow what is scaled along two of its axes alone. This holds for rows that
+            # tell none too: else the size of what they show would tell who was labeled.
+            may_scale=self._distances is None or self.plan.dimensions == 2 or not in_plane,
         )
+        warp = draw_warp(generator, self.settings, space)
         # From here on, a patch that is not square lies as it is read.
         patch = warp.facing(self._patch())
         place_of = row_generator(self.seed, step, row, "place")

@@ -26,12 +26,14 @@ class Space:
         spacing_mm: along the plan axes.
         in_plane: only the last two axes may turn, scale and bend.
         mirror: plan axes that may be flipped.
+        may_scale: patches may be scaled.
     """
 
     patch: Shape
     spacing_mm: tuple[float, float, float]
     in_plane: bool
     mirror: tuple[bool, bool, bool]
+    may_scale: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Spa
     )
     is_transposed = settings.turned and _is_square(space) and bool(generator.random() < 0.5)
     turns = uniform[0] < settings.rotation_probability
-    scales = uniform[1] < settings.scaling_probability
+    scales = uniform[1] < settings.scaling_probability and space.may_scale
     bends = uniform[2] < settings.elastic_probability
     matrix, factor = None, 1.0
     if turns or scales or bends:

@@ -15,13 +15,12 @@ from torch.nn import functional
 
 from SemiSegLib.networks.backbone import BACKBONES, Backbone, Features, Shape
 from SemiSegLib.networks.basic_unet import monai_norm
+from SemiSegLib.planning.fixed_backbones import width_of
 
 # Voxels per token and axis (UNETR), and what Swin UNETR's five halvings need.
 TOKEN_EDGE = 16
 SWIN_DIVISOR = 32
 HIDDEN = 768
-# Swin UNETR's attention heads (3, 6, 12, 24) divide its widths only if the first is a multiple of 12; MONAI's is 24.
-SWIN_STEP, SWIN_WIDTH = 12, 24
 
 
 @BACKBONES.register("unetr")
@@ -76,8 +75,7 @@ class SwinUnetr(Backbone):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        first = shape.plan.features[0]
-        width = first if first % SWIN_STEP == 0 else SWIN_WIDTH
+        width = width_of("swin_unetr", shape.plan.features)
         self.channels = shape.channels
         self.feature_channels, self.bottleneck_channels = width, width * 16
         self.divisor = (SWIN_DIVISOR,) * shape.dimensions

@@ -1,10 +1,11 @@
-"""What a training step costs: multiply-adds and memory, counted from the plan without building the network."""
+"""What a training step costs: multiply-adds and time, counted from the plan without building the network."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from SemiSegLib.planning.fixed_backbones import FIXED_BACKBONES, per_voxel, width_of
 from SemiSegLib.planning.plan import Plan
 
 GIB = 2.0**30
@@ -12,7 +13,8 @@ GIB = 2.0**30
 BYTES_PER_WEIGHT = 16
 # What one core of a current processor takes in fp32, for a multiply-add and for each value that a layer puts out:
 # norms, rectifiers and copies cost as much as the convolutions where channels are few. Fitted to ten plans in 2-D and
-# 3-D of 0.08 to 1.4 s a step (8 to 256 channels, AVX-512); the worst is off by a third.
+# 3-D of 0.08 to 1.4 s a step (8 to 256 channels, AVX-512); the worst is off by a third. Backbones of fixed shape take
+# 1.2 to 1.6 times as long (two rows of 32 x 32 x 32 voxels, 0.25 to 1.45 s).
 SECONDS_PER_MULTIPLY_ADD = 1.8e-11
 SECONDS_PER_OUTPUT = 1.1e-8
 
@@ -74,12 +76,36 @@ def unet_layers(plan: Plan, *, classes: int) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def step_multiply_adds(plan: Plan, *, classes: int) -> float:
-    """Return the multiply-adds of one training step: forward once, backward twice that, for every row."""
-    return 3.0 * plan.batch * sum(layer.multiply_adds for layer in unet_layers(plan, classes=classes))
+def planned_core_seconds(plan: Plan, *, classes: int) -> float:
+    """Return about how long a step of the planned U-Net takes on one core of a processor, whatever the backbone."""
+    layers = unet_layers(plan, classes=classes)
+    return _core_seconds(
+        plan.batch * sum(layer.multiply_adds for layer in layers),
+        plan.batch * sum(layer.voxels * layer.features for layer in layers),
+    )
 
 
-def step_core_seconds(plan: Plan, *, classes: int) -> float:
-    """Return about how long a training step of the planned U-Net takes on one core of a processor."""
-    outputs = plan.batch * sum(layer.voxels * layer.features for layer in unet_layers(plan, classes=classes))
-    return step_multiply_adds(plan, classes=classes) * SECONDS_PER_MULTIPLY_ADD + outputs * SECONDS_PER_OUTPUT
+def step_core_seconds(plan: Plan, *, classes: int, graphs: int = 1) -> float:
+    """Return about how long a training step takes on one core of a processor.
+
+    Args:
+        plan: of the study.
+        classes: output channels.
+        graphs: networks whose activations a step holds at once, each as dear as the first; see
+            ``methods.catalogue.graphs_at_once``.
+    """
+    fixed = FIXED_BACKBONES.get(plan.network.backbone)
+    if fixed is None:
+        return graphs * planned_core_seconds(plan, classes=classes)
+    width = width_of(plan.network.backbone, plan.network.features)
+    # The network pads what its divisor does not divide.
+    voxels = plan.batch * math.prod(-(-n // fixed.divisor) * fixed.divisor for n in plan.patch)
+    return graphs * _core_seconds(
+        voxels * per_voxel(fixed.multiply_adds[plan.dimensions], width),
+        voxels * (per_voxel(fixed.outputs[plan.dimensions], width) + classes),
+    )
+
+
+def _core_seconds(multiply_adds: float, outputs: float) -> float:
+    """Return seconds for what a forward pass multiplies and puts out; the way back is twice as much work."""
+    return 3.0 * multiply_adds * SECONDS_PER_MULTIPLY_ADD + outputs * SECONDS_PER_OUTPUT

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from SemiSegLib.errors import TrainingError, explain
-from SemiSegLib.planning.cost import step_core_seconds
+from SemiSegLib.planning.cost import planned_core_seconds, step_core_seconds
+from SemiSegLib.planning.fixed_backbones import FIXED_BACKBONES
 from SemiSegLib.planning.memory import estimate_memory_gib
 from SemiSegLib.planning.plan import NetworkPlan, Plan, has_quick_heads
 from SemiSegLib.planning.topology import plan_topology
@@ -16,8 +17,6 @@ from SemiSegLib.runs.request import PlanSettings
 MOST_FEATURES = {2: 512, 3: 320}
 # Edge of the largest patch considered, as a square or cube of the same volume in millimeters.
 LARGEST_EDGE = {2: 512, 3: 160}
-# Patches of the backbones of fixed shape are best divisible by this.
-FIXED_DIVISORS = {"paper_unet": 16, "vnet": 16, "basic_unet": 16, "dodnet_unet": 16, "unetr": 16, "swin_unetr": 32}
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,9 @@ class Budget:
 
     Attributes:
         memory_gib: of one step.
-        core_seconds: of one step on a processor; infinite where only memory counts.
+        core_seconds: of one step of all networks on a processor; infinite where no time budget asks for many steps.
+        planned_core_seconds: of one step of one planned network of the same patch and rows on a processor, whatever
+            is trained; infinite where only memory counts.
         widths: (features of the first stage, downsampling before it) to try, best first.
         rows: fewest and most rows of a batch.
         most_voxels: of all rows together, as long as the fewest rows are there.
@@ -34,6 +35,7 @@ class Budget:
 
     memory_gib: float
     core_seconds: float
+    planned_core_seconds: float
     widths: tuple[tuple[int, int], ...]
     rows: tuple[int, int]
     most_voxels: float
@@ -76,7 +78,10 @@ def fit(plan: Plan, settings: PlanSettings, budget: Budget, *, spacing_mm: tuple
         )
         if memory_gib > budget.memory_gib:
             return False
-        return step_core_seconds(candidate, classes=outputs.classes) <= budget.core_seconds
+        if planned_core_seconds(candidate, classes=outputs.classes) > budget.planned_core_seconds:
+            return False
+        seconds = step_core_seconds(candidate, classes=outputs.classes, graphs=outputs.graphs)
+        return seconds <= budget.core_seconds
 
     def build(patch: tuple[int, ...], width: int, stem: int) -> Plan:
         network = _network(settings, patch, spacing_mm=spacing_mm, width=width, stem=stem)
@@ -114,9 +119,9 @@ def smaller_patch(patch: Sequence[int], divisor: Sequence[int], reference: Seque
 
 def divisor_of(plan: Plan) -> tuple[int, ...]:
     """Return what each axis of the plan's patch is best divisible by."""
-    fixed = FIXED_DIVISORS.get(plan.network.backbone)
+    fixed = FIXED_BACKBONES.get(plan.network.backbone)
     if fixed is not None:
-        return (fixed,) * plan.dimensions
+        return (fixed.divisor,) * plan.dimensions
     divisor = plan.network.stem_stride
     for stride in plan.network.strides:
         divisor = tuple(d * s for d, s in zip(divisor, stride, strict=True))

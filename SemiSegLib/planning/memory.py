@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from SemiSegLib.planning.cost import BYTES_PER_WEIGHT, GIB, unet_layers
+from SemiSegLib.planning.fixed_backbones import FIXED_BACKBONES
 from SemiSegLib.planning.plan import Plan
 
 # Taken where the system does not tell how much is free.
@@ -25,16 +26,6 @@ BYTES_PER_STRUCTURE = 165.0
 OVERHEAD_GIB = 0.09
 # What errors say that have no class of their own: those of the allocators of the CPU and of Apple's GPU.
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "not enough memory")
-# Backbones of fixed shape, measured the same way: bytes per patch voxel and row, and million weights, of which that of
-# DoDNet has 17.3 and standardized copies.
-FIXED_BACKBONES = {
-    "paper_unet": (2700.0, 5.9),
-    "vnet": (2350.0, 9.5),
-    "basic_unet": (4000.0, 5.8),
-    "dodnet_unet": (4000.0, 28.0),
-    "unetr": (2100.0, 92.7),
-    "swin_unetr": (7500.0, 15.7),
-}
 
 
 def estimate_memory_gib(plan: Plan, *, classes: int = 8, structures: int = 0, graphs: int = 1) -> float:
@@ -49,8 +40,8 @@ def estimate_memory_gib(plan: Plan, *, classes: int = 8, structures: int = 0, gr
         graphs: networks whose activations a step holds at once, see ``methods.catalogue.graphs_at_once``.
     """
     if plan.network.backbone in FIXED_BACKBONES:
-        per_voxel, million_weights = FIXED_BACKBONES[plan.network.backbone]
-        activations, weights = math.prod(plan.patch) * per_voxel, million_weights * 1e6
+        fixed = FIXED_BACKBONES[plan.network.backbone]
+        activations, weights = math.prod(plan.patch) * fixed.step_bytes, fixed.million_weights * 1e6
     else:
         layers = unet_layers(plan, classes=classes)
         activations = BYTES_PER_VALUE * sum(layer.voxels * layer.features for layer in layers)

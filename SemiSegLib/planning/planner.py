@@ -94,7 +94,7 @@ def make_plan(  # noqa: PLR0913 - what a step is planned for, each with a defaul
     )
     budget = _budget(fingerprint, device, settings.memory_gib, dimensions)
     if core_seconds is not None and torch.device(device).type == "cpu":
-        budget = replace(budget, core_seconds=min(budget.core_seconds, core_seconds / FEWEST_STEPS))
+        budget = replace(budget, core_seconds=core_seconds / FEWEST_STEPS)
     outputs = Outputs(fingerprint.classes, structures, graphs)
     return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], outputs=outputs)
 
@@ -123,7 +123,9 @@ def _grid(
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Return the target spacing on canonical axes and the order of the plan axes."""
     spacing = fingerprint.median_spacing_mm
-    thickest = int(np.argmax(spacing))
+    single = np.flatnonzero(np.median(fingerprint.shapes, axis=0) == 1)
+    # Scans of one slice: what stands in a header for its thickness is often invented, and then finer than the pixels.
+    thickest = int(single[0]) if is_flat and len(single) == 1 else int(np.argmax(spacing))
     others = [axis for axis in range(3) if axis != thickest]
     if spacing[thickest] > THICK * spacing[others].min():
         # With the median, half of the cases would lose slices; the 10th percentile keeps most of them (nnU-Net).
@@ -172,6 +174,20 @@ def _budget(fingerprint: Fingerprint, device: str, memory_gib: float | None, dim
         free = 0.75 * free_memory_gib(device)
         memory_gib = free if is_cpu else min(USUAL_GIB, free)
     if is_cpu:
-        return Budget(memory_gib, CPU_CORE_SECONDS, CPU_WIDTHS, CPU_ROWS[dimensions], math.inf)
+        return Budget(
+            memory_gib=memory_gib,
+            core_seconds=math.inf,
+            planned_core_seconds=CPU_CORE_SECONDS,
+            widths=CPU_WIDTHS,
+            rows=CPU_ROWS[dimensions],
+            most_voxels=math.inf,
+        )
     voxels = float(np.prod(fingerprint.median_shape_at(fingerprint.median_spacing_mm))) * len(fingerprint.shapes)
-    return Budget(memory_gib, math.inf, GRAPHICS_WIDTHS, GRAPHICS_ROWS[dimensions], SHARE_OF_DATASET * voxels)
+    return Budget(
+        memory_gib=memory_gib,
+        core_seconds=math.inf,
+        planned_core_seconds=math.inf,
+        widths=GRAPHICS_WIDTHS,
+        rows=GRAPHICS_ROWS[dimensions],
+        most_voxels=SHARE_OF_DATASET * voxels,
+    )

@@ -17,18 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from SemiSegLib.config import check_choice, check_range
-from SemiSegLib.errors import ShapeError, explain
+from SemiSegLib.errors import RunError, ShapeError, explain
 from SemiSegLib.methods.method import Method
 from SemiSegLib.networks.modes import evaluating
 from SemiSegLib.planning.plan import Plan
+from SemiSegLib.prediction.blending import Blender
 from SemiSegLib.prediction.device import PRECISIONS
 from SemiSegLib.prediction.forward import Forward
-
-# Width and floor of the weights as in nnU-Net and MONAI: a window is trusted at its center.
-SIGMA_FRACTION = 0.125
-LEAST_WEIGHT = 1e-3
-# Finished rows are handed on in small parts: what is made of them needs a multiple of their memory.
-SLAB_ROWS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +53,8 @@ class WindowSettings:
 @dataclass(frozen=True)
 class Slab:
     """Finished rows of the image.
+
+    All slabs of an image are on one device: that of the windows, or the CPU where the sums do not fit into its memory.
 
     Attributes:
         start: first row.
@@ -107,7 +104,7 @@ def predict_slabs(
         method: on ``device``.
         image: (M, D, H, W) float32 along the plan axes.
         plan: gives patch, dimensions and batch.
-        device: where windows are evaluated and blended.
+        device: where windows are evaluated, and blended as long as its memory suffices; else the CPU blends them.
         settings: overlap, mirroring and precision.
         before_batch: called before each batch of windows; what it raises ends the prediction.
 
@@ -127,21 +124,30 @@ def predict_slabs(
         device=device,
     )
     size = settings.batch or plan.batch
-    blender: _Blender | None = None
+    blender: Blender | None = None
     with evaluating(method):
         for first in range(0, len(windows), size):
             if before_batch is not None:
                 before_batch()
             chosen = windows[first : first + size]
-            values = forward(_cut(padded, chosen, patch, plan.dimensions))
+            cut = _cut(padded, chosen, patch, plan.dimensions)
+            try:
+                values = forward(cut)
+            except RunError:
+                # One window alone has no room beside the sums, where they are on its device.
+                if blender is None or not blender.leave_device():
+                    raise
+                values = forward(cut)
             if plan.dimensions == 2:
                 values = values.unsqueeze(2)
-            blender = blender or _Blender(len(values[0]), padded.shape[1:], patch, place, device)
+            blender = blender or Blender(len(values[0]), padded.shape[1:], patch, place, device)
             for window, value in zip(chosen, values, strict=True):
-                yield from blender.finished_before(window[0], forward.has_uncertainty)
+                for start, done in blender.finished_before(window[0]):
+                    yield _slab(start, done, forward.has_uncertainty)
                 blender.add(window, value)
     if blender is not None:
-        yield from blender.finished_before(padded.shape[1], forward.has_uncertainty)
+        for start, done in blender.finished_before(padded.shape[1]):
+            yield _slab(start, done, forward.has_uncertainty)
 
 
 def windows_of(
@@ -177,16 +183,6 @@ def window_starts(size: int, patch: int, overlap_fraction: float) -> list[int]:
     return [round(float(start)) for start in np.linspace(0, size - patch, count)]
 
 
-def gaussian_weights(patch: Sequence[int]) -> Tensor:
-    """Return (*patch) float32 weights, 1 in the middle of a window and falling to its faces."""
-    weights = torch.ones(tuple(patch))
-    for axis, size in enumerate(patch):
-        distance = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-        line = torch.exp(-0.5 * (distance / (SIGMA_FRACTION * size)) ** 2)
-        weights = weights * line.reshape([-1 if other == axis else 1 for other in range(len(patch))])
-    return weights.clamp_(min=LEAST_WEIGHT)
-
-
 def pad_to_patch(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, tuple[slice, slice, slice]]:
     """Return the image with zeros around it where it is smaller than the patch, and its place inside.
 
@@ -205,48 +201,10 @@ def pad_to_patch(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, tuple[sli
     return image, (d, h, w)
 
 
-class _Blender:
-    """Weighted sums over the rows that windows still reach; rows behind them are handed out and forgotten."""
-
-    def __init__(
-        self,
-        channels: int,
-        shape: Sequence[int],
-        patch: Sequence[int],
-        place: tuple[slice, slice, slice],
-        device: torch.device,
-    ) -> None:
-        self.weights = gaussian_weights(patch).to(device)
-        self.sums = torch.zeros((channels, patch[0], *shape[1:]), device=device)
-        self.totals = torch.zeros((patch[0], *shape[1:]), device=device)
-        self.patch = tuple(patch)
-        self.place = place
-        self.first = 0
-
-    def add(self, window: Sequence[int], value: Tensor) -> None:
-        """Add the (C, *patch) result of one window, which starts at the first row that is held."""
-        _row, h, w = window
-        height, width = slice(h, h + self.patch[1]), slice(w, w + self.patch[2])
-        self.sums[:, :, height, width].addcmul_(value, self.weights)
-        self.totals[:, height, width] += self.weights
-
-    def finished_before(self, row: int, has_uncertainty: bool) -> Iterator[Slab]:
-        """Yield the rows before ``row``, which no later window reaches, and make room for the next ones."""
-        count = min(row - self.first, self.patch[0])
-        if count <= 0:
-            return
-        rows, height, width = self.place
-        stop = min(self.first + count, rows.stop)
-        for start in range(max(self.first, rows.start), stop, SLAB_ROWS):
-            held = slice(start - self.first, min(start + SLAB_ROWS, stop) - self.first)
-            values = self.sums[:, held, height, width] / self.totals[held, height, width]
-            split = len(values) - has_uncertainty
-            yield Slab(start - rows.start, values[:split], values[split] if has_uncertainty else None)
-        # Channel by channel, so that only one is held twice.
-        for channel in (*self.sums, self.totals):
-            channel[:-count] = channel[count:].clone()
-            channel[-count:] = 0
-        self.first = row
+def _slab(start: int, values: Tensor, has_uncertainty: bool) -> Slab:
+    """Return the slab of (C, rows, H, W) blended values, the last of which may be an uncertainty."""
+    split = len(values) - has_uncertainty
+    return Slab(start, values[:split], values[split] if has_uncertainty else None)
 
 
 def _cut(image: Tensor, windows: Sequence[Sequence[int]], patch: Sequence[int], dimensions: int) -> Tensor:

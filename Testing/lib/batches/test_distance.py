@@ -165,6 +165,15 @@ def test_other_patches_share_the_maps_and_slices_have_their_own(tmp_path, measur
     assert len(measured) == 2 * len(NAMES)
 
 
+def test_a_row_of_a_batch_hashes_nothing(study, tmp_path, monkeypatch):
+    source = a_source(study, tmp_path)
+    hashed = []
+    monkeypatch.setattr(distance_file, "content_hash", lambda *parts: hashed.append(parts))
+    for step in range(4):
+        source.batch(step)
+    assert hashed == []
+
+
 def test_maps_are_mapped_from_the_disk_and_mended_when_damaged(tmp_path):
     study = put_study(tmp_path / "study", ("full",))
     source = a_source(study, tmp_path / "cache")

@@ -142,6 +142,62 @@ def test_an_augmented_map_is_the_map_of_the_augmented_mask_within_about_a_voxel(
             assert error.mean() < 0.5
 
 
+def put_blocks(folder, spacing_mm):
+    """Write a study of one case, a block of two halves; its surfaces across and along the slices are both near."""
+    shape = (14, 60, 58)
+    case = put_case(folder, "blocks", "full", shape=shape, spacing_mm=spacing_mm)
+    labels = np.zeros(shape, dtype=np.uint8)
+    labels[5:9, 18:42, 14:28] = 1
+    labels[5:9, 18:42, 28:42] = 2
+    path = folder / case.annotation.file
+    write_volume(Volume(labels, read_labels(path).geometry), path)
+    return of_cases(folder, [case])
+
+
+@pytest.mark.parametrize(("thickness_mm", "scaled"), [(4.0, False), (2.0, True)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_map_of_thick_slices_is_the_map_of_the_augmented_mask(tmp_path, monkeypatch, seed, thickness_mm, scaled):
+    spacing = (thickness_mm, 1.0, 1.0)
+    study = put_blocks(tmp_path, spacing)
+    # Nothing is turned but in the plane of the slices, so that a slice stays a slice.
+    settings = replace(TURNS, rotation_probability=0.0 if scaled else 1.0)
+    monkeypatch.setattr(source_file, "augmentation_named", lambda name, mirror: settings)
+    drawn = []
+    draw = source_file.draw_warp
+    monkeypatch.setattr(source_file, "draw_warp", lambda *rest: drawn.append(draw(*rest)) or drawn[-1])
+    plan = a_plan(patch=(13, 54, 52), batch=2, spacing_mm=spacing)
+    source = a_source(study, tmp_path / "cache", plan, composition={"full": 1.0}, seed=seed)
+    batch = source.batch(0)
+    inside = torch.from_numpy(source.table.roi_targets(source._distances.members)[0])[batch.codes].movedim(-1, 1)
+    for row in range(2):
+        mask = inside[row, NAMES.index("organ")].numpy()
+        found = batch.maps[SIGNED_DISTANCE][row, NAMES.index("organ")].numpy()
+        error = np.abs(found - signed_distance(mask, spacing))[batch.codes[row].numpy() != 0]
+        # A scaled surface across thick slices lies anywhere in a slice of the patch, half of it away at most.
+        assert error.max() < (1.7 + thickness_mm / 2 if scaled else 1.2)
+        assert error.mean() < 0.6
+    assert [warp.factor != 1.0 for warp in drawn] == [scaled] * 2
+
+
+def test_slices_of_a_flat_plan_and_thick_ones_without_maps_are_scaled_all_the_same(tmp_path, monkeypatch):
+    spacing = (4.0, 1.0, 1.0)
+    study = put_blocks(tmp_path, spacing)
+    monkeypatch.setattr(source_file, "augmentation_named", lambda name, mirror: TURNS)
+    drawn = []
+    draw = source_file.draw_warp
+    monkeypatch.setattr(source_file, "draw_warp", lambda *rest: drawn.append(draw(*rest)) or drawn[-1])
+    flat = a_plan(patch=(20, 20), dimensions=2, batch=2, spacing_mm=(0.0, 1.0, 1.0))
+    a_source(study, tmp_path / "cache", flat, composition={"full": 1.0}).batch(0)
+    thick = a_plan(patch=(13, 20, 20), batch=2, spacing_mm=spacing)
+    a_source(study, tmp_path / "cache", thick, composition={"full": 1.0}, maps=()).batch(0)
+    assert all(warp.factor != 1.0 for warp in drawn)
+    drawn.clear()
+    # One slice of a stack has the distances of the stack.
+    single = replace(thick, patch=(1, 20, 20))
+    a_source(study, tmp_path / "cache", single, composition={"full": 1.0}).batch(0)
+    assert all(warp.factor == 1.0 for warp in drawn)
+
+
 def test_a_map_that_is_not_scaled_with_the_patch_would_be_noticed(tmp_path, monkeypatch):
     # The same patch with and without its factor: the check above tells them apart.
     study = put_study(tmp_path, ("full",), shape=(20, 22, 21), spacing_mm=(1.0, 1.0, 1.0))

@@ -9,10 +9,10 @@ from torch import nn
 from SemiSegLib.errors import CaseError, ConfigError, RunError, ShapeError
 from SemiSegLib.methods.method import Method
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.prediction.blending import gaussian_weights
 from SemiSegLib.prediction.device import pick_device, reduced_precision
 from SemiSegLib.prediction.window import (
     WindowSettings,
-    gaussian_weights,
     pad_to_patch,
     predict_array,
     predict_slabs,
