@@ -28,12 +28,16 @@ class DiceRule:
             jumps to 1 / e. It would only add a constant and lower the weight of the structures that are there;
             cross entropy teaches that the absent ones are absent. The papers keep them.
         per_row: one Dice per row of the batch, averaged, instead of one over the batch.
+        follows_emphasis: the loss of a structure is multiplied by the mean emphasis, 0 to 1, of its sure voxels, so
+            that voxels which all count next to nothing teach next to nothing; without it they teach as if all counted
+            fully.
     """
 
     squared: bool = False
     include_background: bool = False
     skip_absent: bool = True
     per_row: bool = False
+    follows_emphasis: bool = False
 
 
 def label_set_loss(
@@ -56,7 +60,7 @@ def label_set_loss(
         rule: how the Dice is formed.
         emphasis: (B, *S), at least 0, or None for 1 everywhere; no gradient flows into it. The cross entropy is the
             mean of its values times the emphasis, so 2 everywhere doubles it; every voxel counts in the sums of the
-            Dice as often as its emphasis says, so 2 everywhere changes nothing.
+            Dice as often as its emphasis says, so 2 everywhere changes nothing, unless the rule follows it.
     """
     with torch.autocast(logits.device.type, enabled=False):
         one_hot = one_hot_codes(codes, len(label_sets), _precision(logits))
@@ -67,7 +71,7 @@ def label_set_loss(
             negative_log, counted = negative_log * factor, one_hot * factor.unsqueeze(1)
         return {
             "cross_entropy": _mean_of_known(negative_log, one_hot, label_sets),
-            "dice": _dice(probability, counted, label_sets, rule or DiceRule()),
+            "dice": _dice(probability, counted, label_sets, rule or DiceRule(), plain=one_hot),
         }
 
 
@@ -186,8 +190,18 @@ def structures_of(
     return (structures[is_eligible], is_eligible[is_eligible]) if only_eligible else (structures, is_eligible)
 
 
-def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRule) -> Tensor:
-    """Return the Dice loss of (B, L, V) probabilities and (B, C, V) one-hot codes."""
+def _dice(
+    probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRule, *, plain: Tensor | None = None
+) -> Tensor:
+    """Return the Dice loss of (B, L, V) probabilities.
+
+    Args:
+        probability: (B, L, V).
+        one_hot: (B, C, V), each voxel's code, times its emphasis if there is one.
+        label_sets: (C, L) bool.
+        rule: how the structures are counted.
+        plain: (B, C, V), each voxel's code; None where there is no emphasis.
+    """
     dtype = probability.dtype
     counts = one_hot.sum(2, keepdim=True)
     structures, is_eligible = structures_of(
@@ -210,4 +224,8 @@ def _dice(probability: Tensor, one_hot: Tensor, label_sets: Tensor, rule: DiceRu
     positive = (inside * counts).sum(1)
     dice = (2 * (inside * sums).sum(1) + EPSILON) / ((known * masses).sum(1) + positive + EPSILON)
     counted = is_eligible & (positive > 0 if rule.skip_absent else (known * counts).sum(1) > 0)
-    return torch.where(counted, 1 - dice, 0.0).sum() / counted.sum().clamp_min(1)
+    losses = 1 - dice
+    if rule.follows_emphasis and plain is not None:
+        voxels = plain.sum(2) if rule.per_row else plain.sum((0, 2)).unsqueeze(0)
+        losses = losses * positive / (inside * voxels.unsqueeze(-1)).sum(1).clamp_min(1.0)
+    return torch.where(counted, losses, 0.0).sum() / counted.sum().clamp_min(1)

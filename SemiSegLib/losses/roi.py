@@ -26,8 +26,8 @@ def roi_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
         L = mean_k mean_{v known for k} -[t log s(z) + (1 - t) log(1 - s(z))],   s the sigmoid
 
     A structure that is known nowhere is left out. Averaging in this order gives a structure that few cases show the
-    same weight as one that many show; DoDNet's code sums over the one or two structures of a case, which is the same
-    for one case a batch.
+    same weight as one that many show. DoDNet's code takes the mean over the one or two structures of a case, each
+    averaged over the cases of a batch, which is the same for one case a batch.
 
     Args:
         logits: (B, K, *S) float, any range; computed in float32.

@@ -128,5 +128,5 @@ class Method(Trainable):
         return None
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
-        """Return state-dict name of each output layer to the class name of each output row (need N27)."""
+        """Return state-dict name of each output layer to the class name of each output row."""
         return {}

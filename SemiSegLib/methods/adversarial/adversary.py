@@ -45,9 +45,11 @@ class AdversaryOptions(SegmentationOptions):
         check_range("ramp_share", self.ramp_share, low=0.0, high=1.0)
         check_range("ramp_levels", self.ramp_levels, low=0, high=10_000)
 
-    def force(self, progress: Progress) -> float:
-        """Return how much of the weights of what unlabeled rows teach is in force, 0 to 1."""
-        return ramp(progress, self.ramp, share=self.ramp_share, levels=self.ramp_levels or None)
+    def force(self, progress: Progress, *, wait: float = 0.0) -> float:
+        """Return how much of a weight of what unlabeled rows teach is in force, 0 to 1; 0 before ``wait``."""
+        if progress.fraction < wait:
+            return 0.0
+        return ramp(progress, self.ramp, share=self.ramp_share, wait=wait, levels=self.ramp_levels or None)
 
     def group_settings(self) -> dict[str, GroupSettings]:
         """Return what the adversary's optimizer does otherwise than the run's.

@@ -15,7 +15,8 @@ The equations of the paper were not at hand; these are its abstract's in the for
 
 Where ours differs:
 - Coarse and partial rows teach by their label sets and also count as not fully labeled, within their labels.
-- The weights rise over the first tenth of the training, while D and S learn to walk.
+- The weights rise over a tenth of the training, while D and S learn to walk: that of L_adv from the beginning, that of
+  L_self after three tenths, for a D that knows nothing yet believes about half of the voxels.
 - One forward pass of S and one optimizer step for labeled and unlabeled rows; the code draws one of them by a coin,
   three times a step, and computes S anew for each loss.
 - The region factor is 1 + a, as the code has it for samples, not a: voxels that look drawn go on teaching.
@@ -66,6 +67,8 @@ class AttentionAdversarialOptions(AdversaryOptions, LearnerOptions):
         adversarial_weight: of deceiving the confidence network; 0.05 in the released code.
         adversary_width: channels of the confidence network at full resolution; 32 in the released code.
         self_label_weight: of believing oneself where the confidence network is deceived; 0.5 in the released code.
+        self_label_wait: share of the training, 0 to 1, in which that weight is 0; its rise begins then. Ours 0.3, 0 in
+            the released code.
         confidence_threshold: of that belief, 0 to 1, if it is fixed; 0.5 in the released code.
         threshold: "fixed", or "labeled_dice": 1 minus the running Dice of labeled rows, for the released code's 1 minus
             the Dice of the last validation.
@@ -79,6 +82,7 @@ class AttentionAdversarialOptions(AdversaryOptions, LearnerOptions):
     adversarial_weight: float = 0.05
     adversary_width: int = 16
     self_label_weight: float = 0.5
+    self_label_wait: float = 0.3
     confidence_threshold: float = 0.5
     threshold: str = "fixed"
     attention: str = "region"
@@ -90,6 +94,7 @@ class AttentionAdversarialOptions(AdversaryOptions, LearnerOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("self_label_weight", self.self_label_weight, low=0.0, high=100.0)
+        check_range("self_label_wait", self.self_label_wait, low=0.0, high=1.0)
         check_range("confidence_threshold", self.confidence_threshold, low=0.0, high=1.0)
         check_choice("threshold", self.threshold, THRESHOLDS)
         check_choice("attention", self.attention, ATTENTIONS)
@@ -141,10 +146,10 @@ class AttentionAdversarial(Method):
         return LossTerms(values, weights), probability.detach()
 
     def _weights(self, progress: Progress) -> dict[str, float]:
-        force = self.options.force(progress)
+        options = self.options
         own = {
-            "adversarial": force * self.options.adversarial_weight,
-            "self_labels": force * self.options.self_label_weight,
+            "adversarial": options.force(progress) * options.adversarial_weight,
+            "self_labels": options.force(progress, wait=options.self_label_wait) * options.self_label_weight,
         }
         return {**self.learner.weights(), **own, **({} if self.options.detached else {"leak": 1.0})}
 

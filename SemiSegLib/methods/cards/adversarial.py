@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from SemiSegLib.methods.cards.dual import CONSISTENCY_PAPER, DUAL_CARDS, UNMEASURED
+from SemiSegLib.methods.cards.dual import DUAL_CARDS, TWO_HEADS, UNMEASURED
 from SemiSegLib.methods.cards.parts import (
     EVERYTHING,
     LEARNER_OPTIONS,
-    PAPER_003_LOSS,
+    PAPER_003_LEARNER,
     PAPER_003_PLAN,
     PAPER_003_TRAINING,
 )
@@ -62,7 +62,22 @@ def _adversary_options(*, weight: float, width: int, ramp_share: float) -> tuple
 
 
 # The released code with its switches for semi-supervised training, at its defaults otherwise.
-ASDNET = {**PAPER_003_LOSS, "ramp": "constant", "adversary_width": 32, "respect_labels": False}
+ASDNET = {
+    **PAPER_003_LEARNER,
+    "adversarial_weight": 0.05,
+    "adversary_width": 32,
+    "adversary_learning_rate": 1e-4,
+    "ramp": "constant",
+    "self_label_weight": 0.5,
+    "self_label_wait": 0.0,
+    "confidence_threshold": 0.5,
+    "threshold": "fixed",
+    "attention": "region",
+    "sees_image": False,
+    "respect_labels": False,
+    "double_softmax": False,
+    "detached": True,
+}
 ASDNET_CODE = {
     **ASDNET,
     "cross_entropy_weight": 0.0,
@@ -82,7 +97,13 @@ DISTANCE_OPTIONS = tuple(
     for option in DUAL_CARDS[0].options
     if option.name not in BETWEEN_HEADS
 )
-SASSNET = {**CONSISTENCY_PAPER, "adversary_width": 64}
+SASSNET = {
+    **TWO_HEADS,
+    "adversarial_weight": 0.01,
+    "adversary_width": 64,
+    "adversary_learning_rate": 1e-4,
+    "judges": "distance",
+}
 
 ADVERSARIAL_CARDS: tuple[Card, ...] = (
     Card(
@@ -104,6 +125,13 @@ ADVERSARIAL_CARDS: tuple[Card, ...] = (
                 text="Weight of the segmentation's own labels where they are believed.",
                 low=0.0,
                 high=100.0,
+            ),
+            Option(
+                name="self_label_wait",
+                default=0.3,
+                text="Share of the training before they teach, while the network that judges learns to; 0 in papers.",
+                low=0.0,
+                high=1.0,
             ),
             Option(
                 name="confidence_threshold",

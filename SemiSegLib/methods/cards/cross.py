@@ -7,6 +7,10 @@ from SemiSegLib.methods.cards.parts import (
     LEARNER_OPTIONS,
     PAPER_000_PLAN,
     PAPER_000_TRAINING,
+    PAPER_001_LOSS,
+    PAPER_001_PLAN,
+    PAPER_001_TRAINING,
+    PAPER_001_UNETR_PLAN,
     PAPER_HEADS,
 )
 from SemiSegLib.methods.catalogue import Card, Option
@@ -29,7 +33,7 @@ CROSS_OPTIONS = (
     ),
     Option(
         name="wait",
-        default=0.015,
+        default=0.5,
         text="Share of the training in which labels alone teach, before the networks teach each other.",
         low=0.0,
         high=1.0,
@@ -41,7 +45,7 @@ CROSS_OPTIONS = (
         choices=("step", "linear", "gaussian"),
     ),
     Option(
-        name="ramp_share", default=0.1, text="Share of the training in which it comes into force.", low=0.0, high=1.0
+        name="ramp_share", default=0.2, text="Share of the training in which it comes into force.", low=0.0, high=1.0
     ),
     Option(
         name="ramp_levels",
@@ -56,9 +60,11 @@ CROSS_OPTIONS = (
         text="Let what is taken from the other network never contradict a coarse or partial label.",
     ),
     Option(
-        name="confidence_weighted",
-        default=False,
-        text="Let a voxel count as much as the other network is sure of it.",
+        name="confidence",
+        default="none",
+        text="Let every voxel count alike, as much as the other network is sure of it, or as much as it is surer than "
+        "by chance.",
+        choices=("none", "plain", "above_chance"),
     ),
     Option(
         name="views",
@@ -105,49 +111,33 @@ CROSS_OPTIONS = (
         high=1.0,
     ),
 )
+# Neither paper weighs pseudo-labels, changes the images of one network or gives the two a kind of their own.
+PUBLISHED = {"confidence": "none", "views": "same", "second_backbone": "same", "predict_with": "student"}
 # Paper 001: Dice alone, full labels alone, weight 0.5 at once after 15 of 1000 epochs, on all rows.
 PAPER_001_METHOD = {
+    **PUBLISHED,
+    **PAPER_001_LOSS,
     "supervision": "full",
-    "cross_entropy_weight": 0.0,
-    "dice_weight": 1.0,
-    "dice": "paper",
     "pseudo_loss": "dice",
+    "pseudo_weight": 0.5,
     "rows": "all",
+    "wait": 0.015,
     "ramp": "step",
     "respect_labels": False,
-    "decision": "leaf",
+    "prediction": "ensemble",
 }
-# 1000 epochs of 250 patches from anywhere in batches of 4: 62,500 steps. "Scaling, rotation, flip, contrast, histogram
-# and intensity shift" of unknown strength: nnU-Net's, with flips.
-PAPER_001_TRAINING = {
-    "steps": 62_500,
-    "optimizer": "adam",
-    "learning_rate": 5e-4,
-    "schedule": "cosine",
-    "weight_decay": 2e-5,
-    "gradient_clip": None,
-    "augmentation": "full",
-    "mirror": True,
-    "target_share": 0.0,
-}
-PAPER_001_PLAN = {
-    "dimensions": 3,
-    "patch": (128, 128, 128),
-    "batch": 4,
-    "backbone": "basic_unet",
-    "norm": "instance",
-}
-# UNETR takes the first number as its feature size, MONAI's standard 16; the others are not used.
-PAPER_001_UNETR_PLAN = {**PAPER_001_PLAN, "backbone": "unetr", "features": (16, 32, 64, 128)}
 # Paper 000's adaptation: each network learns 1/4 (CE_c + Dice_c + CE_f + Dice_f) and 0.1 ramp(step / 150, 200) CE.
 PAPER_000_METHOD = {
+    **PUBLISHED,
     **PAPER_HEADS,
     "cross_entropy_weight": 0.25,
     "dice_weight": 0.25,
     "supervision": "two_heads",
     "pseudo_loss": "cross_entropy",
     "pseudo_weight": 0.1,
+    "rows": "unlabeled",
     "wait": 0.0,
+    "ramp": "gaussian",
     "ramp_share": 0.75,
     "ramp_levels": 200,
     "respect_labels": False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from SemiSegLib.methods.cards.parts import (
     EVERYTHING,
-    PAPER_003_LOSS,
+    PAPER_003_LEARNER,
     PAPER_003_PLAN,
     PAPER_003_TRAINING,
     SEGMENTATION_OPTIONS,
@@ -129,20 +129,37 @@ MUTUAL_OPTIONS = (
     ),
 )
 PUBLISHED = {
-    **PAPER_003_LOSS,
+    **PAPER_003_LEARNER,
     "transform": "published",
     "steepness": 1500.0,
     "steepness_start": 1500.0,
     "prediction": "segmentation",
+    "ramp": "gaussian",
+    "ramp_share": 1.0,
+    "ramp_levels": 0,
 }
-# Only the Dice: the released code computes the cross entropy and leaves it out.
-CONSISTENCY_PAPER = {**PUBLISHED, "cross_entropy_weight": 0.0, "dice_weight": 1.0}
+# One network with both heads. Only the Dice: the released code computes the cross entropy and leaves it out.
+TWO_HEADS = {
+    **PUBLISHED,
+    "cross_entropy_weight": 0.0,
+    "dice_weight": 1.0,
+    "distance_weight": 0.3,
+    "absolute": False,
+}
+CONSISTENCY_PAPER = {**TWO_HEADS, "consistency_weight": 1.0}
 # Of the three losses of the distances, the one that the paper found best.
 MUTUAL_PAPER = {
     **PUBLISHED,
     "distance_loss": "mask",
+    "distance_weight": 1.0,
+    "absolute": False,
     "mask_cross_entropy_weight": 0.0,
+    "mask_dice_weight": 1.0,
+    "networks": "both",
+    "consistency_weight": 0.1,
+    "counted_twice": False,
     "respect_labels": False,
+    "predict_with": "student",
 }
 # 40 stairs of 150 steps; the weight is 10 times the paper's and counts twice.
 MUTUAL_CODE = {**MUTUAL_PAPER, "consistency_weight": 1.0, "counted_twice": True, "absolute": True, "ramp_levels": 40}

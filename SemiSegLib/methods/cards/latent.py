@@ -17,7 +17,7 @@ ROI_LOSS_OPTIONS = (
     Option(
         name="average",
         default="mean",
-        text="Mean over the structures that a loss speaks of, or their sum as in the papers.",
+        text="Mean over the structures that a loss speaks of, or their sum as in paper 002.",
         choices=("mean", "sum"),
     ),
 )
@@ -77,6 +77,10 @@ TEACHER_OPTIONS = (
 
 # Paper 002: embeddings of texts, sums over structures, nothing of a structure that a case does not show.
 PAPER_002 = {
+    "cross_entropy_weight": 1.0,
+    "dice_weight": 1.0,
+    "balance": "fixed",
+    "output": "sigmoid",
     "embedding": "text",
     "equalized": False,
     "exclusion": False,
@@ -84,7 +88,19 @@ PAPER_002 = {
     "containment_weight": 0.0,
     "decision": "leaf",
 }
-PAPER_002_TEACHER = {**PAPER_002, "decay": 0.999}
+# How the weights rise and who predicts it does not say.
+PAPER_002_TEACHER = {**PAPER_002, "decay": 0.999, "views": "strong", "ramp_share": 0.1, "predict": "teacher"}
+PAPER_002_METHOD = {
+    **PAPER_002_TEACHER,
+    "low": 0.1,
+    "high": 0.8,
+    "temperature": 0.1,
+    "latent_weight": 1.0,
+    "ambiguous_weight": 1.0,
+    "negative_target": "teacher",
+    "unseen": "sharpen",
+    "confidence_weighted": False,
+}
 # 2,000 epochs of AdamW in batches of 12. How long an epoch is the paper does not say: taken for its 920 cases.
 PAPER_002_TRAINING = {
     "steps": 154_000,
@@ -104,7 +120,17 @@ PAPER_002_PLAN = {
     "features": (48, 96, 192, 384, 768),
     "norm": "instance",
 }
-DODNET_PAPER = {"equalized": False, "exclusion": False, "average": "sum", "tasks": "one", "decision": "leaf"}
+DODNET_PAPER = {
+    "cross_entropy_weight": 1.0,
+    "dice_weight": 1.0,
+    "balance": "fixed",
+    "equalized": False,
+    "exclusion": False,
+    "average": "mean",
+    "tasks": "one",
+    "decision": "leaf",
+}
+# Flips of all three axes; four of five crops near the box of what was drawn, here centered on it.
 DODNET_TRAINING = {
     "steps": 250_000,
     "optimizer": "sgd",
@@ -113,6 +139,8 @@ DODNET_TRAINING = {
     "momentum": 0.99,
     "weight_decay": 0.0,
     "gradient_clip": None,
+    "mirror": True,
+    "target_share": 0.8,
 }
 DODNET_PLAN = {
     "dimensions": 3,
@@ -179,7 +207,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         uses=EVERYTHING,
         composition=dict.fromkeys(EVERYTHING, 0.5),
         options=(*TEACHER_OPTIONS, CONSISTENCY_WEIGHT),
-        presets={"ours": {}, "paper": PAPER_002_TEACHER},
+        presets={"ours": {}, "paper": {**PAPER_002_TEACHER, "consistency_weight": 1.0}},
         training={"paper": PAPER_002_TRAINING},
         plan={"paper": PAPER_002_PLAN},
     ),
@@ -238,6 +266,13 @@ LATENT_CARDS: tuple[Card, ...] = (
                 choices=("zero", "teacher"),
             ),
             Option(
+                name="unseen",
+                default="sharpen",
+                text="What a structure learns that is in the patch and that the teacher finds nowhere in it: the "
+                "sharpened answer, nowhere, as in the paper; or as an ambiguous one.",
+                choices=("sharpen", "ambiguous"),
+            ),
+            Option(
                 name="confidence_weighted",
                 default=False,
                 text="Weigh each voxel of a sharpened answer by how sure the teacher is.",
@@ -245,8 +280,8 @@ LATENT_CARDS: tuple[Card, ...] = (
         ),
         presets={
             "ours": {},
-            "paper": {**PAPER_002_TEACHER, "negative_target": "teacher"},
-            "paper_without_squares": {**PAPER_002_TEACHER, "negative_target": "teacher", "ambiguous_weight": 0.0},
+            "paper": PAPER_002_METHOD,
+            "paper_without_squares": {**PAPER_002_METHOD, "ambiguous_weight": 0.0},
         },
         training={"paper": PAPER_002_TRAINING, "paper_without_squares": PAPER_002_TRAINING},
         plan={"paper": PAPER_002_PLAN, "paper_without_squares": PAPER_002_PLAN},

@@ -78,7 +78,13 @@ CONSISTENCY_WEIGHT = Option(
     high=1000.0,
 )
 # Seg = 1/2 [CE + mean Dice over all classes, squared denominator]; paper 000 and its code, which halves the sum.
-PAPER_LOSS = {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "paper", "decision": "leaf"}
+PAPER_LOSS = {
+    "cross_entropy_weight": 0.5,
+    "dice_weight": 0.5,
+    "dice": "paper",
+    "balance": "fixed",
+    "decision": "leaf",
+}
 # Paper 000, 2-D (ACDC): 40,000 steps of SGD 0.9 at 0.01 falling linearly, batches of 24, random crops only, anywhere;
 # intensities from 0 to 1.
 PAPER_000_TRAINING = {
@@ -102,15 +108,47 @@ PAPER_000_PLAN = {
     "normalization": "unit",
 }
 # The "Mod" heads of paper 000, which its adapted comparisons use too.
-PAPER_HEADS = {**PAPER_LOSS, "combine": "subclass", "projection": True}
-# Seg of paper 003 and its family: 1/2 [CE + mean Dice of the foreground, squared denominator], fully labeled rows only.
+PAPER_HEADS = {**PAPER_LOSS, "superclass_weight": 1.0, "combine": "subclass", "projection": True}
+# Paper 001: Dice alone, which it does not define: of all classes with squared sums.
+PAPER_001_LOSS = {
+    "cross_entropy_weight": 0.0,
+    "dice_weight": 1.0,
+    "dice": "paper",
+    "balance": "fixed",
+    "decision": "leaf",
+}
+# 1000 epochs of 250 patches from anywhere in batches of 4: 62,500 steps. "Scaling, rotation, flip, contrast, histogram
+# and intensity shift" of unknown strength: nnU-Net's, with flips.
+PAPER_001_TRAINING = {
+    "steps": 62_500,
+    "optimizer": "adam",
+    "learning_rate": 5e-4,
+    "schedule": "cosine",
+    "weight_decay": 2e-5,
+    "gradient_clip": None,
+    "augmentation": "full",
+    "mirror": True,
+    "target_share": 0.0,
+}
+PAPER_001_PLAN = {
+    "dimensions": 3,
+    "patch": (128, 128, 128),
+    "batch": 4,
+    "backbone": "basic_unet",
+    "norm": "instance",
+}
+# UNETR takes the first number as its feature size, MONAI's standard 16; the others are not used.
+PAPER_001_UNETR_PLAN = {**PAPER_001_PLAN, "backbone": "unetr", "features": (16, 32, 64, 128)}
+# Seg of paper 003 and its family: 1/2 [CE + mean Dice of the foreground, squared denominator].
 PAPER_003_LOSS = {
     "cross_entropy_weight": 0.5,
     "dice_weight": 0.5,
     "dice": "foreground",
-    "supervision": "full",
+    "balance": "fixed",
     "decision": "leaf",
 }
+# The same of a method that could learn from other labels too, fully labeled rows only.
+PAPER_003_LEARNER = {**PAPER_003_LOSS, "supervision": "full"}
 # Paper 003 and its family, left atrium: 6,000 steps of SGD 0.9 at 0.01, a tenth after each 2,500; crops anywhere, with
 # flips and quarter turns of the axial plane.
 PAPER_003_TRAINING = {

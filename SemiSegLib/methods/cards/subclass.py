@@ -5,6 +5,13 @@ from __future__ import annotations
 from SemiSegLib.methods.cards.parts import (
     PAPER_000_PLAN,
     PAPER_000_TRAINING,
+    PAPER_001_LOSS,
+    PAPER_001_PLAN,
+    PAPER_001_TRAINING,
+    PAPER_001_UNETR_PLAN,
+    PAPER_003_LOSS,
+    PAPER_003_PLAN,
+    PAPER_003_TRAINING,
     PAPER_HEADS,
     PAPER_LOSS,
     SEGMENTATION_OPTIONS,
@@ -118,19 +125,25 @@ PAPER_000_METHOD = {
     **PAPER_HEADS,
     "superclass_head": True,
     "subclass_labels": "full",
-    "balance": "fixed",
     "separate_normalization": True,
     "prior_concatenation": "logits",
     "mix": "full",
+    "mix_weight": 1.0,
     "ramp": "constant",
+    "alpha_low": 0.5,
+    "alpha_high": 1.0,
+    "alpha_levels": 0,
     "mix_probability": 1.0,
     "passes": "two",
     "pseudo_labels": "student",
     "agreement": "turns",
     "threshold": "linear",
+    "threshold_start": 1.0,
+    "threshold_end": 0.4,
     "condition_on_label": False,
     "use_partial": False,
     "renormalize": False,
+    "predict_with": "student",
 }
 RELEASED_000_METHOD = {
     **PAPER_000_METHOD,
@@ -139,6 +152,8 @@ RELEASED_000_METHOD = {
     "passes": "released",
     "threshold": "exponential",
 }
+
+NEGATIVE_LEARNING_PAPER = {**PAPER_LOSS, "negative_weight": 1.0, "balanced": True, "negative_rows": "all"}
 
 SUBCLASS_CARDS: tuple[Card, ...] = (
     Card(
@@ -151,9 +166,25 @@ SUBCLASS_CARDS: tuple[Card, ...] = (
         uses=("full",),
         composition={"full": 1.0},
         options=SEGMENTATION_OPTIONS,
-        presets={"ours": {}, "paper": PAPER_LOSS},
-        training={"paper": PAPER_000_TRAINING},
-        plan={"paper": PAPER_000_PLAN},
+        presets={
+            "ours": {},
+            "paper": PAPER_LOSS,
+            "paper_001": PAPER_001_LOSS,
+            "paper_001_unetr": PAPER_001_LOSS,
+            "paper_003": PAPER_003_LOSS,
+        },
+        training={
+            "paper": PAPER_000_TRAINING,
+            "paper_001": PAPER_001_TRAINING,
+            "paper_001_unetr": PAPER_001_TRAINING,
+            "paper_003": PAPER_003_TRAINING,
+        },
+        plan={
+            "paper": PAPER_000_PLAN,
+            "paper_001": PAPER_001_PLAN,
+            "paper_001_unetr": PAPER_001_UNETR_PLAN,
+            "paper_003": PAPER_003_PLAN,
+        },
     ),
     Card(
         name="marginal",
@@ -204,10 +235,20 @@ SUBCLASS_CARDS: tuple[Card, ...] = (
                 default=False,
                 text="Let every superclass count alike, however small (paper), instead of every voxel.",
             ),
+            Option(
+                name="negative_rows",
+                default="all",
+                text="Which cases learn what their labels rule out: all, or those without full labels (released code).",
+                choices=("all", "unlabeled"),
+            ),
         ),
-        presets={"ours": {}, "paper": {**PAPER_LOSS, "balanced": True}},
-        training={"paper": PAPER_000_TRAINING},
-        plan={"paper": PAPER_000_PLAN},
+        presets={
+            "ours": {},
+            "paper": NEGATIVE_LEARNING_PAPER,
+            "code": {**NEGATIVE_LEARNING_PAPER, "negative_rows": "unlabeled"},
+        },
+        training={"paper": PAPER_000_TRAINING, "code": PAPER_000_TRAINING},
+        plan={"paper": PAPER_000_PLAN, "code": PAPER_000_PLAN},
     ),
     Card(
         name="efficient_subclass",

@@ -10,7 +10,7 @@ from SemiSegLib.methods.cards.parts import (
     LEARNER_OPTIONS,
     PAPER_000_PLAN,
     PAPER_000_TRAINING,
-    PAPER_003_LOSS,
+    PAPER_003_LEARNER,
     PAPER_003_PLAN,
     PAPER_003_TRAINING,
     PAPER_HEADS,
@@ -75,17 +75,27 @@ TEACHER_OPTIONS = (
 )
 PASSES = Option(name="passes", default=4, text="Random passes of the teacher; 8 in the papers.", low=1, high=64)
 
-# What the papers say of the teacher: lambda 0.1, dropout in the teacher, the student predicts.
-PAPER_TEACHER = {"consistency_weight": 0.1, "teacher_mode": "dropout", "respect_labels": False, "predict": "student"}
+# What the papers say of the teacher: it keeps 0.99 and sees noise of 0.1, with dropout; lambda is 0.1; the student
+# predicts.
+PAPER_TEACHER = {
+    "decay": 0.99,
+    "buffers": "average",
+    "teacher_mode": "dropout",
+    "noise": 0.1,
+    "consistency_weight": 0.1,
+    "rows": "unlabeled",
+    "respect_labels": False,
+    "predict": "student",
+}
 # What released code does besides: the teacher trains along, with statistics of its own.
 CODE_TEACHER = {"teacher_mode": "training", "buffers": "keep"}
 # Left atrium: lambda rises over 40 x 150 of 6,000 steps.
-LEFT_ATRIUM = {**PAPER_003_LOSS, **PAPER_TEACHER, "ramp_share": 1.0, "ramp_levels": 40}
+LEFT_ATRIUM = {**PAPER_003_LEARNER, **PAPER_TEACHER, "ramp_share": 1.0, "ramp_levels": 40}
 # Paper 000's adaptation: two heads; lambda rises over 200 x 150 of 40,000 steps.
 ADAPTED = {**PAPER_HEADS, **PAPER_TEACHER, "supervision": "two_heads", "ramp_share": 0.75, "ramp_levels": 200}
 # Paper 000 trains this comparison with the learning rate of its origin.
 ADAPTED_TRAINING = {**PAPER_000_TRAINING, "schedule": "poly"}
-YU_PASSES = {"passes": 8, "target": "pass"}
+YU_PASSES = {"passes": 8, "threshold_start": 0.75, "target": "pass", "entropy_base": "leaves"}
 
 
 # The labeled half and the unlabeled half of the papers' batches.
@@ -185,7 +195,14 @@ TEACHER_CARDS: tuple[Card, ...] = (
         ),
         presets={
             "ours": {},
-            "paper": {**LEFT_ATRIUM, "consistency_weight": 1.0, "decay": 0.999, "rows": "all", "turns": True},
+            "paper": {
+                **LEFT_ATRIUM,
+                "consistency_weight": 1.0,
+                "decay": 0.999,
+                "rows": "all",
+                "turns": True,
+                "scale": 0.2,
+            },
         },
         training={"paper": PAPER_003_TRAINING},
         plan={"paper": PAPER_003_PLAN},
@@ -213,7 +230,10 @@ TEACHER_CARDS: tuple[Card, ...] = (
                 high=100.0,
             ),
         ),
-        presets={"ours": {}, "paper": {**LEFT_ATRIUM, "rows": "all", "passes": 8}},
+        presets={
+            "ours": {},
+            "paper": {**LEFT_ATRIUM, "rows": "all", "passes": 8, "penalty": 0.1, "feature_weight": 1.0},
+        },
         training={"paper": PAPER_003_TRAINING},
         plan={"paper": PAPER_003_PLAN},
     ),

@@ -12,6 +12,7 @@ from SemiSegLib.networks.backbone import BACKBONES
 PSEUDO_LOSSES = {"both": ("cross_entropy", "dice"), "dice": ("dice",), "cross_entropy": ("cross_entropy",)}
 ROWS = ("all", "unlabeled")
 RAMPS = ("step", "linear", "gaussian")
+CONFIDENCES = ("none", "plain", "above_chance")
 VIEWS = ("same", "strong")
 BACKWARDS = ("sequential", "joint", "stacked")
 PREDICTIONS = ("ensemble", "first", "second")
@@ -29,12 +30,18 @@ class CrossPseudoSupervisionOptions(LearnerOptions):
         rows: that learn pseudo-labels: "all" (paper 001) or "unlabeled", those without full labels (paper 000; ours,
             because at a labeled voxel the other network's word is the label or wrong).
         wait: share of the training before it, in which only labeled rows are computed; paper 001 15 of 1000 epochs.
+            Ours half of it: networks of 300 steps that began to teach each other after 0.015 let one of two siblings
+            have every voxel of their group, for neither knew them apart by then.
         ramp: "step" (paper 001), "linear" or "gaussian" (ours; paper 000): how w comes into force after the wait.
-        ramp_share: share of the training in which it does; ours 0.1, paper 000 30,000 of 40,000 steps.
+        ramp_share: share of the training in which it does; ours 0.2, paper 000 30,000 of 40,000 steps.
         ramp_levels: stairs of the ramp, 0 for a smooth one; paper 000 200.
         respect_labels: take the likeliest leaf that a coarse or partial label allows, not any (ours). Rows with full
             labels keep the plain pseudo-label: theirs would be the label a second time.
-        confidence_weighted: a voxel counts as much as the other network is sure of its pseudo-label (ours).
+        confidence: how much a voxel counts: "none", every voxel alike (papers); "plain", the probability c that the
+            other network gives to its pseudo-label, which is at least 1/n among n leaves; "above_chance",
+            (c - 1/n) / (1 - 1/n), which is 0 where the other network does not know. n are the leaves that c is the
+            largest of: those of the label set, or all where ``respect_labels`` lets any be taken. A voxel that the
+            label leaves no choice counts fully.
         views: "same" (papers) or "strong": rows without full labels are changed strongly in intensity, differently for
             each network, and get the pseudo-labels of the unchanged image (after FixMatch; costs two passes more).
         second_backbone: "same" or the backbone of the second network; "unetr" beside a U-Net makes a pair of
@@ -51,12 +58,12 @@ class CrossPseudoSupervisionOptions(LearnerOptions):
     pseudo_loss: str = "both"
     pseudo_weight: float = 0.5
     rows: str = "unlabeled"
-    wait: float = 0.015
+    wait: float = 0.5
     ramp: str = "gaussian"
-    ramp_share: float = 0.1
+    ramp_share: float = 0.2
     ramp_levels: int = 0
     respect_labels: bool = True
-    confidence_weighted: bool = False
+    confidence: str = "none"
     views: str = "same"
     second_backbone: str = "same"
     backward: str = "sequential"
@@ -74,6 +81,7 @@ class CrossPseudoSupervisionOptions(LearnerOptions):
         check_choice("ramp", self.ramp, RAMPS)
         check_range("ramp_share", self.ramp_share, low=0.0, high=1.0)
         check_range("ramp_levels", self.ramp_levels, low=0, high=10_000)
+        check_choice("confidence", self.confidence, CONFIDENCES)
         check_choice("views", self.views, VIEWS)
         check_choice("second_backbone", self.second_backbone, ("same", *BACKBONES))
         check_choice("backward", self.backward, BACKWARDS)

@@ -16,9 +16,10 @@ numbers alone, as here. It tests the better network of validation cases, which a
 
 Where ours differs: every label teaches what it allows; only rows without full labels learn pseudo-labels, and these
 never contradict a coarse or partial label; D is cross entropy and Dice of the structures that occur (the Dice of an
-absent one has next to no gradient); w comes in smoothly. As options: pseudo-labels weighted by their confidence,
-strongly changed images for both networks with pseudo-labels from the unchanged ones, a second network of another kind,
-running means of both that predict, and the two networks' difference as uncertainty.
+absent one has next to no gradient); w comes in smoothly, after half of the training. As options: pseudo-labels weighted
+by their confidence, or by how far it is above chance; strongly changed images for both networks with pseudo-labels from
+the unchanged ones; a second network of another kind; running means of both that predict; and the two networks'
+difference as uncertainty.
 
 Because pseudo-labels have no graph, L_1 + L_2 has the gradient of L_1 and L_2 one after the other. "sequential" does so
 and holds one network's activations at a time, for one pass without a graph more; the pass runs in training mode with
@@ -41,13 +42,15 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.grid import THICK
 from SemiSegLib.batches.views import strengthen
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.losses.label_set import label_set_loss
 from SemiSegLib.methods.cross.cross_options import PSEUDO_LOSSES, CrossPseudoSupervisionOptions
+from SemiSegLib.methods.cross.opinion import Opinion, above_chance
 from SemiSegLib.methods.cross.stacked import check_stackable, stacked_outputs
 from SemiSegLib.methods.method import LossTerms, Method, Progress, Study
 from SemiSegLib.methods.parts.learner import Learner, build_learner
 from SemiSegLib.methods.parts.passes import within_labels
 from SemiSegLib.methods.parts.ramps import ramp
-from SemiSegLib.methods.parts.supervision import nothing, segmentation_terms
+from SemiSegLib.methods.parts.supervision import DICE_RULES, nothing
 from SemiSegLib.methods.parts.teacher import Teachers
 from SemiSegLib.networks.modes import keeping_buffers
 from SemiSegLib.networks.network import Outputs
@@ -56,19 +59,6 @@ from SemiSegLib.planning.plan import has_quick_heads
 LEARNERS = ("first", "second")
 # Rows whose labels leave something open.
 OPEN = (Regime.COARSE, Regime.PARTIAL, Regime.NONE)
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What one network takes the voxels of a batch for, without a graph.
-
-    Attributes:
-        leaf: (B, *S) int64, the pseudo-label.
-        confidence: (B, *S) probability of it, among what the label allows.
-    """
-
-    leaf: Tensor
-    confidence: Tensor
 
 
 @dataclass(frozen=True)
@@ -230,18 +220,26 @@ class CrossPseudoSupervision(Method):
 
     def _pseudo_terms(self, logits: Tensor, other: Opinion, part: slice) -> dict[str, Tensor]:
         leaves = torch.eye(self.leaf_count, dtype=torch.bool, device=logits.device)
-        emphasis = other.confidence[part] if self.options.confidence_weighted else None
-        return segmentation_terms(logits, other.leaf[part], leaves, self.options, prefix="pseudo_", emphasis=emphasis)
+        rule, emphasis = DICE_RULES[self.options.dice], None
+        if self.options.confidence == "plain":
+            emphasis = other.confidence[part]
+        elif self.options.confidence == "above_chance":
+            emphasis = above_chance(other.confidence[part], other.choices[part])
+            # The Dice of voxels that all count little is that of voxels that count fully: it must be told apart.
+            rule = replace(rule, follows_emphasis=True)
+        found = label_set_loss(logits, other.leaf[part], leaves, rule=rule, emphasis=emphasis)
+        return {f"pseudo_{name}": value for name, value in found.items()}
 
     @torch.no_grad()
     def _opinion(self, index: int, outputs: Outputs, batch: Batch) -> Opinion:
         probability = self._learners[index].probability(outputs).detach()
+        choices = torch.full_like(batch.codes, self.leaf_count)
         if self.options.respect_labels:
-            full = len(batch.part(Regime.FULL))
-            allowed = within_labels(probability[full:], batch.part(*OPEN))
-            probability = torch.cat([probability[:full], allowed])
+            full, rows = len(batch.part(Regime.FULL)), batch.part(*OPEN)
+            probability = torch.cat([probability[:full], within_labels(probability[full:], rows)])
+            choices = torch.cat([choices[:full], rows.label_sets.sum(1)[rows.codes]])
         confidence, leaf = probability.max(1)
-        return Opinion(leaf, confidence)
+        return Opinion(leaf, confidence, choices)
 
     def _quiet_opinion(self, index: int, batch: Batch) -> Opinion:
         """Return one network's opinion by a pass in training mode that leaves no trace."""

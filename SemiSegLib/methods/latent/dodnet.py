@@ -13,6 +13,9 @@ prediction, with the same result.
 Where ours differs: the heads of all tasks that a row shows are trained at once, where fully drawn rows show several;
 preset "paper" draws one of them by lot, as rows of its data know but one. Released code leaves out a missing organ by
 looking at one corner voxel and divides by zero where all are missing; here every voxel says for itself what it knows.
+Where rows of a batch have tasks of one and of two parts, every part of every row counts alike; released code averages
+the organs of the rows, then their tumors, and takes the mean of both. A part that is empty in the patch has no Dice
+here and a constant one there.
 """
 
 from __future__ import annotations

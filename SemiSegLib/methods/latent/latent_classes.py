@@ -10,8 +10,9 @@ x_T a patch, x_S the same patch with stronger changes of intensity, t_k the teac
 No code is published. Where the paper is silent: the teacher predicts, and w rise over the first tenth of the training.
 Where ours differs, each an option: negative structures get the target 0 instead of what the teacher says, means over
 the structures of a set instead of sums (a case shows one or two and leaves nine), and what dynamic heads and the mean
-teacher over structures have of ours. By option also: each voxel of a positive structure counts less where the teacher
-doubts (``confidence_weighted``), and marginal losses of a softmax (``output``).
+teacher over structures have of ours. By option also: a structure that the teacher does not find yet is ambiguous
+(``unseen``), each voxel of a positive structure counts less where the teacher doubts (``confidence_weighted``), and
+marginal losses of a softmax (``output``).
 
 The sharpened target is computed from logits, where it has no power of a small number and is exact in any precision.
 """
@@ -31,6 +32,7 @@ from SemiSegLib.methods.latent.roi_terms import binary_cross_entropy, binary_ent
 from SemiSegLib.methods.method import Study
 
 NEGATIVES = ("zero", "teacher")
+UNSEEN = ("sharpen", "ambiguous")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,9 @@ class LatentClassesOptions(RoiTeacherOptions):
         latent_weight: w_1 at the end of its rise; 1 in paper 002.
         ambiguous_weight: w_2 at the end of its rise; 1 in paper 002, 0 in its row without the squared loss.
         negative_target: "zero" (ours) or "teacher" (its sharpened answer; paper 002).
+        unseen: of a positive structure that the teacher gives 0.5 or less at every voxel of the patch that no label
+            teaches: "sharpen" (paper 002: it is taught to be nowhere, although it is there) or "ambiguous" (it counts
+            among the ambiguous ones until the teacher finds it).
         confidence_weighted: weigh each voxel of a structure's sharpened target by 1 - entropy / ln 2 of the teacher.
     """
 
@@ -53,6 +58,7 @@ class LatentClassesOptions(RoiTeacherOptions):
     latent_weight: float = 1.0
     ambiguous_weight: float = 1.0
     negative_target: str = "zero"
+    unseen: str = "sharpen"
     confidence_weighted: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +69,7 @@ class LatentClassesOptions(RoiTeacherOptions):
         check_range("latent_weight", self.latent_weight, low=0.0, high=1000.0)
         check_range("ambiguous_weight", self.ambiguous_weight, low=0.0, high=1000.0)
         check_choice("negative_target", self.negative_target, NEGATIVES)
+        check_choice("unseen", self.unseen, UNSEEN)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,20 @@ def three_sets(presence: Tensor, annotated: Tensor, *, low: float, high: float) 
     positive = ~annotated & (presence > high)
     negative = ~annotated & (presence < low) & ~positive
     return Sets(positive, negative, ~annotated & ~positive & ~negative)
+
+
+def without_unseen(sets: Sets, teacher: Tensor, open_voxels: Tensor) -> Sets:
+    """Return the sets with the positive ROIs that the teacher finds nowhere among the ambiguous ones.
+
+    Sharpened, its answer would be 0 everywhere: a ROI that is there would be taught to be nowhere.
+
+    Args:
+        sets: of the ROIs.
+        teacher: (B, K, *S) logits.
+        open_voxels: (B, K, *S) bool, voxels that no label teaches.
+    """
+    is_seen = ((teacher > 0) & open_voxels).flatten(2).any(2)
+    return Sets(sets.positive & is_seen, sets.negative, sets.ambiguous | (sets.positive & ~is_seen))
 
 
 def sharpen(logits: Tensor, temperature: float) -> Tensor:
@@ -134,6 +155,8 @@ class LatentClasses(RoiMeanTeacher):
     def teacher_terms(self, lesson: Lesson) -> dict[str, Tensor]:
         """Return the cross entropy of the latent ROIs and the squared difference of the ambiguous ones."""
         sets, options = self.sets(lesson.image, lesson.annotated), self.options
+        if options.unseen == "ambiguous":
+            sets = without_unseen(sets, lesson.teacher, lesson.open)
         lead = (*lesson.annotated.shape, *(1,) * (lesson.open.ndim - 2))
         negative = sets.negative.view(lead)
         target = sharpen(lesson.teacher, options.temperature)

@@ -29,8 +29,8 @@ class RoiLossOptions:
         decision: how leaves are decided from their probabilities, see ``SegmentationOptions``.
         exclusion: where a voxel surely belongs to another structure, teach that a ROI is absent, also in cases that do
             not show the ROI (ours); papers leave such a ROI out.
-        average: "mean" over the ROIs that a loss speaks of (ours) or their "sum" (papers), in which a loss over nine
-            ROIs weighs nine times one over a single ROI.
+        average: "mean" over the ROIs that a loss speaks of (ours, DoDNet) or their "sum" (paper 002), in which a loss
+            over nine ROIs weighs nine times one over a single ROI.
     """
 
     cross_entropy_weight: float = 1.0

@@ -32,7 +32,14 @@ from SemiSegLib.losses.soft import soft_cross_entropy
 from SemiSegLib.losses.soft_dice import soft_dice
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.mix.mix_options import MixOptions
-from SemiSegLib.methods.mix.pseudo_labels import AdaptiveThreshold, agreed, conditioned, draw_turn, one_hot
+from SemiSegLib.methods.mix.pseudo_labels import (
+    AdaptiveThreshold,
+    agreed,
+    conditioned,
+    draw_turn,
+    least_confidence,
+    one_hot,
+)
 from SemiSegLib.methods.mix.region_mix import Meaning, Mixed, Scans, region_mix
 from SemiSegLib.methods.parts.passes import noisy
 from SemiSegLib.methods.parts.supervision import DICE_RULES
@@ -100,7 +107,8 @@ class HierarchicalMix(nn.Module):
             return one_hot(leaf, confidence > self.options.threshold_at(progress), self.leaf_count)
         is_open = (meaning.leaf[pupils.codes] < 0) & (confidence > 0)
         thresholds = self.threshold(leaf, confidence, is_open)
-        return one_hot(leaf, confidence > thresholds[leaf], self.leaf_count)
+        choices = allowed.sum(1) if self.options.condition_on_label else torch.full_like(leaf, self.leaf_count)
+        return one_hot(leaf, confidence > torch.maximum(thresholds[leaf], least_confidence(choices)), self.leaf_count)
 
     def mixed(self, pupils: Batch, full: Batch) -> Mixed:
         """Return the pupils, each mixed with a full row drawn for it."""

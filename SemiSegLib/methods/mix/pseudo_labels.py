@@ -26,6 +26,17 @@ def conditioned(probability: Tensor, allowed: Tensor) -> Tensor:
     return inside / inside.sum(1, keepdim=True).clamp_min(1e-6)
 
 
+def least_confidence(choices: Tensor) -> Tensor:
+    """Return what an adapted threshold is at least, half of the way from chance to certainty: 1/n + (1 - 1/n) / 2.
+
+    The running mean of a network that does not know two leaves apart is 1/2, and half of its guesses lie above it.
+
+    Args:
+        choices: (B, *S) int64 n, the leaves that confidence is divided between; where it is one, nothing is asked.
+    """
+    return torch.where(choices > 1, (1 + 1 / choices) / 2, 0.0)
+
+
 def agreed(probability: Tensor, other: Tensor | None, allowed: Tensor) -> tuple[Tensor, Tensor]:
     """Return what two views agree on: the likeliest leaf of the first, and how sure both are of it.
 

@@ -25,8 +25,7 @@ SMALLEST = 1e-6
 def noisy(image: Tensor, deviation: float) -> Tensor:
     """Return a copy with Gaussian noise cut at twice its deviation (UA-MT, Yu et al. 2019: 0.1, cut at 0.2).
 
-    It comes from torch's own generator, which a training saves and restores; ``views.weaken`` is the same noise from
-    generators of its caller.
+    It comes from torch's own generator, which a training saves and restores.
 
     Args:
         image: (B, M, *S) normalized intensities.

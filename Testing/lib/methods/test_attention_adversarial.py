@@ -1,5 +1,6 @@
 """ASDNet: who teaches whom, what is believed, where labels count more; and the slips of its released code."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -91,15 +92,19 @@ def test_every_term_moves_its_network():
         assert found.abs().sum() > 0, name
 
 
-def test_the_weights_rise_together_in_closed_form():
-    for built, fractions in ((method(), (0.0, 0.05, 0.1, 1.0)), (method(preset="paper"), (0.0, 0.5))):
+def test_the_weights_rise_in_closed_form_and_that_of_the_own_labels_later():
+    def risen(fraction):
+        return 0.0 if fraction < 0 else math.exp(-5 * max(0, 1 - fraction / 0.1) ** 2)
+
+    for preset, fractions in (("ours", (0.0, 0.05, 0.1, 0.29, 0.3, 0.35, 0.4, 1.0)), ("paper", (0.0, 0.5))):
+        built = method(preset=preset)
         for fraction in fractions:
-            force = (
-                1.0 if built.options.ramp == "constant" else torch.tensor(-5 * max(0, 1 - fraction / 0.1) ** 2).exp()
-            )
+            first, later = (risen(fraction), risen(fraction - 0.3)) if preset == "ours" else (1.0, 1.0)
+            weights = built._weights(Progress(0, fraction))
+            assert weights["adversarial"] == pytest.approx(0.05 * first, rel=1e-5)
+            assert weights["self_labels"] == pytest.approx(0.5 * later, rel=1e-5)
             terms = next(iter(built.losses(tiny.batch()[0], Progress(0, fraction))))
-            assert terms.weights["adversarial"] == pytest.approx(0.05 * float(force), rel=1e-5)
-            assert terms.weights["self_labels"] == pytest.approx(0.5 * float(force), rel=1e-5)
+            assert terms.weights == weights
 
 
 def test_one_real_step_moves_each_network_by_its_own_optimizer():

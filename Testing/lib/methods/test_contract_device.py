@@ -62,7 +62,7 @@ def waits_of(built, made, progress):
 VARIANTS = [(name, {}) for name in tiny.all_methods()] + [
     ("efficient_subclass", {"mix": "full"}),
     ("efficient_subclass", {"mix": "full", "passes": "two", "pseudo_labels": "student", "agreement": "turns"}),
-    ("cross_pseudo_supervision", {"supervision": "two_heads", "confidence_weighted": True, "predict_with": "teacher"}),
+    ("cross_pseudo_supervision", {"supervision": "two_heads", "confidence": "above_chance", "predict_with": "teacher"}),
     ("mean_teacher", {"supervision": "two_heads", "rows": "all", "teacher_mode": "training"}),
     ("modified_unet", {"dice": "paper"}),
     ("attention_adversarial", {"threshold": "labeled_dice", "attention": "sample"}),

@@ -45,13 +45,13 @@ RISING = {
     "uncertainty_aware_mean_teacher": {"consistency": gaussian(0.25)},
     "transformation_consistent": {"consistency": gaussian(0.25)},
     "double_uncertainty": {"consistency": gaussian(0.25, weight=0.1)},
-    "cross_pseudo_supervision": {"pseudo_": gaussian(0.1, wait=0.015, weight=0.5)},
+    "cross_pseudo_supervision": {"pseudo_": gaussian(0.2, wait=0.5, weight=0.5)},
     "dual_task_consistency": {"consistency": gaussian(1.0)},
     "dual_task_mutual_learning": {"consistency": gaussian(1.0, weight=0.1)},
     "shape_aware_adversarial": {"adversarial": gaussian(1.0, weight=0.01)},
     "attention_adversarial": {
         "adversarial": gaussian(0.1, weight=0.05),
-        "self_labels": gaussian(0.1, weight=0.5),
+        "self_labels": gaussian(0.1, wait=0.3, weight=0.5),
     },
 }
 
@@ -69,7 +69,7 @@ def test_the_weight_of_every_term_follows_its_ramp_in_closed_form(name):
     built, made = tiny.method(name, 2, options=SWITCHED_ON.get(name)), tiny.batch_for(name, 2)[0]
     constant = weights_of(built, made, 1.0)
     seen = set()
-    for fraction in (0.0, 0.01, 0.07, 0.2, 0.6, 1.0):
+    for fraction in (0.0, 0.01, 0.07, 0.2, 0.35, 0.6, 1.0):
         for term, weight in weights_of(built, made, fraction).items():
             part = next((part for part in RISING.get(name, {}) if part in term), None)
             expected = constant[term] if part is None else RISING[name][part](fraction)

@@ -19,7 +19,8 @@ EXACT = [
     ({"norm": "batch", "dropout": 0.3}, {"supervision": "two_heads"}),
     ({"norm": "group"}, {"preset": "paper_000", "projection": False}),
     ({"norm": "batch"}, {"views": "strong"}),
-    ({}, {"confidence_weighted": True}),
+    ({}, {"confidence": "plain"}),
+    ({}, {"confidence": "above_chance"}),
 ]
 
 

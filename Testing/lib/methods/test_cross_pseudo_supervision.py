@@ -112,7 +112,7 @@ def test_the_dice_of_an_absent_class_teaches_nothing_and_ours_does_not_count_it(
 
 def test_the_weight_follows_its_ramp_in_closed_form():
     cases = {
-        "ours": {0.0: 0.0, 0.014: 0.0, 0.015: 0.5 * math.exp(-5), 0.065: 0.5 * math.exp(-1.25), 0.115: 0.5, 1.0: 0.5},
+        "ours": {0.0: 0.0, 0.49: 0.0, 0.5: 0.5 * math.exp(-5), 0.6: 0.5 * math.exp(-1.25), 0.7: 0.5, 1.0: 0.5},
         "paper": {0.0: 0.0, 0.0149: 0.0, 0.015: 0.5, 1.0: 0.5},
         # 200 stairs over 30,000 of 40,000 steps: one every 150 steps.
         "paper_000": {
@@ -125,8 +125,9 @@ def test_the_weight_follows_its_ramp_in_closed_form():
         for fraction, weight in expected.items():
             assert built.pseudo_weight(Progress(0, fraction)) == pytest.approx(weight), (preset, fraction)
     made = tiny.batch()[0]
-    weights = yielded(method(), made, Progress(0, 0.065))[1]
-    assert {w for n, w in weights.items() if "pseudo" in n} == {0.5 * math.exp(-1.25)}
+    weights = yielded(method(), made, Progress(0, 0.6))[1]
+    pseudo = [weight for name, weight in weights.items() if "pseudo" in name]
+    assert pseudo == pytest.approx([0.5 * math.exp(-1.25)] * 4)
 
 
 @pytest.mark.parametrize("backward", ["sequential", "joint", "stacked"])
@@ -193,7 +194,7 @@ def test_confidence_is_that_among_what_the_label_allows():
 
 def test_an_unsure_voxel_counts_less_if_so_asked():
     made = tiny.batch(rows={Regime.NONE: 2})[0]
-    built = method(confidence_weighted=True)
+    built = method(confidence="plain")
     logits, other = built.first(made.image)["subclass"], built.second(made.image)["subclass"].softmax(1)
     confidence, hard = other.max(1)
     expected = (torch.nn.functional.cross_entropy(logits, hard, reduction="none") * confidence).mean().item()

@@ -39,7 +39,7 @@ def a_mutual(**options):
     return built, tiny.batch_for(MUTUAL)[0]
 
 
-# Trap 1 of methods.md 4.4: one agreement, not detached, in both losses and backpropagated twice.
+# One agreement, not detached, in both losses and backpropagated twice.
 
 
 def hand_written(built, made):
@@ -131,7 +131,7 @@ def test_the_agreement_of_two_heads_moves_both():
         assert moves(terms.values["consistency"], built.learner.network.heads[head]), head
 
 
-# Trap 5: the error of the distances over all rows would use the labels of unlabeled ones.
+# The error of the distances over all rows would use the labels of unlabeled ones.
 
 
 def with_labels_where_none_are(made):

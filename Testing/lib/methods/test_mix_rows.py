@@ -10,8 +10,12 @@ from Testing.lib.methods import tiny
 LATE = Progress(900, 0.9)
 
 
+# An untrained network is as sure as this.
+UNSURE = {"threshold": "linear", "threshold_start": 0.25, "threshold_end": 0.25}
+
+
 def method(**options):
-    return tiny.method("efficient_subclass", 2, options={"mix": "full", **options})
+    return tiny.method("efficient_subclass", 2, options={"mix": "full", **UNSURE, **options})
 
 
 def rows_that_the_mix_moves(built, made):

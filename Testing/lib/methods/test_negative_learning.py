@@ -85,3 +85,28 @@ def test_which_rows_are_full_comes_from_the_batch():
 def test_its_weight_is_an_option():
     built = tiny.method("negative_learning", options={"negative_weight": 0.25})
     assert terms_of(built, tiny.batch()[0]).weights["negative"] == 0.25
+
+
+def test_the_released_loss_leaves_out_full_rows():
+    built, made = tiny.method("negative_learning", preset="code"), tiny.batch()[0]
+    labeled = made.part(Regime.FULL, Regime.COARSE, Regime.PARTIAL)
+    full = len(made.part(Regime.FULL))
+    logits = built.learner(labeled.image)["subclass"]
+    expected = negative_cross_entropy(
+        logits[full:], labeled.codes[full:], made.label_sets, built.membership, balanced=True
+    )
+    found = terms_of(built, made).values
+    assert found["negative"].item() == pytest.approx(expected.item(), rel=1e-5)
+    published = terms_of(tiny.method("negative_learning", preset="paper"), made).values
+    assert found["negative"].item() != pytest.approx(published["negative"].item(), rel=1e-3)
+    assert {name: value.item() for name, value in found.items() if name != "negative"} == {
+        name: value.item() for name, value in published.items() if name != "negative"
+    }
+
+
+def test_full_rows_alone_teach_nothing_of_what_the_released_loss_excludes():
+    built, made = tiny.method("negative_learning", preset="code"), tiny.batch(rows={Regime.FULL: 2})[0]
+    value = terms_of(built, made).values["negative"]
+    assert value.item() == 0
+    value.backward()
+    assert all(p.grad is None or not p.grad.any() for p in built.parameters())

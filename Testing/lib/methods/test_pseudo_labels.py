@@ -5,6 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.mix.pseudo_labels import (
     KEPT,
     MOST_CONFIDENCE,
@@ -12,9 +14,11 @@ from SemiSegLib.methods.mix.pseudo_labels import (
     agreed,
     conditioned,
     draw_turn,
+    least_confidence,
     one_hot,
     released_pseudo_labels,
 )
+from Testing.lib.methods import tiny
 
 
 def maps(*voxels):
@@ -146,3 +150,35 @@ def test_a_threshold_forgets_and_never_asks_for_certainty():
     threshold(leaf, torch.full((1, 1), 0.5), counted)
     threshold.follow()
     assert threshold.mean.item() == pytest.approx(KEPT * 1.0 + (1 - KEPT) * 0.5)
+
+
+def test_an_adapted_threshold_is_at_least_half_of_the_way_from_chance():
+    assert least_confidence(torch.tensor([1, 2, 3, 4])).tolist() == pytest.approx([0.0, 0.75, 2 / 3, 0.625])
+
+
+def pseudo_labeled(threshold, head, **more):
+    """The share of voxels of unknown siblings that get a pseudo-label, if the network gives them head and 1 - head."""
+    options = {"mix": "pseudo", "threshold": threshold, "threshold_start": 0.4, "threshold_end": 0.4, **more}
+    built = tiny.method("efficient_subclass", 2, options=options)
+    made = tiny.batch(2, rows={Regime.COARSE: 1}, leaves=[tiny.HEAD, tiny.TAIL])[0]
+    said = torch.zeros(1, 4, *made.codes.shape[1:])
+    # Half of the voxels a little above the mean, half below, as a network that does not know them gives.
+    said[:, tiny.HEAD] = head - 0.02
+    said[:, tiny.HEAD, ::2] = head + 0.02
+    said[:, tiny.TAIL] = 1 - said[:, tiny.HEAD]
+    return built.mix.pseudo_labels(lambda image: said, made, Progress(900, 0.9)).sum(1).mean().item()
+
+
+def test_what_is_near_chance_is_no_pseudo_label_of_an_adapted_threshold():
+    assert pseudo_labeled("adaptive", 0.55) == 0
+    assert pseudo_labeled("adaptive", 0.85) == 0.5
+    # The published threshold has no such floor.
+    assert pseudo_labeled("linear", 0.55) == 1
+    assert pseudo_labeled("linear", 0.55, condition_on_label=False) == 1
+
+
+def test_a_leaf_that_the_label_leaves_alone_needs_no_confidence():
+    built = tiny.method("efficient_subclass", 2, options={"mix": "pseudo"})
+    made = tiny.batch(2, rows={Regime.COARSE: 1}, leaves=[tiny.BACKGROUND, tiny.VESSEL])[0]
+    even = torch.full((1, 4, *made.codes.shape[1:]), 0.25)
+    assert built.mix.pseudo_labels(lambda image: even, made, Progress(900, 0.9)).sum(1).mean().item() == 1

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from SemiSegLib.errors import ConfigError
+from SemiSegLib.methods.adversarial.adversary import AdversaryOptions
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.parts.ramps import RAMPS, between, ramp
 
@@ -55,3 +56,14 @@ def test_a_threshold_goes_in_a_straight_line():
 def test_an_unknown_ramp_is_named():
     with pytest.raises(ConfigError, match="did you mean 'linear'"):
         ramp(at(0.1), "linaer", share=0.5)
+
+
+@pytest.mark.parametrize("kind", RAMPS)
+def test_what_waits_for_the_judge_has_no_weight_before_whatever_its_ramp(kind):
+    options = AdversaryOptions(ramp=kind, ramp_share=0.1)
+    assert options.force(at(0.29), wait=0.3) == 0.0
+    assert options.force(at(0.4), wait=0.3) == 1.0
+    assert options.force(at(0.2)) == 1.0
+    for fraction in (0.0, 0.05, 0.1):
+        later = options.force(at(0.3 + fraction), wait=0.3)
+        assert later == pytest.approx(options.force(at(fraction))), "the rise is moved, not cut off"
