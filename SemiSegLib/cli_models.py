@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from SemiSegLib import api
+from SemiSegLib.cases.dataset import file_of, frame_of
+from SemiSegLib.cases.foreign import strip_ending
 from SemiSegLib.cli_runs import LargestComponent
 from SemiSegLib.cli_study import AsJson
 from SemiSegLib.console import console, duration, show_json, show_table
@@ -148,9 +150,10 @@ def _channels(scan: str) -> list[str]:
     return [scan] if is_one_file else scan.split(",")
 
 
-def _stem(path: str) -> str:
-    name = Path(path).name
-    for known in (".nii.gz", ".seg.nrrd"):
-        if name.lower().endswith(known):
-            return name[: -len(known)]
-    return Path(name).stem
+def _stem(reference: str) -> str:
+    """Return what the result of "file" or "file#frame" is called; each frame has a name of its own."""
+    frame = None if Path(reference).is_file() else frame_of(reference)
+    name = Path(reference if frame is None else file_of(reference)).name
+    stem = strip_ending(name)
+    stem = Path(name).stem if stem == name else stem
+    return stem if frame is None else f"{stem}_{frame}"

@@ -109,7 +109,9 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     voxels = sum(math.prod(PlanGrid.of(grid, plan).shape) for grid in grids) * len(cases) / len(grids)
     maps = DISTANCE_BYTES * len(RoiTable.of(dataset.scheme)) if SIGNED_DISTANCE in card.maps else 0
     threads = request.training.threads
-    seconds = step_core_seconds(plan, classes=classes) / usable_cores(threads) if device == "cpu" else None
+    seconds = None
+    if device == "cpu":
+        seconds = step_core_seconds(plan, classes=classes, graphs=graphs) / usable_cores(threads)
     return Needs(
         cases=len(cases),
         device=device,

@@ -308,3 +308,8 @@ def test_a_scan_may_have_commas_and_brackets_in_its_name(monkeypatch, tmp_path):
     long = ",".join(f"{number:0100}.nii" for number in range(4))
     call("predict", "no.safetensors", long, "-o", tmp_path / "out")
     assert asked[-1][0] == [long.split(",")]
+    # Frames of one file are scans of their own; a file may be called like a frame.
+    odd = tmp_path / "b.nii.gz#3"
+    odd.touch()
+    call("predict", "no.safetensors", "b.nii.gz#0", "b.nii.gz#1,b.nii.gz#2", odd, "-o", tmp_path / "out")
+    assert asked[-1][1] == ["b_0.seg.nrrd", "b_1.seg.nrrd", "b.nii.seg.nrrd"]
