@@ -55,7 +55,7 @@ class SemiSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = SemiSegLogic()
         self.panel = Panel(self.ui, self.form, self.logic.study, self)
         scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.panel.scheduleRefresh)
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -77,8 +77,7 @@ class SemiSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         if self.panel.parameters is None:
             self.panel.setParameterNode(self.logic.getParameterNode())
-        self.panel.showPackages()
-        self.panel.refresh()
+        self.panel.enter()
 
     def onSceneStartClose(self, caller, event):
         self.panel.setParameterNode(None)

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import ConfigError, RunError, SemiSegError, explain
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.process import find_runs, observe, start
+from SemiSegLib.runs.process import find_runs, is_own, observe, start
 from SemiSegLib.runs.status import RunStatus
 
 Folder = TypeVar("Folder", bound=RunFolder)
@@ -96,6 +96,14 @@ def isAtWork(run: RunFolder) -> bool:
     """Return whether a worker is busy with a run or waits for its turn, as far as its files can be read."""
     try:
         return observe(run).is_active
+    except (SemiSegError, OSError):
+        return False
+
+
+def isOwnWork(run: RunFolder) -> bool:
+    """Return whether a run is at work or waits, and this user started it on this computer, as far as files tell."""
+    try:
+        return is_own(run) and observe(run).is_active
     except (SemiSegError, OSError):
         return False
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import slicer
 
-from SemiSegLib.cases.split import Split
-from SemiSegLib.config import from_json, read_json
-from SemiSegLib.errors import SemiSegError, explain
+from SemiSegLib.errors import explain
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule import jobs
 from SemiSegModule.bridge.case_check import CaseCheck, CaseSnapshot, check, copyOntoScan, snapshot
 from SemiSegModule.bridge.case_files import CaseFiles, addCase
 from SemiSegModule.bridge.case_import import ImportPlan, planImport
 from SemiSegModule.bridge.frames import Frames, framedVolumes, parseFrames, splitFrames
+from SemiSegModule.bridge.layers import SurfaceImages
 from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.used_sides import splitOf
 from SemiSegModule.waiting import Waiting
 
 
@@ -84,9 +84,15 @@ class CasesLogic:
         chosen = parseFrames(numbers, frames.count) if isinstance(numbers, str) else numbers
         return splitFrames(frames, chosen)
 
-    def snapshotCase(self, case: SceneCase, scheme: LabelScheme) -> CaseSnapshot:
-        """Return a case as it is at this moment, for ``checkCase``."""
-        return snapshot(case, scheme)
+    def snapshotCase(self, case: SceneCase, scheme: LabelScheme, surfaces: SurfaceImages | None = None) -> CaseSnapshot:
+        """Return a case as it is at this moment, for ``checkCase``.
+
+        Args:
+            case: of the scene.
+            scheme: label scheme.
+            surfaces: keeps closed surfaces that were turned into voxels; None keeps nothing.
+        """
+        return snapshot(case, scheme, surfaces)
 
     def checkCase(self, case: SceneCase | CaseSnapshot, scheme: LabelScheme | None = None) -> CaseCheck:
         """Return what is doubtful about a case, with remedies; nothing is written.
@@ -110,7 +116,8 @@ class CasesLogic:
     def showCase(self, case: SceneCase) -> None:
         """Show a case in the slice views: its first volume, its segmentation, and of other segmentations none."""
         nodes = list(case.volumes.values())
-        slicer.util.setSliceViewerLayers(background=nodes[0], foreground=nodes[1] if len(nodes) > 1 else None, fit=True)
+        second = nodes[1] if len(nodes) > 1 else None
+        slicer.util.setSliceViewerLayers(background=nodes[0], foreground=second, label=None, fit=True)
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             display = node.GetDisplayNode()
             if display is not None:
@@ -123,22 +130,6 @@ class CasesLogic:
         """
         sides: dict[str, str] = {}
         for run in reversed(jobs.findRuns(studyFolder)) if studyFolder else ():
-            for patient, side in _splitOf(run.split_path).items():
+            for patient, side in splitOf(run.split_path).items():
                 sides.setdefault(patient, side)
         return sides
-
-
-_splits: dict[tuple[str, int], dict[str, str]] = {}
-
-
-def _splitOf(path: Path) -> dict[str, str]:
-    """Return patient to side of a run; read once, as long as the file is not written again."""
-    try:
-        key = (str(path), path.stat().st_mtime_ns)
-        if key not in _splits:
-            stored = from_json(Split, read_json(path), where=path.name)
-            _splits[key] = {patient: side.value for patient, side in stored.patients.items()}
-    except (OSError, SemiSegError):
-        # A run that has not been split yet, or whose drive is away: it locks nothing now.
-        return {}
-    return _splits[key]

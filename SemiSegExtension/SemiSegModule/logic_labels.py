@@ -14,8 +14,9 @@ from SemiSegLib.labels.color_table import write_color_table
 from SemiSegLib.labels.edits import Edit
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Terminology, name_key
 from SemiSegLib.labels.schemes import write_scheme
-from SemiSegModule.bridge.annotation_image import drawnOverlaps, readDrawing
+from SemiSegModule.bridge.annotation_image import drawnOverlaps
 from SemiSegModule.bridge.color_tables import colorTableFromScheme, schemeFromColorTable
+from SemiSegModule.bridge.drawing import readDrawing
 from SemiSegModule.bridge.geometry import worldGrid
 from SemiSegModule.bridge.images import writingTo
 from SemiSegModule.bridge.meanings import Suggestion, proposeMeanings

@@ -114,9 +114,15 @@ class ReviewLogic(ModelLogic):
         """Return the highest-ranked result that nobody has decided on, after the current; None if there is none."""
         return nextToReview(current)
 
-    def showResult(self, result: Result) -> None:
-        """Show a volume and its result in the slice views, where the model is least sure; other results are hidden."""
-        showResult(result)
+    def showResult(self, result: Result, foreground: Any = None) -> None:
+        """Show a volume and its result in the slice views, where the model is least sure; other results are hidden.
+
+        Args:
+            result: the result.
+            foreground: volume to lay over the other, such as the case's second channel, unless the views show the
+                case already; None for none.
+        """
+        showResult(result, foreground)
 
     def showUncertainty(self, result: Result | None) -> None:
         """Lay the uncertainty of a result over the slice views, with its structures as outlines; None takes it away."""

@@ -226,13 +226,18 @@ class TrainingLogic:
             waiting: has the file read apart from the scene; without it the call returns when it is shown.
 
         Returns:
-            The segmentation node; None if there is no preview yet, or the scene has no volume of the case's name.
+            The segmentation node; None if there is no preview yet, or the scene does not have the case's scan.
 
         Raises:
-            CaseError: the file cannot be read, or the volume has changed since the training began.
+            CaseError: a file cannot be read, or the scene has another volume of the case's name only, for example
+                because its voxels have changed since the training began.
+            ConfigError: what was asked of the run, or its dataset, is damaged.
         """
         preview = preview or self._history(run, None).preview
-        return None if preview is None else loadPreview(run.path / preview.file, preview.case, waiting=waiting)
+        if preview is None:
+            return None
+        dataset = Path(run.request.dataset)
+        return loadPreview(run.path / preview.file, preview.case, dataset, waiting=waiting)
 
     def _history(self, run: RunFolder, history: TrainingHistory | None) -> TrainingHistory:
         if history is None:

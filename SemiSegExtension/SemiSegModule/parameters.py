@@ -10,7 +10,9 @@ from typing import Any
 from SemiSegModule.review_parameters import ReviewParameters
 from SemiSegModule.training_parameters import TrainingParameters
 
-# Node reference roles are this word, the row's number and the channel or "segmentation".
+# Node reference roles are this word, the row's number and "channel" with its number, "segmentation" or "region": a
+# scene file holds roles as they are, so a name that a person has typed (with "&", "<" or ";") would make the whole file
+# unreadable. Names stand in parameters, which are written encoded.
 _ROLE = "SemiSeg.case"
 _APPLY_ROLE = "SemiSeg.apply"
 _REMOVED_ROLE = "SemiSeg.removed"
@@ -173,12 +175,13 @@ class StudyParameters(TrainingParameters, ReviewParameters):
         """Return the case table; rows whose first volume is gone from the scene are left out."""
         rows = []
         for number, data in enumerate(self._get("cases", [])):
-            roles = {channel: self.node.GetNodeReference(_role(number, channel)) for channel in self.channels}
-            if roles[self.channels[0]] is None:
+            found = {name: self.node.GetNodeReference(role) for name, role in self._channelRoles(number, data).items()}
+            volumes = {name: found[name] for name in self.channels if found.get(name) is not None}
+            if self.channels[0] not in volumes:
                 continue
             rows.append(
                 CaseRow(
-                    volumes={channel: node for channel, node in roles.items() if node is not None},
+                    volumes=volumes,
                     segmentation=self.node.GetNodeReference(_role(number, "segmentation")),
                     isChosen=bool(data["isChosen"]),
                     meanings=dict(data["meanings"]),
@@ -198,25 +201,37 @@ class StudyParameters(TrainingParameters, ReviewParameters):
     def setRows(self, rows: list[CaseRow]) -> None:
         """Replace the case table, as one change."""
         wasModifying = self.node.StartModify()
-        for number in range(len(self._get("cases", []))):
-            for channel in (*self.channels, "segmentation", "region"):
-                self.node.RemoveNodeReferenceIDs(_role(number, channel))
+        roles = [self.node.GetNthNodeReferenceRole(index) for index in range(self.node.GetNumberOfNodeReferenceRoles())]
+        for role in roles:
+            if role.startswith(_ROLE):
+                self.node.RemoveNodeReferenceIDs(role)
         for number, row in enumerate(rows):
-            for channel, node in row.volumes.items():
-                self.node.SetNodeReferenceID(_role(number, channel), node.GetID())
+            for place, node in enumerate(row.volumes.values()):
+                self.node.SetNodeReferenceID(_channelRole(number, place), node.GetID())
             if row.segmentation is not None:
                 self.node.SetNodeReferenceID(_role(number, "segmentation"), row.segmentation.GetID())
             if row.regionBox is not None:
                 self.node.SetNodeReferenceID(_role(number, "region"), row.regionBox.GetID())
         keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
         keys += ("state", "patient", "usedAs")
-        self._set("cases", [{key: getattr(row, key) for key in keys} for row in rows])
+        self._set("cases", [{key: getattr(row, key) for key in keys} | {"channels": list(row.volumes)} for row in rows])
         self.node.EndModify(wasModifying)
 
     @property
     def storedRowCount(self) -> int:
         """Rows of the case table, those of removed volumes included."""
         return len(self._get("cases", []))
+
+    @property
+    def isOfEarlierVersion(self) -> bool:
+        """Whether the case table has channel names as roles; the next ``setRows`` gives it those of this version."""
+        return any("channels" not in data for data in self._get("cases", []))
+
+    def _channelRoles(self, number: int, data: dict[str, Any]) -> dict[str, str]:
+        """Return channel to node reference role of a stored row."""
+        if "channels" not in data:
+            return {channel: _role(number, channel) for channel in self.channels}
+        return {channel: _channelRole(number, place) for place, channel in enumerate(data["channels"])}
 
     def _nodes(self, role: str) -> list[Any]:
         count = self.node.GetNumberOfNodeReferences(role)
@@ -251,5 +266,9 @@ def wholePath(text: str) -> Path | None:
     return path if path.is_absolute() else None
 
 
-def _role(number: int, channel: str) -> str:
-    return f"{_ROLE}{number}.{channel}"
+def _role(number: int, what: str) -> str:
+    return f"{_ROLE}{number}.{what}"
+
+
+def _channelRole(number: int, place: int) -> str:
+    return _role(number, f"channel{place}")

@@ -42,7 +42,7 @@ class Terminology:
     context: str = "Segmentation category and type - DICOM master list"
     region_context: str = "Anatomic codes - DICOM master list"
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, ...]:
         """The codes alone, which is what two spellings of one structure share."""
         codes = (self.category, self.type, self.type_modifier, self.region, self.region_modifier)
@@ -157,6 +157,21 @@ class LabelScheme:
                 inside[name_key(structure.name)].add(index)
         return {key: frozenset(leaves) for key, leaves in inside.items()}
 
+    @cached_property
+    def _by_codes(self) -> Mapping[tuple[str, ...], Structure]:
+        """Codes without the category to the one structure that has them; codes of several name none."""
+        coded: dict[tuple[str, ...], list[Structure]] = {}
+        for structure in self.structures:
+            if structure.terminology is not None:
+                coded.setdefault(structure.terminology.key[1:], []).append(structure)
+        return {codes: same[0] for codes, same in coded.items() if len(same) == 1}
+
+    @cached_property
+    def _largest_first(self) -> tuple[tuple[Structure, frozenset[int]], ...]:
+        return tuple(
+            sorted(((s, self.leaves_of(s.name)) for s in self.structures), key=lambda each: len(each[1]), reverse=True)
+        )
+
     def find(self, name: str) -> Structure:
         """Return the structure with this name or alias.
 
@@ -178,9 +193,9 @@ class LabelScheme:
         (SCT 91723000 and 123037004), and a type belongs to one category.
         """
         if terminology is not None:
-            same = [s for s in self.structures if s.terminology and s.terminology.key[1:] == terminology.key[1:]]
-            if len(same) == 1:
-                return same[0]
+            coded = self._by_codes.get(terminology.key[1:])
+            if coded is not None:
+                return coded
         return self._by_key.get(name_key(name))
 
     def ancestors(self, name: str) -> tuple[Structure, ...]:
@@ -209,8 +224,7 @@ class LabelScheme:
         if len(leaf_set) == len(self.leaves):
             return ("*",)
         left, parts = set(leaf_set), []
-        for structure in sorted(self.structures, key=lambda s: -len(self.leaves_of(s.name))):
-            inside = self.leaves_of(structure.name)
+        for structure, inside in self._largest_first:
             if inside <= left:
                 parts.append(structure.name)
                 left -= inside

@@ -5,9 +5,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from SemiSegModule.bridge.annotation_image import drawnOverlaps, readDrawing
+from SemiSegLib.errors import LabelError
+from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegModule.bridge.annotation_image import annotationImage, drawnOverlaps
+from SemiSegModule.bridge.drawing import Drawing, readDrawing
 from SemiSegModule.bridge.geometry import worldGrid
+from SemiSegModule.bridge.layers import Layer
 from SemiSegModule.bridge.overlaps import EITHER, IGNORE, Overlap, resolved
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION
 from Testing.bridge import scenes
 from Testing.bridge.exports import a_case, exported, names_of
 
@@ -94,7 +99,40 @@ def test_overlaps_are_found_with_names_and_counts_and_wholes_over_parts_are_none
     before = scenes.digest(segmentation)
     drawing = readDrawing(a_case(volume, segmentation), scenes.SCHEME, worldGrid(volume))
     assert drawnOverlaps(drawing, scenes.SCHEME) == (Overlap("tail", "vessel", shared),)
+    assert annotationImage(drawing, scenes.SCHEME).overlaps == (Overlap("tail", "vessel", shared),)
     assert scenes.digest(segmentation) == before
+
+
+def many_segments(count, where=""):
+    """A drawing of ``count`` structures, one voxel each; ``where`` names one more that says where it was annotated."""
+    names = [f"s{number}" for number in range(count)]
+    volume = scenes.a_volume(np.random.default_rng(52))
+    voxels = np.zeros(scenes.SHAPE, dtype=np.uint16)
+    voxels.flat[:count] = np.arange(1, count + 1)
+    meanings = {f"id {name}": name for name in names}
+    layers = [Layer(voxels, worldGrid(volume), {f"id {name}": number + 1 for number, name in enumerate(names)})]
+    if where:
+        meanings[where] = ANNOTATED_REGION
+        inside = np.ones(scenes.SHAPE, dtype=np.uint8)
+        inside.flat[-1] = 0
+        layers.append(Layer(inside, worldGrid(volume), {where: 1}))
+    scheme = LabelScheme(name="many", structures=tuple(Structure(name=name) for name in names))
+    drawing = Drawing(
+        "Ann", "Ann drawn", dict.fromkeys(meanings, ""), meanings, tuple(names), tuple(layers), worldGrid(volume)
+    )
+    return drawing, scheme
+
+
+@pytest.mark.parametrize(("count", "where", "told"), [(255, "", 0), (254, "r", 0), (256, "", 257), (255, "r", 257)])
+def test_more_regions_than_a_label_image_tells_apart_are_refused_before_one_is_written(scene, count, where, told):
+    drawing, scheme = many_segments(count, where)
+    if not told:
+        image = annotationImage(drawing, scheme)
+        assert len(image.values) == 256
+        assert int(image.voxels.max()) == 255
+        return
+    with pytest.raises(LabelError, match=f"form {told} regions of different meaning, a label image tells 256 apart"):
+        annotationImage(drawing, scheme)
 
 
 def test_a_chosen_rule_is_a_note_and_an_open_one_a_warning(scene, tmp_path):

@@ -1,6 +1,9 @@
 """What the panel remembers survives saving the scene."""
 
+import json
+
 import numpy as np
+import pytest
 
 from SemiSegModule.parameters import CaseRow, StudyParameters
 from Testing.bridge import scenes
@@ -57,6 +60,52 @@ def test_everything_comes_back_from_a_saved_scene(scene, tmp_path):
     assert first.overlapRules == [["head", "vessel", "head"]]
     assert (second.region, second.regionBox, second.overlapRules) == (None, None, [])
     assert (second.isChosen, second.isWithoutLabels, second.lookedFor) == (False, True, None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["T1, DWI & ADC", "T1 <post>"], ['the "new" one', "it's"], ["a: b; c", "]]>", "José 中"], ["a=b", "a\\b%20"]],
+)
+def test_a_scene_can_be_opened_again_whatever_its_channels_are_called(scene, tmp_path, names):
+    generator = np.random.default_rng(3)
+    parameters = StudyParameters(a_node(scene))
+    parameters.channels = names
+    volumes = {name: scenes.a_volume(generator, name=f"scan {place}") for place, name in enumerate(names)}
+    parameters.setRows([CaseRow(dict(reversed(volumes.items())), state="done")])
+    path = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(path))
+    back = StudyParameters(scene.GetFirstNodeByName("SemiSeg"))
+    assert back.channels == names
+    (row,) = back.rows()
+    assert row.state == "done"
+    assert [(name, node.GetName()) for name, node in row.volumes.items()] == [
+        (name, f"scan {place}") for place, name in enumerate(names)
+    ]
+
+
+def test_a_case_table_of_an_earlier_version_is_read_and_written_anew(scene):
+    generator = np.random.default_rng(4)
+    one, two = scenes.a_volume(generator, name="one"), scenes.a_volume(generator, name="two")
+    parameters = StudyParameters(a_node(scene))
+    parameters.channels = ["T1", "T2"]
+    parameters.setRows([CaseRow({"T1": one, "T2": two})])
+    node, stored = parameters.node, json.loads(parameters.node.GetParameter("SemiSeg.cases"))
+    del stored[0]["channels"]
+    node.SetParameter("SemiSeg.cases", json.dumps(stored))
+    for place, name in enumerate(("T1", "T2")):
+        node.RemoveNodeReferenceIDs(f"SemiSeg.case0.channel{place}")
+        node.SetNodeReferenceID(f"SemiSeg.case0.{name}", (one, two)[place].GetID())
+    assert parameters.isOfEarlierVersion
+    rows = parameters.rows()
+    assert rows[0].volumes == {"T1": one, "T2": two}
+    parameters.setRows(rows)
+    assert not parameters.isOfEarlierVersion
+    assert parameters.rows() == rows
+    roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+    used = {role for role in roles if node.GetNodeReference(role) is not None}
+    assert used == {"SemiSeg.case0.channel0", "SemiSeg.case0.channel1"}
 
 
 def test_defaults_are_what_a_newcomer_needs(scene):

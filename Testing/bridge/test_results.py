@@ -15,6 +15,7 @@ from SemiSegModule.bridge.job_scan import JobScan
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.result import Result, nextToReview, ranked, resultBefore, resultsInScene
 from SemiSegModule.bridge.result_segments import arranged, schemeColors
+from SemiSegModule.bridge.result_views import showResult
 from SemiSegModule.bridge.results import absentVolumes, createJob, loadResults
 from SemiSegModule.bridge.segmentation_file import FileSegment
 from SemiSegModule.bridge.uncertainty import overlaid, overlay
@@ -368,3 +369,53 @@ def test_files_are_read_apart_from_the_main_thread(scene, tmp_path, monkeypatch)
     loadResults(job, waiting=Waiting(apart=keepAnswering))
     assert len(threads) == 2
     assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("gone", ["scan", "result"])
+def test_what_is_deleted_while_its_uncertainty_is_read_does_not_keep_others_from_being_loaded(scene, tmp_path, gone):
+    volumes = [a_scan("one"), a_scan("two", 1)]
+    job = a_job(tmp_path, volumes)
+    write_results(job)
+
+    reads = []
+
+    def apart(work):
+        done = work()
+        if getattr(work, "func", None) is results.readUncertainty:
+            reads.append(work)
+            (newest, *_) = reversed(slicer.util.getNodesByClass("vtkMRMLSegmentationNode"))
+            if len(reads) == 1:
+                scene.RemoveNode(volumes[0] if gone == "scan" else newest)
+        return done
+
+    nodes, problems = loadResults(job, waiting=Waiting(apart=apart))
+    assert Result(nodes[-1]).volume is volumes[1]
+    assert Result(nodes[-1]).uncertainty is not None
+    if gone == "scan":
+        (problem,) = problems
+        assert "the volume 'one' is no longer in the scene" in problem
+    else:
+        # Whoever deleted the result knows.
+        assert (len(nodes), problems) == (1, [])
+
+
+def test_nothing_of_another_case_lies_over_the_one_that_is_shown(scene, tmp_path):
+    first, second, channel, other = (a_scan(name, number) for number, name in enumerate(("one", "two", "b", "c")))
+    job = a_job(tmp_path, [first, second])
+    write_results(job)
+    one, two = (Result(node) for node in loadResults(job)[0])
+
+    def layers():
+        nodes = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        (found,) = {(n.GetBackgroundVolumeID(), n.GetForegroundVolumeID(), n.GetLabelVolumeID()) for n in nodes}
+        return found
+
+    slicer.util.setSliceViewerLayers(background=second, foreground=other, label=other)
+    showResult(one, channel)
+    assert layers() == (first.GetID(), channel.GetID(), None)
+    # What a person lays over the same case stays when it is shown again.
+    slicer.util.setSliceViewerLayers(foreground=other)
+    showResult(one, channel)
+    assert layers() == (first.GetID(), other.GetID(), None)
+    showResult(two)
+    assert layers() == (second.GetID(), None, None)

@@ -30,8 +30,8 @@ class Line:
     is_drawn: bool = False
 
 
-# What issue 4 asks of any method: naive < baseline <= full. Paper 002 calls its whole method "full"; here that line is
-# "latent", and "upper" is what the baseline learns where everything is drawn.
+# Any method is to keep the order naive < baseline <= full. Zhao et al. call their whole method "full"; here that line
+# is "latent", and "upper" is what the baseline learns where everything is drawn.
 LINES = {
     "naive": Line("dynamic heads, undrawn is background", {"method": "dynamic_head", "undrawn": "background"}),
     "baseline": Line("dynamic heads", {"method": "dynamic_head"}),

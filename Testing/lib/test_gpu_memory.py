@@ -59,7 +59,7 @@ def test_a_plan_for_a_part_of_a_gpu_is_trained_in_it(part, data, tmp_path, metho
     plan, told = train(tmp_path, data, method, PlanSettings(memory_gib=0.75 * gib))
     assert told == []
     graphs = graphs_at_once(card_of(method), resolve_options(card_of(method), None, {}))
-    # Need N10: at most 20 % more than what is told before the start.
+    # At most 20 % more than what is told before the start.
     assert torch.cuda.max_memory_allocated() / GIB < 1.2 * estimate_memory_gib(plan, classes=4, graphs=graphs)
 
 

@@ -1,4 +1,4 @@
-"""Need N01: cases that do not have all the labels must not unlearn what they lack.
+"""Cases that do not have all the labels must not unlearn what they lack.
 
 10 complete cases, and 30 in which the third of three structures was not drawn, keep its Dice within 0.03 of a training
 on the 10 alone. A reading of "not drawn" as "not there" must fail this, else the data are too easy to tell anything.

@@ -17,7 +17,7 @@ from Testing.lib.run_farm import Farm, a_cohort, a_run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="copies of processes are POSIX")
 
-# Need N23 allows 60 s; these runs are tiny.
+# A stop may take 60 s; these runs are tiny.
 MOST_SECONDS = 10.0
 ENDLESS = {"steps": 1_000_000, "validate_every": 3, "checkpoint_seconds": 60.0}
 

@@ -7,6 +7,16 @@ import pytest
 EXTENSION = Path(__file__).resolve().parents[2] / "SemiSegExtension"
 
 
+@pytest.fixture(autouse=True)
+def moment(host, monkeypatch):
+    """What the panel reads aside is there at once, however busy the machine is; a test of slow folders undoes it."""
+    from SemiSegModule import aside
+
+    usual = aside.MOMENT_SECONDS
+    monkeypatch.setattr(aside, "MOMENT_SECONDS", 20.0)
+    return lambda: monkeypatch.setattr(aside, "MOMENT_SECONDS", usual)
+
+
 @pytest.fixture
 def module(host):
     """What `slicer.modules.semiseg` is, unloaded at the end as when Slicer quits."""

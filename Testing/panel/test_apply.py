@@ -85,6 +85,7 @@ def test_the_model_of_the_shown_run_is_taken_if_no_file_is_chosen(panel, tmp_pat
     process_events()
     assert panel.panel.model.path is None
     a_model_file(run.model_path)
+    panel.panel.refresh()
     assert panel.panel.model.path == run.model_path
 
 

@@ -152,16 +152,23 @@ def test_a_patient_on_two_sides_blocks_training_until_one_click_puts_it_right(pa
 def test_a_side_that_a_run_has_used_never_changes(study):
     run = a_run(study.panel.parameters.studyPath)
     write_json(run.split_path, to_json(Split(patients={"Ann": Side.VALIDATION, "Bob": Side.TRAIN})))
-    study.panel.refresh()
+    study.panel.training.runs.look()
+    process_events()
     table = study.ui.casesTable
     assert column(table, SIDE) == ["validate", "train", "auto", "auto"]
     click_cell(table, 0, LABELS)
     assert not study.ui.caseSideComboBox.enabled
-    assert "never changes" in table.item(0, SIDE).toolTip()
+    # Nobody has said whose scan it is: it may be another one of that name.
+    assert "if it is another patient" in table.item(0, SIDE).toolTip()
     assert [case.side for case in study.panel.view.cases] == ["validation", "train", None, None]
     click_cell(table, 3, LABELS)
     type_text(study.ui.casePatientEdit, "Ann")
     assert column(table, SIDE)[3] == "validate"
+    assert "never changes" in table.item(3, SIDE).toolTip()
+    click_cell(table, 1, LABELS)
+    type_text(study.ui.casePatientEdit, "P 9")
+    assert column(table, SIDE)[1] == "auto"
+    assert study.ui.caseSideComboBox.enabled
 
 
 def test_a_side_that_was_used_stays_under_any_later_name(study, started, monkeypatch):
@@ -174,6 +181,7 @@ def test_a_side_that_was_used_stays_under_any_later_name(study, started, monkeyp
     type_text(study.ui.casePatientEdit, "P 7")
     click_cell(study.ui.casesTable, 3, LABELS)
     type_text(study.ui.casePatientEdit, "P 7")
+    study.panel.training.runs.look()
     study.panel.refresh()
     assert column(study.ui.casesTable, CASE) == ["Eve", "Bob", "Cid", "Dan"]
     assert column(study.ui.casesTable, SIDE) == ["validate", "train", "auto", "train"]

@@ -1,5 +1,7 @@
 """The tree of structures in the panel: edited by mouse and keyboard, taken back, brought in and saved."""
 
+from pathlib import Path
+
 import numpy as np
 import slicer
 from PySide6 import QtTest, QtWidgets
@@ -8,6 +10,9 @@ from PySide6.QtCore import Qt
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.edits import add_structure
 from SemiSegLib.labels.schemes import read_scheme, write_scheme
+from SemiSegModule.bridge.color_tables import colorTables
+from SemiSegModule.bridge.geometry import worldGrid
+from SemiSegModule.bridge.uncertainty import COLORS_NAME, UncertaintyMap, addUncertainty
 from SemiSegModule.study_scheme import applyEdit
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, press, process_events
@@ -214,6 +219,51 @@ def test_a_term_is_selected_in_slicers_own_selector_and_taken_away(host, panel, 
     assert panel.panel.view.scheme.find("vessel").terminology is None
 
 
+def a_color_table(name, structure):
+    """A table with one structure, as Slicer loads it from a file: not hidden, as tables are by default."""
+    colors = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
+    colors.SetTypeToUser()
+    colors.SetHideFromEditors(False)
+    colors.SetNumberOfColors(2)
+    colors.SetColor(0, "background", 0, 0, 0, 0)
+    colors.SetColor(1, structure, 1.0, 0.5, 0.0, 1.0)
+    return colors
+
+
+def test_of_several_color_tables_one_is_chosen_and_canceling_chooses_none(host, panel):
+    tree = a_study(panel)
+    for name, structure in (("mine", "lesion"), ("yours", "stone")):
+        a_color_table(name, structure)
+    process_events()
+    before = tree_of(tree)
+    click(panel.ui.addColorTableButton)
+    assert host.dialogs.shown("text") == ["Color table:"]
+    assert tree_of(tree) == before
+    host.dialogs.enter_text("yours")
+    click(panel.ui.addColorTableButton)
+    assert tree_of(tree) == {**before, "stone": ""}
+    a_color_table("mine", "cyst")
+    process_events()
+    host.dialogs.enter_text("mine (2)")
+    click(panel.ui.addColorTableButton)
+    assert tree_of(tree) == {**before, "stone": "", "cyst": ""}
+
+
+def test_the_colors_of_uncertainty_are_no_table_of_structures(panel):
+    volume = a_small_study()["Ann"]
+    grid = worldGrid(volume)
+    percent = np.zeros(scenes.SHAPE, np.uint8)
+    node = addUncertainty(UncertaintyMap(percent, grid, Path("map.nii.gz"), 0), volume, "job", writtenGrid=grid)
+    process_events()
+    panel.panel.refresh()
+    assert node.GetDisplayNode().GetColorNode().GetName() == COLORS_NAME
+    assert not panel.ui.addColorTableButton.enabled
+    a_color_table("mine", "lesion")
+    panel.panel.refresh()
+    assert panel.ui.addColorTableButton.enabled
+    assert [table.GetName() for table in colorTables()] == ["mine"]
+
+
 def test_structures_come_from_a_file_a_color_table_and_new_segments(host, panel, tmp_path):
     volumes = a_small_study()
     tree = open_structures(panel)
@@ -221,11 +271,7 @@ def test_structures_come_from_a_file_a_color_table_and_new_segments(host, panel,
     host.dialogs.choose_path(str(tmp_path / "scheme.json"))
     click(panel.ui.addSchemeFileButton)
     assert panel.panel.parameters.schemeSource == "scene"
-    colors = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "mine")
-    colors.SetTypeToUser()
-    colors.SetNumberOfColors(2)
-    colors.SetColor(0, "background", 0, 0, 0, 0)
-    colors.SetColor(1, "lesion", 1.0, 0.5, 0.0, 1.0)
+    a_color_table("mine", "lesion")
     process_events()
     click(panel.ui.addColorTableButton)
     assert "lesion" in tree_of(tree)

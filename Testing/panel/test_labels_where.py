@@ -167,7 +167,7 @@ def test_overlaps_go_when_the_segment_is_left_out_and_come_back(panel):
     an_overlapping_study(panel)
     overlaps_shown(panel)
     choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
-    wait_until(lambda: not panel.panel.labels._overlaps.isSearching)
+    wait_until(lambda: not panel.panel.cases.checks.isBusy and not panel.panel.isOutdated)
     assert not panel.ui.overlapsTable.visible
     choose(panel.ui.meaningsTable.cellWidget(2, 1), "vessel")
     assert overlaps_shown(panel)[0] == ["head, vessel"]
@@ -179,5 +179,5 @@ def test_cases_without_overlaps_show_none_and_closing_while_counting_is_no_troub
     process_events()
     a_small_study()
     select(panel, 0)
-    wait_until(lambda: not panel.panel.labels._overlaps.isSearching)
+    wait_until(lambda: not panel.panel.cases.checks.isBusy and not panel.panel.isOutdated)
     assert not panel.ui.overlapsTable.visible

@@ -1,14 +1,17 @@
 """The module as Slicer loads it: described, opened without packages or network, closed without a trace."""
 
+import gc
 import importlib.util
 import socket
 import sys
 from pathlib import Path
 
+import numpy as np
 import slicer
 
 from SemiSegModule import dependencies
-from Testing.host.interaction import process_events
+from Testing.bridge import scenes
+from Testing.host.interaction import click_cell, process_events, type_text
 from Testing.panel.studies import a_small_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +65,44 @@ def test_closing_the_module_lets_go_of_every_node(host, module):
     assert panel.Observations == []
     slicer.mrmlScene.Clear()
     process_events()
+
+
+def test_the_voxels_of_a_closed_scene_are_forgotten(host, module):
+    representation = module.widgetRepresentation()
+    representation.resize(520, 900)
+    representation.show()
+    representation.enter()
+    process_events()
+    panel = representation.self()
+    a_small_study()
+    scenes.a_volume(np.random.default_rng(7), name="Ann FLAIR")
+    panel.ui.structuresSection.collapsed = False
+    process_events()
+    type_text(panel.ui.channelsEdit, "T1, FLAIR")
+    # A fix of its own is offered for the selected case.
+    click_cell(panel.ui.casesTable, 0, 2)
+    assert panel.ui.fixCaseButton.isVisibleTo(panel.form)
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLVolumeNode")]
+    names += [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")]
+    gone = []
+    for name in names:
+        watched = slicer.util.getNode(name)
+        watched.AddObserver("DeleteEvent", lambda *_, name=name: gone.append(name))
+    del watched
+    slicer.mrmlScene.Clear(0)
+    # Nobody shows another study: a person has gone on to another module.
+    panel.panel.setParameterNode(None)
+    process_events()
+    gc.collect()
+    assert sorted(gone) == sorted(names)
+    assert panel.panel.view.rows == []
+    representation.enter()
+    process_events()
+    assert panel.ui.casesTable.rowCount == 0
+    a_small_study()
+    assert panel.ui.casesTable.rowCount == 4
+    representation.exit()
+    representation.hide()
 
 
 def test_the_library_is_found_beside_the_module_in_a_source_tree(module, monkeypatch):

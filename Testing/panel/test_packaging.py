@@ -68,6 +68,31 @@ def test_every_resource_of_the_module_is_listed_and_no_other():
     assert listed("MODULE_PYTHON_RESOURCES") == there
 
 
+def packaged_resources():
+    """What the library reads: what pip packages of Resources, and all of it but the documentation."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    patterns = re.findall(
+        r'"([^"]+)"', re.search(r'^"SemiSegLib.Resources" = \[(.*)\]', project, re.MULTILINE).group(1)
+    )
+    found = {
+        path.relative_to(ROOT / "Resources").as_posix() for each in patterns for path in (ROOT / "Resources").glob(each)
+    }
+    everything = files(ROOT / "Resources", ".json")
+    assert found == {name for name in everything if not name.startswith("Documentation/")}
+    return found
+
+
+def test_every_pattern_of_resources_finds_a_file_and_none_the_documentation():
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    patterns = re.findall(r"^  Resources/(\S+)$", cmake, re.MULTILINE)
+    found = [
+        {path.relative_to(ROOT / "Resources").as_posix() for path in (ROOT / "Resources").glob(p)} for p in patterns
+    ]
+    assert all(found)
+    assert set().union(*found) == packaged_resources()
+    assert "GLOB SEMISEGLIB_RESOURCES" in cmake, "GLOB_RECURSE takes the documentation too"
+
+
 @pytest.mark.skipif(
     shutil.which("cmake") is None or shutil.which("c++") is None, reason="cmake or a compiler is not installed"
 )
@@ -87,7 +112,8 @@ def test_the_installed_extension_holds_module_library_and_schemes(tmp_path):
     assert (modules / "SemiSeg.py").is_file()
     assert (modules / "Resources/UI/SemiSeg.ui").is_file()
     assert (modules / "Resources/Icons/SemiSeg.png").is_file()
-    assert files(modules / "Resources", ".json") == files(ROOT / "Resources", ".json")
+    assert files(modules / "Resources", ".json") == packaged_resources()
+    assert not (modules / "Resources/Documentation").exists()
 
 
 def test_files_named_in_the_catalog_have_unix_line_ends():

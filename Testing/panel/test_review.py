@@ -48,6 +48,23 @@ def test_next_case_and_a_click_in_the_list_go_to_other_cases(ready, started):
     assert reviewed(panel) == "Cid"
 
 
+def test_the_second_channel_of_a_case_lies_over_it_and_over_no_other(ready, started):
+    panel, volumes = ready
+    apply_to_all(panel, started, scores={0: 0.9, 1: 0.4, 2: 0.2, 3: 0.1})
+    click(panel.ui.nextCaseButton)
+    parameters = panel.panel.parameters
+    rows = [row for row in parameters.rows() if row.volumes["image"] is not volumes["Dan"]]
+    parameters.channels = ["image", "T2"]
+    rows[0].volumes["T2"] = volumes["Dan"]
+    parameters.setRows(rows)
+    process_events()
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    for name, over in (("Ann", volumes["Dan"].GetID()), ("Bob", None)):
+        click_cell(panel.ui.reviewTable, column(panel.ui.reviewTable, 0).index(name))
+        assert composite.GetBackgroundVolumeID() == volumes[name].GetID()
+        assert composite.GetForegroundVolumeID() == over
+
+
 def test_structures_are_shown_with_their_status_and_what_is_known_of_them(ready, started):
     panel, _ = ready
     apply_to_all(panel, started, states={**STATES, "vessel": "absent"})

@@ -1,11 +1,16 @@
 """Closing Slicer while a training runs: keep it, stop it, or do not close."""
 
+import getpass
+import socket
+
 import pytest
 import qt
 import slicer
 from PySide6 import QtWidgets
 
+from SemiSegLib.config import write_json
 from SemiSegLib.runs.status import RunStatus
+from SemiSegModule import jobs
 from Testing.host.interaction import process_events, type_text
 from Testing.panel.studies import a_run, alive
 
@@ -48,6 +53,43 @@ def test_keeping_closes_and_stops_nothing(host, window, busy):
     assert "found again" in message.details["informativeText"]
     host.app.aboutToQuit.emit()
     assert [run.stop_requested() for run in busy] == [False, False]
+
+
+@pytest.mark.parametrize("other", [{"user": "somebody else"}, {"host": "gpu-server"}])
+def test_a_training_of_somebody_else_is_neither_asked_about_nor_stopped(host, window, busy, other):
+    mine = {"pid": 0, "pid_started": "", "host": socket.gethostname(), "user": getpass.getuser()}
+    write_json(busy[0].process_path, {**mine, **other})
+    write_json(busy[1].process_path, mine)
+    host.dialogs.answer(Button.No)
+    assert window.close()
+    (message,) = host.dialogs.messages
+    assert message.text == "A training is going on."
+    assert message.details["informativeText"].splitlines()[0] == jobs.titleOf(busy[1])
+    host.app.aboutToQuit.emit()
+    assert [run.stop_requested() for run in busy] == [False, True]
+
+
+def test_a_training_that_an_older_version_started_here_is_asked_about(host, window, busy):
+    write_json(busy[0].process_path, {"pid": 0, "pid_started": "", "host": socket.gethostname()})
+    window.close()
+    assert host.dialogs.messages[0].text == "2 trainings go on or wait."
+
+
+def test_trainings_that_have_ended_meanwhile_are_not_asked_about(host, window, busy):
+    for run in busy:
+        run.write_status(RunStatus(state="finished", step=10))
+    assert window.close()
+    assert host.dialogs.messages == []
+
+
+def test_many_trainings_are_named_and_counted(host, window, panel, tmp_path):
+    for number in range(8):
+        a_run(tmp_path, f"run {number}").write_status(alive(RunStatus(state="queued")))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    window.close()
+    named = host.dialogs.messages[0].details["informativeText"].split("\n\n")[0].splitlines()
+    assert named[0].startswith("run ")
+    assert named[6:] == ["and 2 more"]
 
 
 def test_stopping_stops_all_when_slicer_really_quits(host, window, busy):
@@ -93,3 +135,21 @@ def test_an_unloaded_module_asks_no_more(host, window, busy, panel):
     panel.cleanup()
     assert window.close()
     assert host.dialogs.messages == []
+
+
+def test_an_unloaded_module_does_nothing_when_slicer_quits(host, window, busy, panel, monkeypatch):
+    asked = []
+    guard = panel.panel.training.closing
+    panel.cleanup()
+    monkeypatch.setattr(guard, "_stop", asked.append)
+    guard._toStop = busy
+    host.app.aboutToQuit.emit()
+    assert asked == []
+
+
+def test_a_choice_is_kept_if_the_module_is_unloaded_before_slicer_quits(host, window, busy, panel):
+    host.dialogs.answer(Button.No)
+    window.close()
+    panel.cleanup()
+    host.app.aboutToQuit.emit()
+    assert [run.stop_requested() for run in busy] == [True, True]

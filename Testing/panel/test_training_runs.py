@@ -156,11 +156,9 @@ def test_a_run_that_was_put_at_the_end_is_not_shown_before_those_it_waits_for(tm
     assert found.next().run.path == following.path
     following.write_status(status_of("training"))
     found.look()
-    found._portions.tick()
     assert found.next().run.path == following.path
     following.write_status(RunStatus(state="finished"))
     found.look()
-    found._portions.tick()
     assert found.next().run.path == last.path
 
 
@@ -271,6 +269,12 @@ class Timer:
         self.isRunning = False
 
 
+def read_on(found):
+    """Let a list of runs read what the last portion has left."""
+    while found._aside.isBusy:
+        found._aside._timer.tick()
+
+
 @pytest.fixture
 def two_hundred(tmp_path):
     for number in range(200):
@@ -285,26 +289,23 @@ def test_many_runs_are_read_in_portions_newest_first(two_hundred, monkeypatch):
     found.show(two_hundred)
     assert [entry.isRead for entry in found.entries] == [True] * 10 + [False] * 190
     assert not found.isComplete
-    while found._portions.isRunning:
-        found._portions.tick()
+    read_on(found)
     assert all(entry.state == "finished" for entry in found.entries)
 
 
 def test_what_ended_is_not_read_again_until_it_changes(two_hundred, monkeypatch):
     found = RunList(lambda: None, Timer)
     found.show(two_hundred)
-    while found._portions.isRunning:
-        found._portions.tick()
+    read_on(found)
     reads, original = [], run_list.observe
     monkeypatch.setattr(run_list, "observe", lambda run: reads.append(run.path.name) or original(run))
     found.look()
-    while found._portions.isRunning:
-        found._portions.tick()
+    read_on(found)
     assert reads == []
     changed = found.entries[7].run
     changed.write_status(status_of("training"))
     found.look()
-    found._portions.tick()
+    read_on(found)
     assert reads == [changed.path.name]
     assert found.entries[7].isBusy
 

@@ -213,10 +213,11 @@ def test_a_preview_changes_no_node_of_the_user(training):
 
 @pytest.mark.parametrize(
     ("case", "file", "words"),
-    [("Ann", "preview/gone.seg.nrrd", "the file does not exist"), ("Eve", "x.seg.nrrd", "Eve is not in the scene")],
+    [("Ann", "preview/gone.seg.nrrd", "the file does not exist"), ("Bob", "x.seg.nrrd", "Bob is not in the scene")],
 )
 def test_a_preview_that_cannot_be_shown_says_why_without_a_dialog(host, training, case, file, words):
     study, run = training
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Bob"))
     click(study.ui.previewCheckBox)
     tell(run, Previewed(step=20, case=case, file=file))
     look(study)
@@ -224,6 +225,34 @@ def test_a_preview_that_cannot_be_shown_says_why_without_a_dialog(host, training
     assert words in study.ui.previewLabel.text
     assert previews() == []
     assert host.dialogs.messages == []
+
+
+def test_a_preview_is_never_laid_on_another_scan_of_the_same_name_and_size(host, training):
+    study, run = training
+    volume = slicer.util.getNode("Ann")
+    tell(run, Previewed(step=20, case="Ann", file=write_preview(run, volume, np.ones(scenes.SHAPE, np.uint8))))
+    grid = volumeGrid(volume).matrix
+    slicer.mrmlScene.RemoveNode(volume)
+    scenes.a_volume(np.random.default_rng(9), grid, name="Ann")
+    look(study)
+    click(study.ui.previewCheckBox)
+    assert "there is a scan of the name 'Ann', but it is another one" in study.ui.previewLabel.text
+    assert previews() == []
+    assert host.dialogs.messages == []
+
+
+def test_the_preview_of_a_scan_that_was_renamed_and_moved_since_lies_on_it(training):
+    study, run = training
+    volume = slicer.util.getNode("Ann")
+    labels = np.zeros(scenes.SHAPE, np.uint8)
+    labels[1:3, 1:4, 1:5] = 1
+    tell(run, Previewed(step=20, case="Ann", file=write_preview(run, volume, labels)))
+    volume.SetName("first visit")
+    scenes.moved(volume, values=scenes.a_motion(np.random.default_rng(8)))
+    look(study)
+    click(study.ui.previewCheckBox)
+    (node,) = previews()
+    assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(node, "head", volume), labels == 1)
 
 
 def test_the_log_is_read_while_its_box_is_open_and_only_its_end(training, screenshot):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.checks import Finding
-from SemiSegLib.errors import CaseError, explain
-from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
-from SemiSegModule.bridge.geometry import Grid
-from SemiSegModule.bridge.overlaps import EITHER, IGNORE, REST, Overlap, combineMasks, findOverlaps
-from SemiSegModule.bridge.region import DRAWN_SLICES, PlacedRegion, readRegion
-from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
-from SemiSegModule.bridge.segments import Layer, Masks, placeLayers, readLayers, segmentIds
+from SemiSegLib.labels.scheme import LabelScheme
+from SemiSegModule.bridge.drawing import Drawing
+from SemiSegModule.bridge.overlaps import EITHER, IGNORE, REST, Overlap, combineMasks, findOverlaps, requireCodes
+from SemiSegModule.bridge.region import DRAWN_SLICES
+from SemiSegModule.bridge.scene_case import ANNOTATED_REGION
+from SemiSegModule.bridge.segments import Masks, placeLayers
 
 
 @dataclass(frozen=True)
@@ -27,77 +26,13 @@ class AnnotationImage:
         voxels: (K, J, I) uint8; 0 is a voxel that no segment covers.
         values: stored value to structure names, "*" being anything.
         findings: what the user should know: overlaps, voxels outside the volume, resampled segments.
+        overlaps: structures that share voxels and exclude each other, whether a rule decides about them or not.
     """
 
     voxels: np.ndarray
     values: Mapping[int, tuple[str, ...]]
     findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What was drawn in a case, as it was when it was read: the scene may change while it is worked on.
-
-    Attributes:
-        caseId: for messages.
-        name: of the segmentation node, for messages.
-        segmentNames: segment ID to the name that a person sees.
-        meanings: segment ID to structure name or region, for the segments that count.
-        lookedFor: structures of which nothing more is to be found outside their segments.
-        layers: copies of the label images.
-        reference: world grid of the case's first volume.
-        region: where the case was annotated, or None: everywhere, or where a segment of ``meanings`` says so.
-        overlapRules: what a person has said of structures that exclude each other, by pair.
-    """
-
-    caseId: str
-    name: str
-    segmentNames: Mapping[str, str]
-    meanings: Mapping[str, str]
-    lookedFor: tuple[str, ...]
-    layers: tuple[Layer, ...]
-    reference: Grid
-    region: PlacedRegion | None = None
-    overlapRules: Mapping[tuple[str, str], str] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        """The place of a finding."""
-        return f"segmentation '{self.name}'"
-
-
-def readDrawing(case: SceneCase, scheme: LabelScheme, reference: Grid) -> Drawing | None:
-    """Return what was drawn in a case, or None if the case says nothing.
-
-    Args:
-        case: its segmentation node is only read.
-        scheme: holds every structure that the case names.
-        reference: world grid of the case's first volume.
-
-    Raises:
-        CaseError: a segment has no meaning yet, or the segmentation is under a transform that is not linear.
-        LabelError: the case names a structure that the scheme does not have.
-    """
-    if case.segmentation is None:
-        return None
-    lookedFor = tuple(scheme.find(name).name for name in case.lookedFor if name_key(name) != BACKGROUND)
-    segmentation = case.segmentation.GetSegmentation()
-    ids = segmentIds(case.segmentation)
-    names = {segmentId: segmentation.GetSegment(segmentId).GetName() for segmentId in ids}
-    meanings = _checkedMeanings(case, scheme, names)
-    if not meanings and not lookedFor:
-        return None
-    return Drawing(
-        caseId=case.id,
-        name=case.segmentation.GetName(),
-        segmentNames=names,
-        meanings=meanings,
-        lookedFor=lookedFor,
-        layers=tuple(readLayers(case.segmentation, meanings, reference)),
-        reference=reference,
-        region=readRegion(case.region),
-        overlapRules=dict(case.overlapRules),
-    )
+    overlaps: tuple[Overlap, ...] = ()
 
 
 def drawnOverlaps(drawing: Drawing, scheme: LabelScheme) -> tuple[Overlap, ...]:
@@ -112,6 +47,9 @@ def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
     Args:
         drawing: what was drawn.
         scheme: holds every structure that the drawing names.
+
+    Raises:
+        LabelError: the segments say more different things than a label image can tell apart; names the case.
     """
     everything = frozenset(range(len(scheme.leaves)))
     elsewhere = everything - frozenset().union(*(scheme.leaves_of(name) for name in drawing.lookedFor))
@@ -124,29 +62,14 @@ def annotationImage(drawing: Drawing, scheme: LabelScheme) -> AnnotationImage:
     sets.update({name: leafSet for name, (_mask, leafSet) in remainders.items()})
     voxels, setOfValue, overlaps = _drawn(drawing, masks, sets, elsewhere, placed, len(scheme.leaves))
     regions = _regions(drawing, placed, region)
-    for inside in regions:
-        voxels, setOfValue = _outsideUnknown(voxels, setOfValue, inside, everything)
+    if regions:
+        setOfValue = {**setOfValue, _codeOf(everything, setOfValue): everything}
+        requireCodes(len(setOfValue), drawing.place)
+        unknown = np.uint8(_codeOf(everything, setOfValue))
+        for inside in regions:
+            voxels = np.where(inside, voxels, unknown)
     findings += more + _overlapFindings(drawing, overlaps) + _regionFindings(drawing, regions)
-    return AnnotationImage(voxels, {v: scheme.cover(s) for v, s in setOfValue.items()}, tuple(findings))
-
-
-def _checkedMeanings(case: SceneCase, scheme: LabelScheme, names: Mapping[str, str]) -> dict[str, str]:
-    """Return segment ID to structure name or region for the segments that count."""
-    open_ = [name for segmentId, name in names.items() if not case.meanings.get(segmentId)]
-    if open_:
-        raise CaseError(
-            explain(
-                _("nobody has said which structure these segments are: {segments}").format(segments=", ".join(open_)),
-                where=_("case '{case}', segmentation '{segmentation}'").format(
-                    case=case.id, segmentation=case.segmentation.GetName()
-                ),
-                remedy=_("choose the structure for each, or leave it out; structures are: {structures}").format(
-                    structures=", ".join(s.name for s in scheme.structures)
-                ),
-            )
-        )
-    chosen = {i: case.meanings[i] for i in names if case.meanings[i] != LEFT_OUT}
-    return {i: m if m == ANNOTATED_REGION else scheme.find(m).name for i, m in chosen.items()}
+    return AnnotationImage(voxels, {v: scheme.cover(s) for v, s in setOfValue.items()}, tuple(findings), overlaps)
 
 
 def _byStructure(placed: Masks, meanings: Mapping[str, str]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -212,7 +135,9 @@ def _drawn(
     voxels = np.zeros(drawing.reference.shape, dtype=np.uint8)
     if not masks or not next(iter(masks.values())).size:
         return voxels, {0: elsewhere}, ()
-    inBox, found, overlaps = combineMasks(masks, sets, elsewhere, drawing.overlapRules, leafCount=leafCount)
+    inBox, found, overlaps = combineMasks(
+        masks, sets, elsewhere, drawing.overlapRules, leafCount=leafCount, where=drawing.place
+    )
     voxels[_box(placed)] = inBox
     return voxels, dict(enumerate(found)), overlaps
 
@@ -233,11 +158,9 @@ def _regions(drawing: Drawing, placed: Masks, drawn: np.ndarray | None) -> list[
     return inside
 
 
-def _outsideUnknown(
-    voxels: np.ndarray, setOfValue: dict[int, frozenset[int]], inside: np.ndarray, everything: frozenset[int]
-) -> tuple[np.ndarray, dict[int, frozenset[int]]]:
-    unknown = next((value for value, s in setOfValue.items() if s == everything), len(setOfValue))
-    return np.where(inside, voxels, np.uint8(unknown)), {**setOfValue, unknown: everything}
+def _codeOf(leafSet: frozenset[int], setOfValue: Mapping[int, frozenset[int]]) -> int:
+    """Return the stored value of a label set, the next free one if it has none yet."""
+    return next((value for value, known in setOfValue.items() if known == leafSet), len(setOfValue))
 
 
 def _box(placed: Masks) -> tuple[slice, ...]:

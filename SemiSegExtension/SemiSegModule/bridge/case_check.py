@@ -11,15 +11,18 @@ import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.finding import Finding
-from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.errors import CaseError, SemiSegError, explain, take_apart
 from SemiSegLib.labels.overlap import slabs
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.annotation_image import AnnotationImage, Drawing, annotationImage, readDrawing
+from SemiSegModule.bridge.annotation_image import AnnotationImage, annotationImage
+from SemiSegModule.bridge.drawing import Drawing, readDrawing
 from SemiSegModule.bridge.geometry import Grid, isSameGrid, volumeGrid, worldGrid
+from SemiSegModule.bridge.layers import BINARY, Layer, SurfaceImages, readLayers
+from SemiSegModule.bridge.overlaps import Overlap
 from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
 from SemiSegModule.bridge.segment_images import labelImage
 from SemiSegModule.bridge.segmentation_import import standBeside
-from SemiSegModule.bridge.segments import BINARY, Layer, placeLayers, readLayers, segmentIds
+from SemiSegModule.bridge.segments import placeLayers, segmentIds
 from SemiSegModule.waiting import Waiting
 
 
@@ -49,40 +52,86 @@ class CaseCheck:
     Attributes:
         findings: the worst first.
         emptySegments: IDs of segments without a voxel whose structure the case teaches to be absent.
+        overlaps: structures that share voxels and exclude each other, decided or not, in the order of the alphabet.
     """
 
     findings: tuple[Finding, ...] = ()
     emptySegments: tuple[str, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
 
 
 _WORST_FIRST = ("error", "warning", "note")
 
 
-def snapshot(case: SceneCase, scheme: LabelScheme) -> CaseSnapshot:
-    """Return a case as it is at this moment; its nodes are only read, its label images copied."""
+def surfacesToConvert(case: SceneCase, surfaces: SurfaceImages) -> tuple[str, ...]:
+    """Return the segments that ``snapshot`` would have to turn into voxels first; none if the case cannot be read."""
+    if case.segmentation is None:
+        return ()
+    counted = [i for i, meaning in case.meanings.items() if meaning not in ("", LEFT_OUT)]
+    try:
+        return surfaces.missing(case.segmentation, counted, worldGrid(next(iter(case.volumes.values()))))
+    except CaseError:
+        # The snapshot tells of it.
+        return ()
+
+
+def convertSurface(case: SceneCase, segmentId: str, surfaces: SurfaceImages) -> bool:
+    """Turn one of ``surfacesToConvert`` into voxels and keep them; return whether that was possible."""
+    try:
+        surfaces.layer(case.segmentation, segmentId, worldGrid(next(iter(case.volumes.values()))))
+    except CaseError:
+        # The snapshot tells of it.
+        return False
+    return True
+
+
+def snapshot(case: SceneCase, scheme: LabelScheme, surfaces: SurfaceImages | None = None) -> CaseSnapshot:
+    """Return a case as it is at this moment; its nodes are only read, its label images copied.
+
+    Args:
+        case: of the scene.
+        scheme: label scheme.
+        surfaces: closed surfaces that were turned into voxels already; the others are converted now.
+    """
     grids: dict[str, Grid] = {}
     try:
         for role, node in case.volumes.items():
             grids[role] = worldGrid(node)
-        drawing = readDrawing(case, scheme, next(iter(grids.values())))
-    except CaseError as error:
-        what, _line, rest = str(error).partition("\n")
-        finding = Finding(case=case.id, code="unusable", severity="error", what=what, where="", remedy=rest.strip())
-        return CaseSnapshot(case.id, None, scheme, grids, (finding,))
+        drawing = readDrawing(case, scheme, next(iter(grids.values())), surfaces)
+    except SemiSegError as error:
+        return CaseSnapshot(case.id, None, scheme, grids, failed(case.id, error).findings)
     return CaseSnapshot(case.id, drawing, scheme, grids)
 
 
+def failed(caseId: str, error: BaseException) -> CaseCheck:
+    """Return what is to be said of a case whose check ended with an error, also one that nobody has foreseen."""
+    if isinstance(error, SemiSegError):
+        what, where, remedy = take_apart(str(error))
+    else:
+        reason = f"{type(error).__name__}: {error}"
+        what, where = _("the case could not be checked: {reason}").format(reason=reason), ""
+        remedy = _("untick the case, and report this with the error log of Slicer")
+    finding = Finding(case=caseId, code="unusable", severity="error", what=what, where=where, remedy=remedy)
+    return CaseCheck((finding,))
+
+
 def check(taken: CaseSnapshot) -> CaseCheck:
-    """Return what is doubtful about a case; touches no node, so that it can be done in a thread."""
+    """Return what is doubtful about a case; touches no node, so that it can be done in a thread.
+
+    Raises:
+        LabelError: the segments say more different things than a label image can tell apart.
+    """
     findings = [*taken.problems, *_channelFindings(taken)]
     empty: tuple[str, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
     if taken.drawing is not None:
         image = annotationImage(taken.drawing, taken.scheme)
         empty = _absent(taken, image)
         findings += image.findings
+        overlaps = image.overlaps
         findings += _emptyFindings(taken.drawing, empty)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
-    return CaseCheck(tuple(findings), empty)
+    return CaseCheck(tuple(findings), empty, overlaps)
 
 
 def emptySegments(layers: Iterable[Layer], ids: Iterable[str]) -> tuple[str, ...]:

@@ -76,7 +76,10 @@ def colorTableFromScheme(scheme: LabelScheme) -> Any:
 
 
 def colorTables() -> list[Any]:
-    """Return the color tables of the scene that a person or a file brought in: Slicer's own name no structures."""
+    """Return the color tables of the scene that a person or a file brought in: Slicer's own name no structures.
+
+    Hidden ones are left out: a module made them to show something, as this one does for uncertainty.
+    """
     nodes = slicer.util.getNodesByClass("vtkMRMLColorTableNode")
     own = (slicer.vtkMRMLColorTableNode.User, slicer.vtkMRMLColorTableNode.File)
-    return [n for n in nodes if n.GetType() in own and not n.GetSingletonTag()]
+    return [n for n in nodes if n.GetType() in own and not n.GetSingletonTag() and not n.GetHideFromEditors()]

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from slicer.i18n import tr as _
 
+from SemiSegLib.errors import LabelError, explain
+from SemiSegLib.labels.label_set import MOST_SETS
 from SemiSegLib.labels.overlap import group_voxels, slabs
 
 # Rules for two structures that exclude each other; any other rule is the name of the one that wins.
@@ -49,7 +52,7 @@ def ruleKey(first: str, second: str) -> tuple[str, str]:
 
 
 def combineMasks(
-    masks: Mapping[str, np.ndarray], sets: Sets, elsewhere: frozenset[int], rules: Rules, *, leafCount: int
+    masks: Mapping[str, np.ndarray], sets: Sets, elsewhere: frozenset[int], rules: Rules, *, leafCount: int, where: str
 ) -> tuple[np.ndarray, tuple[frozenset[int], ...], tuple[Overlap, ...]]:
     """Return one image of label sets for structures that may overlap.
 
@@ -59,22 +62,50 @@ def combineMasks(
         elsewhere: label set of voxels that no structure covers.
         rules: what a person has said of structures that exclude each other.
         leafCount: leaves of the scheme.
+        where: case and segmentation, for errors.
 
     Returns:
         (K, J, I) uint8 numbers of label sets, these sets (the first is ``elsewhere``), and the overlaps.
+
+    Raises:
+        LabelError: there are more than ``MOST_SETS`` label sets, or more than 65535 combinations of structures.
     """
     shape = next(iter(masks.values())).shape
     groups, covering, counts = group_voxels(masks, shape)
     everything = frozenset(range(leafCount))
     numbers: dict[frozenset[int], int] = {elsewhere: 0}
-    lookup = np.zeros(len(covering), dtype=np.uint8)
+    lookup = np.zeros(len(covering), dtype=np.intp)
     for group, names in enumerate(covering):
         if names and counts[group]:
             lookup[group] = numbers.setdefault(resolved(names, sets, rules, everything), len(numbers))
+    requireCodes(len(numbers), where)
+    lookup = lookup.astype(np.uint8)
     voxels = np.empty(shape, dtype=np.uint8)
     for slab in slabs(shape):
         voxels[slab] = lookup[groups[slab]]
     return voxels, tuple(numbers), _counted(covering, counts, sets)
+
+
+def requireCodes(count: int, where: str) -> None:
+    """Refuse more label sets in one case than the values of a label image can tell apart.
+
+    Args:
+        count: of the label sets.
+        where: case and segmentation, for the error.
+
+    Raises:
+        LabelError: ``count`` is above ``MOST_SETS``.
+    """
+    if count > MOST_SETS:
+        raise LabelError(
+            explain(
+                _("the segments form {count} regions of different meaning, a label image tells {most} apart").format(
+                    count=count, most=MOST_SETS
+                ),
+                where=where,
+                remedy=_("leave segments out in Labels, or give those that need not be told apart one structure"),
+            )
+        )
 
 
 def findOverlaps(masks: Mapping[str, np.ndarray], sets: Sets) -> tuple[Overlap, ...]:

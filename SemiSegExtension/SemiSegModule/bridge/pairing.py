@@ -171,10 +171,10 @@ def _sketchCase(case: SceneCase, scheme: LabelScheme) -> Case:
 def _segmentSets(case: SceneCase, scheme: LabelScheme) -> Mapping[str, tuple[str, ...]]:
     """Return structure name to what its voxels may be: a whole loses the parts that were looked for."""
     result = {}
+    lookedFor = [scheme.leaves_of(name) for name in case.lookedFor]
     for meaning in set(case.meanings.values()) - {"", ANNOTATED_REGION, LEFT_OUT}:
         leaves = scheme.leaves_of(meaning)
-        parts = [scheme.leaves_of(name) for name in case.lookedFor if scheme.leaves_of(name) < leaves]
-        rest = leaves - frozenset().union(*parts)
+        rest = leaves.difference(*(inside for inside in lookedFor if inside < leaves))
         result[meaning] = scheme.cover(rest or leaves)
     return result
 

@@ -8,17 +8,16 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from SemiSegModule.bridge.images import caseGrid
-from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from SemiSegModule.bridge.segmentation_import import loadSegmentation, placeBeside
+from SemiSegModule.bridge.study_scan import findScan
 from SemiSegModule.waiting import Waiting
 
 PREVIEW_ATTRIBUTE = "SemiSeg.Preview"
 
 
-def loadPreview(path: Path, case: str, *, waiting: Waiting | None = None) -> Any:
-    """Return the scene's preview node with what a file holds for a case; None if the scene has no such volume.
+def loadPreview(path: Path, case: str, dataset: Path, *, waiting: Waiting | None = None) -> Any:
+    """Return the scene's preview node with what a file holds for a case; None if the scene does not have its scan.
 
     The node is made if there is none. It is marked as a model's, so it is never taken for labels, and it is not saved
     with the scene. It names no source volume, so it is no result to review. What a person has set of its display is
@@ -26,16 +25,21 @@ def loadPreview(path: Path, case: str, *, waiting: Waiting | None = None) -> Any
 
     Args:
         path: ``.seg.nrrd`` file.
-        case: id of the case, which is the name of its volume in the scene.
-        waiting: has the file read apart from the scene; None: nobody waits.
+        case: id of the case in the dataset.
+        dataset: folder or file of the dataset that the run trains on; its images say which volume is the case's,
+            whatever it is called and wherever it was moved.
+        waiting: has files read apart from the scene; None: nobody waits.
 
     Raises:
-        CaseError: the file cannot be read, or the volume has changed since the training began.
+        CaseError: a file cannot be read, or the scene has another volume of the case's name only, for example because
+            its voxels have changed since the training began.
+        ConfigError: the dataset's file is damaged.
     """
-    volume = next((node for node in scalarVolumes() if node.GetName() == case), None)
-    if volume is None:
+    found = findScan(dataset, case, waiting or Waiting())
+    if found is None:
         return None
-    loaded = loadSegmentation(path, volume, writtenGrid=caseGrid({"": volume})[0], waiting=waiting)
+    volume = found.volume
+    loaded = loadSegmentation(path, volume, writtenGrid=found.written, waiting=waiting)
     node = previewNode() or _newNode()
     wasModifying = node.StartModify()
     node.SetName(_("{case} preview").format(case=case))

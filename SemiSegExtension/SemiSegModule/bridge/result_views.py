@@ -20,16 +20,24 @@ _LEFT, _RIGHT = "vtkMRMLSliceNodeRed", "vtkMRMLSliceNodeYellow"
 _EDITOR = "SegmentEditor"
 
 
-def showResult(result: Result) -> None:
+def showResult(result: Result, foreground: Any = None) -> None:
     """Show a scan with its result, where the model is least sure; segmentations of other scans are hidden.
 
     What a person has drawn on this scan stays as it is. A map of uncertainty that another case shows gives way to this
-    one's.
+    one's. While the views show this scan already, what a person has laid over it stays too; else it would lie over
+    another patient's.
+
+    Args:
+        result: the result.
+        foreground: volume to lay over the scan, such as the case's second channel; None for none.
     """
     endComparison()
     hadOverlay = overlaid() is not None
     showUncertainty(None)
-    slicer.util.setSliceViewerLayers(background=result.volume, fit=True)
+    if _isBehindAllViews(result.volume):
+        slicer.util.setSliceViewerLayers(background=result.volume, fit=True)
+    else:
+        slicer.util.setSliceViewerLayers(background=result.volume, foreground=foreground, label=None, fit=True)
     for other in resultsInScene():
         _setVisible(other.node, other == result and other.correction is None)
         _setVisible(other.correction, other == result)
@@ -126,6 +134,11 @@ def endComparison() -> None:
     # A person may have chosen another layout meanwhile.
     if layout.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView:
         layout.SetViewArrangement(before["layout"])
+
+
+def _isBehindAllViews(volume: Any) -> bool:
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return all(composite.GetBackgroundVolumeID() == volume.GetID() for composite in composites)
 
 
 def _turn(sliceNode: Any, plane: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from SemiSegModule.bridge.job_scan import JobScan, asPlace
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.bridge.result_segments import STATE_TAG, arranged
 from SemiSegModule.bridge.segmentation_file import FileSegment
-from SemiSegModule.bridge.segmentation_import import loadSegmentation, toOwn
+from SemiSegModule.bridge.segmentation_import import loadSegmentation, requireInScene, toOwn
 from SemiSegModule.bridge.uncertainty import addUncertainty, readUncertainty
 from SemiSegModule.waiting import Waiting
 
@@ -117,6 +117,12 @@ def loadResults(
                 add(result, job, case, grid, waiting)
             except (CaseError, ConfigError) as error:
                 problems.append(str(error))
+            # Without its scan (that is told already) nothing more of it can be placed.
+            if result.volume is None:
+                break
+        if result.node.GetScene() is None:
+            # Somebody deleted it while its files were read.
+            nodes.pop()
     return nodes, problems
 
 
@@ -189,9 +195,12 @@ def _loadResult(
 def _addUncertainty(result: Result, job: ApplyFolder, case: ApplyCase, grid: Grid, waiting: Waiting) -> None:
     path = job.uncertainty_path(case)
     if path.is_file():
+        scan = result.volume
         map_ = waiting.apart(partial(readUncertainty, path))
-        if result.volume is not None:
-            result.uncertainty = addUncertainty(map_, result.volume, job.job.id, writtenGrid=grid)
+        # Somebody may have deleted it, or the result, while the file was read.
+        requireInScene(scan)
+        if result.node.GetScene() is not None:
+            result.uncertainty = addUncertainty(map_, scan, job.job.id, writtenGrid=grid)
 
 
 def _addReview(result: Result, job: ApplyFolder, case: ApplyCase, grid: Grid, _waiting: Waiting) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import vtk
@@ -65,8 +66,14 @@ def segmentTerminology(segment: Any) -> Terminology | None:
     text = vtk.reference("")
     if not segment.GetTag(segment.GetTerminologyEntryTagName(), text) or not str(text):
         return None
+    return _terminologyOf(str(text))
+
+
+@lru_cache(maxsize=4096)
+def _terminologyOf(text: str) -> Terminology | None:
+    # The same few entries are asked about for every segment whenever the study is looked at.
     try:
-        terminology = from_slicer_string(str(text))
+        terminology = from_slicer_string(text)
     except LabelError:
         return None
     return None if (terminology.type.scheme, terminology.type.value) in _UNSPECIFIC_TYPES else terminology
@@ -117,12 +124,15 @@ def suggestLookedFor(meanings: Mapping[str, str], scheme: LabelScheme) -> tuple[
     """
     drawn = {name_key(name) for name in meanings.values()}
     chosen = []
+    siblings: dict[str | None, list[str]] = {None: []}
+    for structure in scheme.structures:
+        if structure.parent:
+            siblings.setdefault(structure.parent, []).append(name_key(structure.name))
     for structure in scheme.structures:
         if name_key(structure.name) not in drawn or name_key(structure.name) == BACKGROUND:
             continue
         wholeDrawn = any(name_key(parent.name) in drawn for parent in scheme.ancestors(structure.name)[1:])
-        siblings = [s for s in scheme.structures if s.parent and s.parent == structure.parent]
-        if not wholeDrawn or all(name_key(s.name) in drawn for s in siblings):
+        if not wholeDrawn or drawn.issuperset(siblings[structure.parent]):
             chosen.append(structure.name)
     return tuple(chosen)
 

@@ -10,8 +10,8 @@ import slicer
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegModule.bridge.geometry import matrixToVtk
+from SemiSegModule.bridge.layers import BINARY
 from SemiSegModule.bridge.segmentation_file import FileSegment
-from SemiSegModule.bridge.segments import BINARY
 
 
 def labelImage(voxels: np.ndarray, matrix: np.ndarray) -> Any:

@@ -52,7 +52,7 @@ def loadSegmentation(
     """
     path = Path(path)
     file = (waiting or Waiting()).apart(partial(readSegmentationFile, path))
-    _requireInScene(volumeNode)
+    requireInScene(volumeNode)
     _requireSize(volumeNode, writtenGrid)
     placed = placedOn(volumeNode, file.grid, writtenGrid, path)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or path.name.removesuffix(".seg.nrrd"))
@@ -86,7 +86,7 @@ def placeBeside(node: Any, volumeNode: Any) -> None:
         hierarchy.CreateItem(parent, node)
 
 
-def _requireInScene(node: Any) -> None:
+def requireInScene(node: Any) -> None:
     """Refuse a node that was removed while something was waited for.
 
     Raises:

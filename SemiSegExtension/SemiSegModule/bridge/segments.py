@@ -7,31 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import slicer
-import vtk
 from scipy.ndimage import affine_transform
-from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
-from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, matrixFromVtk, matrixToVtk, transformToWorld
-
-BINARY = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One label image of a segmentation node; segments that do not overlap share it.
-
-    Attributes:
-        voxels: (K, J, I) integer, a copy: the node may change before it is used.
-        grid: its grid in world RAS.
-        values: segment ID to label value.
-    """
-
-    voxels: np.ndarray
-    grid: Grid
-    values: Mapping[str, int]
+from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid
+from SemiSegModule.bridge.layers import Layer
 
 
 @dataclass(frozen=True)
@@ -57,33 +36,6 @@ def segmentIds(segmentationNode: Any) -> tuple[str, ...]:
     return tuple(segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments()))
 
 
-def readLayers(segmentationNode: Any, ids: Iterable[str], reference: Grid) -> list[Layer]:
-    """Return copies of the label images that hold some segments.
-
-    A segment without a binary label image (a closed surface from a model) is converted in a copy.
-
-    Args:
-        segmentationNode: read only.
-        ids: segment IDs.
-        reference: world grid on which surfaces are turned into voxels.
-
-    Raises:
-        CaseError: the node is under a transform that is not linear, or a segment cannot be converted.
-    """
-    toWorld = transformToWorld(segmentationNode)
-    segmentation = segmentationNode.GetSegmentation()
-    groups: dict[int, tuple[Any, dict[str, int]]] = {}
-    for segmentId in ids:
-        segment = segmentation.GetSegment(segmentId)
-        image = segment.GetRepresentation(BINARY)
-        if image is None:
-            segment, image = _converted(segmentationNode, segmentId, reference.moved(np.linalg.inv(toWorld)))
-        # One wrapper stands for one VTK object as long as it is held, which ``groups`` does.
-        groups.setdefault(id(image), (image, {}))[1][segmentId] = int(segment.GetLabelValue())
-    layers = [_layer(image, values, toWorld) for image, values in groups.values()]
-    return [layer for layer in layers if layer is not None]
-
-
 def placeLayers(layers: Iterable[Layer], ids: Iterable[str], reference: Grid) -> Masks:
     """Return segments on the grid of a volume; touches no node.
 
@@ -106,42 +58,6 @@ def placeLayers(layers: Iterable[Layer], ids: Iterable[str], reference: Grid) ->
             outside[segmentId] = _countOutside(layer, value, reference)
     empty = (np.zeros(3, dtype=int), np.zeros((0, 0, 0), dtype=bool))
     return _onOneBox({i: placed.get(i, empty) for i in ids}, {i: outside.get(i, 0) for i in ids}, tuple(resampled))
-
-
-def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray) -> Layer | None:
-    columns, rows, slices = image.GetDimensions()
-    if min(columns, rows, slices) < 1 or image.GetPointData().GetScalars() is None:
-        return None
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    # The stored matrix refers to index (0, 0, 0); the first voxel in memory is the start of the extent.
-    extent = image.GetExtent()
-    start = np.eye(4)
-    start[:3, 3] = extent[0], extent[2], extent[4]
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)
-    return Layer(voxels.copy(), Grid(toWorld @ matrixFromVtk(matrix) @ start, (slices, rows, columns)), values)
-
-
-def _converted(segmentationNode: Any, segmentId: str, localGrid: Grid) -> tuple[Any, Any]:
-    """Return a copied segment with a binary label image, and that image."""
-    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
-    copy = slicer.vtkSegmentation()
-    copy.SetSourceRepresentationName(segmentationNode.GetSegmentation().GetSourceRepresentationName())
-    copied = copy.CopySegmentFromSegmentation(segmentationNode.GetSegmentation(), segmentId)
-    slices, rows, columns = localGrid.shape
-    extent = (0, columns - 1, 0, rows - 1, 0, slices - 1)
-    geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrixToVtk(localGrid.matrix), extent)
-    copy.SetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(), geometry)
-    if not copied or not copy.CreateRepresentation(BINARY):
-        raise CaseError(
-            explain(
-                _("segment '{name}' has no voxels and cannot be turned into voxels").format(name=name),
-                where=_("segmentation '{segmentation}'").format(segmentation=segmentationNode.GetName()),
-                remedy=_("create its binary labelmap in the Segmentations module, or leave the segment out"),
-            )
-        )
-    segment = copy.GetSegment(segmentId)
-    return segment, segment.GetRepresentation(BINARY)
 
 
 def _place(layer: Layer, reference: Grid) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -19,7 +19,8 @@ from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.annotation_image import Drawing, annotationImage, readDrawing
+from SemiSegModule.bridge.annotation_image import annotationImage
+from SemiSegModule.bridge.drawing import Drawing, readDrawing
 from SemiSegModule.bridge.geometry import Grid, worldGrid
 from SemiSegModule.bridge.images import Scan, readScan, writeOnce, writeScan, writingTo
 from SemiSegModule.bridge.scene_case import SceneCase, safeFileName, suggestState

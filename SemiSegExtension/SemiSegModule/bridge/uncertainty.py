@@ -126,6 +126,8 @@ def _colors() -> Any:
         return known
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", COLORS_NAME)
     node.SetTypeToUser()
+    # It shows percents and names no structures.
+    node.SetHideFromEditors(True)
     node.SetNumberOfColors(_LEVELS)
     for level in range(_LEVELS):
         share = level / (_LEVELS - 1)

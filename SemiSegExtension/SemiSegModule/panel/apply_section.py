@@ -108,6 +108,13 @@ class ApplySection:
         self.watcher.unwatch()
         self.job, self.status, self._isAwaiting = None, None, False
 
+    def forget(self) -> None:
+        """Show no volume, and hold none any more."""
+        self._volumes, self._shown = [], None
+        self._updating = True
+        self.ui.applyVolumesList.clear()
+        self._updating = False
+
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the job (called by the watcher)."""
         changed = self.status is None or self.status.state != status.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -10,11 +11,11 @@ import qt
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.case_check import CaseCheck
+from SemiSegModule.bridge.case_check import CaseCheck, convertSurface, failed, surfacesToConvert
 from SemiSegModule.bridge.geometry import transformToWorld, worldGrid
+from SemiSegModule.bridge.layers import SurfaceImages, drawnMoment
 from SemiSegModule.bridge.region import readRegion
 from SemiSegModule.bridge.scene_case import SceneCase
-from SemiSegModule.bridge.segments import BINARY
 
 # A person who draws changes a segment every second: a case is looked at when it has rested this long.
 _REST_MILLISECONDS = 600
@@ -34,6 +35,7 @@ class CaseChecks:
         self._done: dict[str, tuple[Any, CaseCheck]] = {}
         self._wanted: dict[str, tuple[Any, SceneCase, LabelScheme]] = {}
         self._running: tuple[str, Any, Future[CaseCheck]] | None = None
+        self._surfaces = SurfaceImages()
         self._threads: ThreadPoolExecutor | None = None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -62,6 +64,7 @@ class CaseChecks:
         self._timer.stop()
         self._wanted.clear()
         self._done.clear()
+        self._surfaces.clear()
         self._running = None
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -78,15 +81,23 @@ class CaseChecks:
             self._begin()
 
     def _begin(self) -> None:
+        """Do one step that takes a moment: turn one surface into voxels, or begin the check of one case."""
         name = next(iter(self._wanted))
-        key, case, scheme = self._wanted.pop(name)
+        key, case, scheme = self._wanted[name]
+        # Whatever becomes of this case, the others have their turn.
+        self._timer.start(0)
         if any(node is not None and node.GetScene() is None for node in (*case.volumes.values(), case.segmentation)):
             # It left the scene since; the next refresh shows the cases that are left.
-            self._start(0)
+            del self._wanted[name]
             return
+        surfaces = surfacesToConvert(case, self._surfaces)
+        if surfaces and convertSurface(case, surfaces[0], self._surfaces):
+            return
+        del self._wanted[name]
+        self._surfaces.forgetRemoved()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-check")
-        taken = self._logic.snapshotCase(case, scheme)
+        taken = self._logic.snapshotCase(case, scheme, self._surfaces)
         self._running = (name, key, self._threads.submit(self._logic.checkCase, taken))
         self._timer.start(_POLL_MILLISECONDS)
 
@@ -96,14 +107,13 @@ class CaseChecks:
             self._timer.start(_POLL_MILLISECONDS)
             return
         self._running = None
-        try:
-            self._done[name] = (key, future.result())
-        except SemiSegError:
-            # What cannot be checked is told by the export, with the case and a remedy.
-            self._done[name] = (key, CaseCheck())
-        self._onChecked()
         if self._wanted:
             self._timer.start(0)
+        error = future.exception()
+        if error is not None and not isinstance(error, SemiSegError):
+            logging.error("SemiSeg: the check of case '%s' failed", key[0], exc_info=error)
+        self._done[name] = (key, future.result() if error is None else failed(key[0], error))
+        self._onChecked()
 
 
 def _key(case: SceneCase, scheme: LabelScheme) -> Any:
@@ -113,10 +123,7 @@ def _key(case: SceneCase, scheme: LabelScheme) -> Any:
     if case.segmentation is not None:
         segmentation = case.segmentation.GetSegmentation()
         drawn = [case.segmentation.GetID()]
-        for segmentId in case.meanings:
-            segment = segmentation.GetSegment(segmentId)
-            image = segment.GetRepresentation(BINARY) if segment is not None else None
-            drawn.append((segmentId, image.GetMTime() if image is not None else 0))
+        drawn += [(segmentId, *drawnMoment(segmentation, segmentId)) for segmentId in case.meanings]
     said = (dict(case.meanings), case.lookedFor, repr(case.region), dict(case.overlapRules))
     return (case.id, volumes, drawn, _places(case), said, scheme.structures)
 

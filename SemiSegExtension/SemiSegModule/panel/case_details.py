@@ -67,6 +67,11 @@ class CaseDetails:
         self.ui.caseSideComboBox.enabled = not isLocked
         self._showProblem(problems if isOne else ())
 
+    def forget(self) -> None:
+        """Show no case, and hold no node any more."""
+        self._rows, self._fix = [], None
+        self.ui.caseFrame.visible = False
+
     def channelSelector(self, channel: str) -> Any:
         """Return the selector of a further channel."""
         return self._selectors[channel]

@@ -69,6 +69,10 @@ class CaseTable:
         """Let go of the nodes of a scene that is closed."""
         self.thumbnails.close()
 
+    def forget(self) -> None:
+        """Show no case, and hold no node any more."""
+        self._fill([])
+
     def _setColumns(self) -> None:
         table = self.table
         titles = [_("Case"), _("Segmentation"), _("Labels"), _("State"), _("Used for"), _("Check"), _("Patient")]
@@ -128,7 +132,7 @@ class CaseTable:
         color = words.RED if isUnclear else words.REGIME_COLORS[regime] if regime else ""
         self._set(number, LABELS, labels, color, view.rowProblems.get(number) or words.explainRegime(regime))
         self._set(number, STATE, words.describeState(case.state), words.STATE_COLORS[case.state], _stateTip(row.state))
-        sideStyle = _sideStyle(case.side, view.lockedSides.get(number))
+        sideStyle = _sideStyle(case.side, view.lockedSides.get(number), number in view.lockedByName)
         self._set(number, SIDE, words.describeSide(case.side or ""), *sideStyle)
         self._set(number, PATIENT, case.patient, "", case.patient)
         self._set(number, CHECK, *_checkStyle(problems))
@@ -169,9 +173,13 @@ def _stateTip(said: str) -> str:
     return _("How far the annotation is, by the status of its segments; change it below the table")
 
 
-def _sideStyle(side: str | None, locked: str | None) -> tuple[str, str]:
+def _sideStyle(side: str | None, locked: str | None, isByName: bool) -> tuple[str, str]:
     if locked:
         used = words.explainSide(locked)
+        if isByName:
+            return "", _(
+                "A scan of this name was used for {side}; if it is another patient, type the patient below the table"
+            ).format(side=used)
         return "", _("A run has used this patient for {side}: that never changes").format(side=used)
     if side:
         return "", _("You chose this side; change it below the table")

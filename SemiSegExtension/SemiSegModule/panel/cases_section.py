@@ -90,6 +90,14 @@ class CasesSection:
         self.checks.close()
         self.table.close()
 
+    def forget(self) -> None:
+        """Hold no node any more."""
+        self._updating = True
+        self.table.forget()
+        self.details.forget()
+        self._updating = False
+        self._frames, self._shownProblems = [], {}
+
     def _find(self, view: StudyView) -> None:
         """Find what is doubtful; what takes long is asked for and comes later."""
         self._shownProblems = {}
@@ -109,6 +117,7 @@ class CasesSection:
         self.table.show(view, self._shownProblems)
         self._showDetails(view)
         self._updating = False
+        self.panel.labels.showOverlaps()
 
     def _showDetails(self, view: StudyView) -> None:
         rows = self.table.selectedRows

@@ -15,13 +15,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegModule import jobs
+
+# Trainings that are named in the question; the others are counted.
+_MOST_NAMED = 6
 
 
 class ClosingGuard(qt.QWidget):
     """Asks when Slicer's main window is about to be closed; without a main window nothing is asked.
 
     Args:
-        busyRuns: returns the runs that are at work or wait.
+        busyRuns: returns the runs that are at work or wait now and are this person's to stop.
         stop: asks a run to stop.
     """
 
@@ -47,7 +51,7 @@ class ClosingGuard(qt.QWidget):
         runs = list(self._busyRuns())
         if not runs:
             return True
-        answer = self._ask(len(runs))
+        answer = self._ask([jobs.titleOf(run) for run in runs])
         if answer == qt.QMessageBox.No:
             self._toStop = runs
         return answer != qt.QMessageBox.Cancel
@@ -63,16 +67,24 @@ class ClosingGuard(qt.QWidget):
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
+            if not self._toStop:
+                slicer.app.disconnect("aboutToQuit()", self.stopChosen)
 
-    def _ask(self, count: int) -> Any:
+    def _ask(self, titles: Sequence[str]) -> Any:
+        count, named = len(titles), list(titles[:_MOST_NAMED])
+        if count > len(named):
+            named.append(_("and {n} more").format(n=count - len(named)))
         box = qt.QMessageBox(self._window)
         box.windowTitle = _("SemiSeg")
         box.icon = qt.QMessageBox.Question
         box.text = _("A training is going on.") if count == 1 else _("{n} trainings go on or wait.").format(n=count)
-        box.informativeText = _(
+        text = _(
             "It can go on while Slicer is closed, and is found again by its study folder. Stopped, it saves a model of "
             "its best state and can be resumed."
         )
+        # A title may hold anything; a text with tags would be shown as their effect.
+        box.textFormat = qt.Qt.PlainText
+        box.informativeText = "\n".join([*named, "", text])
         box.setStandardButtons(qt.QMessageBox.Yes | qt.QMessageBox.No | qt.QMessageBox.Cancel)
         for button, text in (
             (qt.QMessageBox.Yes, _("Keep training")),

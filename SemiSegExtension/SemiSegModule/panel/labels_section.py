@@ -61,7 +61,7 @@ class LabelsSection:
         for name in ("meaningsTable", "lookedForTree", "lookedForLabel", "lookedForFrame", "regionFrame"):
             getattr(self.ui, name).visible = usable
         self._region.refresh(case if usable else None)
-        self._overlaps.refresh(case if usable else None, view.scheme)
+        self.showOverlaps()
         signature = repr((row, usable and _signature(case, view)))
         if signature == self._shown:
             return
@@ -72,8 +72,17 @@ class LabelsSection:
         self._showSuggestions(case if usable else None, view)
 
     def close(self) -> None:
-        """Let go of what goes on in the background."""
-        self._overlaps.close()
+        """Show no overlaps of a scene that is closed."""
+        self._overlaps.refresh(None, None, None)
+
+    def showOverlaps(self) -> None:
+        """Show what the check of the shown case has found about voxels that several structures share."""
+        case, scheme = self.case, self.panel.view.scheme
+        isUsable = case is not None and case.segmentation is not None and scheme is not None
+        # A case with an open question is not checked, and one that is not ticked for this view alone.
+        isOpen = not isUsable or self._row in self.panel.view.rowProblems
+        check = None if isOpen else self.panel.cases.checks.result(case, scheme)
+        self._overlaps.refresh(case if isUsable else None, scheme, check)
 
     def change(self, **changes: Any) -> None:
         """Replace fields of the shown case's row."""

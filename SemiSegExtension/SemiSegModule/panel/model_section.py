@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,34 @@ from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.model_info import ModelInfo
 from SemiSegLib.runs.places import is_there
 from SemiSegModule import jobs
+from SemiSegModule.aside import Aside
 from SemiSegModule.logic_model import exportFile
 from SemiSegModule.panel.model_drop import MODEL_ENDING, ModelDropFilter
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.parameters import wholePath
 from SemiSegModule.waiting import Waiting, keepAnswering
+
+
+@dataclass(frozen=True)
+class _ModelFile:
+    """What is known of the model to use.
+
+    Attributes:
+        asked: the chosen path and the folder of the shown run, from which it follows.
+        path: of the file; None if there is none.
+        size: in bytes.
+        changed: moment of the last change, nanoseconds since 1970.
+        info: what the file says of itself.
+        problem: why it cannot be used, or "".
+    """
+
+    asked: tuple[str, str]
+    path: Path | None = None
+    size: int = 0
+    changed: int = 0
+    info: ModelInfo | None = None
+    problem: str = ""
 
 
 class ModelSection:
@@ -34,9 +58,9 @@ class ModelSection:
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self.ui, self.panel = ui, panel
-        self.info: ModelInfo | None = None
-        self.problem = ""
-        self._read: Any = None
+        self._file = _ModelFile(("", ""))
+        self._isStale = self._isRefreshing = False
+        self._aside: Aside[_ModelFile] = Aside(self._take)
         ui.modelEdit.filters = ctk.ctkPathLineEdit.Files
         ui.modelEdit.nameFilters = [_kinds()]
         ui.modelEdit.connect("currentPathChanged(QString)", self._onPathChanged)
@@ -51,31 +75,39 @@ class ModelSection:
 
     @property
     def path(self) -> Path | None:
-        """The model to use: the chosen file, else the shown run's; None if there is none."""
-        parameters = self.panel.parameters
-        run = jobs.runAt(parameters.runFolder)
-        path = wholePath(parameters.modelPath) if parameters.modelPath else run and run.model_path
-        try:
-            return path if path is not None and path.is_file() else None
-        except OSError:
-            # Its drive is away, or the name is too long.
-            return None
+        """The model to use: the chosen file, else the shown run's; None if there is none, or that is not known yet."""
+        return self._file.path if self._file.asked == self._asked() else None
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What the file says of itself; None if there is none or it cannot be read."""
+        return self._file.info
+
+    @property
+    def problem(self) -> str:
+        """Why the file cannot be used, or the empty string."""
+        return self._file.problem
 
     @property
     def whyNot(self) -> str:
         """Why no model can be used, or the empty string."""
+        if self._file.asked != self._asked():
+            return _("The model file is being looked at.")
         if self.path is None:
             return _("Choose a model file, or train one above.")
         return self.problem.split("\n")[0]
 
     def refresh(self, _view: StudyView) -> None:
         """Show the model as its file says."""
-        parameters, path = self.panel.parameters, self.path
+        parameters = self.panel.parameters
+        self._isRefreshing = True
+        self._look()
+        self._isRefreshing = False
+        path = self.path
         if self.ui.modelEdit.currentPath != parameters.modelPath:
             self.ui.modelEdit.currentPath = parameters.modelPath
         isRuns = not parameters.modelPath and path is not None
         self.ui.modelEdit.comboBox().lineEdit().placeholderText = _("the model of the training above") if isRuns else ""
-        self._readInfo(path)
         self.ui.modelInfoLabel.text = self._description(path)
         what = _("Write a copy of the model: one file, which is all that another computer needs")
         setButton(self.ui.exportModelButton, self.whyNot, what)
@@ -105,26 +137,37 @@ class ModelSection:
         text = _("Exported {name}, {size}.").format(name=path.name, size=fileSize(size))
         self.ui.applyStatusLabel.text = text
 
-    def _readInfo(self, path: Path | None) -> None:
-        """Read what the file says of itself, unless that is known already."""
-        stamp = None if path is None else (str(path), path.stat().st_mtime_ns, path.stat().st_size)
-        if stamp == self._read:
+    def close(self) -> None:
+        """Look for no file any more."""
+        self._aside.close()
+        self._isStale = False
+
+    def _asked(self) -> tuple[str, str]:
+        return self.panel.parameters.modelPath, self.panel.parameters.runFolder
+
+    def _look(self) -> None:
+        """Have the file looked at aside: its drive may take long to answer, and a refresh comes with every click."""
+        self._isStale = self._aside.isBusy
+        if not self._isStale:
+            asked, before, describe = self._asked(), self._file, self.panel.logic.describeModel
+            self._aside.ask(lambda: _lookedAt(asked, before, describe))
+
+    def _take(self, found: _ModelFile) -> None:
+        if self.panel.parameters is None:
             return
-        self._read, self.info, self.problem = stamp, None, ""
-        if path is None:
-            return
-        try:
-            self.info = self.panel.logic.describeModel(path)
-        except SemiSegError as error:
-            self.problem = str(error)
+        isNews, self._file = found != self._file, found
+        if isNews and not self._isRefreshing:
+            self.panel.scheduleRefresh()
+        if self._isStale:
+            self._look()
 
     def _description(self, path: Path | None) -> str:
         if path is None:
-            return _("No model yet: train one, or open a file.")
+            return self.whyNot if self._file.asked != self._asked() else _("No model yet: train one, or open a file.")
         if self.info is None:
             return html.escape(self.problem).replace("\n", "<br>")
         lines = [_structures(self.info, self.panel.logic.modelColors(self.info)), *_facts(self.info)]
-        return "<br>".join([*lines, _("File: {size}").format(size=fileSize(path.stat().st_size))])
+        return "<br>".join([*lines, _("File: {size}").format(size=fileSize(self._file.size))])
 
     def _onPathChanged(self, path: str) -> None:
         if self.panel.parameters is not None and path != self.panel.parameters.modelPath:
@@ -140,6 +183,27 @@ class ModelSection:
         target = qt.QFileDialog.getSaveFileName(self.ui.modelSection, _("Export model"), name, _kinds())
         if target and _mayWrite(target):
             self.exportModel(target)
+
+
+def _lookedAt(asked: tuple[str, str], before: _ModelFile, describe: Callable[[Path], ModelInfo]) -> _ModelFile:
+    """Return the model file of a path or a run; read only if it is not the one of before. In a thread."""
+    modelPath, runFolder = asked
+    run = None if modelPath else jobs.runAt(runFolder)
+    path = wholePath(modelPath) if modelPath else run and run.model_path
+    try:
+        if path is None or not path.is_file():
+            return _ModelFile(asked)
+        found = path.stat()
+    except OSError:
+        # Its drive is away, or the name is too long.
+        return _ModelFile(asked)
+    known = _ModelFile(asked, path, found.st_size, found.st_mtime_ns)
+    if replace(before, asked=asked, info=None, problem="") == known:
+        return replace(before, asked=asked)
+    try:
+        return replace(known, info=describe(path))
+    except SemiSegError as error:
+        return replace(known, problem=str(error))
 
 
 def _mayWrite(target: str) -> bool:

@@ -1,23 +1,19 @@
-"""Structures of the selected case that share voxels and must not: found in the background, decided by a person."""
+"""Structures of the selected case that share voxels and must not: found by its check, decided by a person."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.annotation_image import drawnOverlaps, readDrawing
-from SemiSegModule.bridge.geometry import worldGrid
+from SemiSegModule.bridge.case_check import CaseCheck
+from SemiSegModule.bridge.layers import drawnMoment
 from SemiSegModule.bridge.overlaps import EITHER, IGNORE, Overlap
 from SemiSegModule.bridge.scene_case import SceneCase
-from SemiSegModule.bridge.segments import BINARY, segmentIds
+from SemiSegModule.bridge.segments import segmentIds
 from SemiSegModule.panel.tables import fitRows, stretchColumns
-
-_POLL_MILLISECONDS = 30
 
 
 class OverlapsView:
@@ -32,67 +28,30 @@ class OverlapsView:
         self.ui, self.section = ui, section
         self._key: Any = None
         self._found: tuple[Overlap, ...] = ()
-        self._future: Future[tuple[Overlap, ...]] | None = None
-        self._threads: ThreadPoolExecutor | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(_POLL_MILLISECONDS)
-        self._timer.connect("timeout()", self._onTimeout)
         ui.overlapsTable.verticalHeader().visible = False
         self._hide()
 
-    @property
-    def isSearching(self) -> bool:
-        """Whether overlaps are being counted."""
-        return self._future is not None
+    def refresh(self, case: SceneCase | None, scheme: LabelScheme | None, check: CaseCheck | None) -> None:
+        """Show the overlaps of a case.
 
-    def refresh(self, case: SceneCase | None, scheme: LabelScheme | None) -> None:
-        """Show the overlaps of a case, once they are found."""
+        Args:
+            case: the case, or None.
+            scheme: label scheme.
+            check: what its check has found; None while that is not known.
+        """
         key = _key(case, scheme)
-        if key is None:
-            self._forget()
-            return
         if key != self._key:
-            self._forget()
-            self._key = key
-            self._search(case, scheme)
-        elif self._future is None:
-            self._show(case)
-
-    def close(self) -> None:
-        """Let go of a count that goes on."""
-        self._forget()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
-
-    def _forget(self) -> None:
-        self._timer.stop()
-        self._key, self._future, self._found = None, None, ()
-        self._hide()
+            self._key, self._found = key, ()
+        if key is None:
+            self._hide()
+            return
+        if check is not None:
+            # Until then what was found before a decision stays: the same voxels are shared.
+            self._found = check.overlaps
+        self._show(case)
 
     def _hide(self) -> None:
         self.ui.overlapsLabel.visible = self.ui.overlapsTable.visible = False
-
-    def _search(self, case: SceneCase, scheme: LabelScheme) -> None:
-        try:
-            drawing = readDrawing(case, scheme, worldGrid(next(iter(case.volumes.values()))))
-        except SemiSegError:
-            # What keeps a case from being read is told by its check; then nothing can be counted.
-            return
-        if drawing is None:
-            return
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg overlaps")
-        self._future = self._threads.submit(drawnOverlaps, drawing, scheme)
-        self._timer.start()
-
-    def _onTimeout(self) -> None:
-        if self._future is None or not self._future.done():
-            return
-        self._timer.stop()
-        self._found, self._future = self._future.result(), None
-        if self.section.case is not None:
-            self._show(self.section.case)
 
     def _show(self, case: SceneCase) -> None:
         self.ui.overlapsLabel.visible = self.ui.overlapsTable.visible = bool(self._found)
@@ -147,14 +106,10 @@ class OverlapsView:
 
 
 def _key(case: SceneCase | None, scheme: LabelScheme | None) -> Any:
-    """Return what the overlaps depend on, or None where there are none: one label image holds no overlap."""
+    """Return what the shared voxels depend on, or None where nothing can be said of them yet."""
     if case is None or scheme is None or "" in case.meanings.values():
         return None
     segmentation = case.segmentation.GetSegmentation()
-    images = [segmentation.GetSegment(i).GetRepresentation(BINARY) for i in segmentIds(case.segmentation)]
-    # Surfaces would be turned into voxels here, which can take long; their overlaps are told by the export.
-    if None in images or segmentation.GetNumberOfLayers() < 2:
-        return None
+    moments = tuple(drawnMoment(segmentation, segmentId) for segmentId in segmentIds(case.segmentation))
     volume = next(iter(case.volumes.values()))
-    times = tuple(image.GetMTime() for image in images)
-    return repr((case.id, case.segmentation.GetID(), volume.GetID(), times, case.meanings, scheme.structures))
+    return repr((case.id, case.segmentation.GetID(), volume.GetID(), moments, case.meanings, scheme.structures))

@@ -15,7 +15,6 @@ from slicer.i18n import tr as _
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.recommend import Recommendation
 from SemiSegLib.runs.places import is_there
-from SemiSegModule import jobs
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.cases_section import CasesSection
@@ -23,6 +22,7 @@ from SemiSegModule.panel.labels_section import LabelsSection
 from SemiSegModule.panel.model_section import ModelSection
 from SemiSegModule.panel.packages_section import PackagesSection
 from SemiSegModule.panel.review_section import ReviewSection
+from SemiSegModule.panel.scene_import import StudyJoining
 from SemiSegModule.panel.structures_section import StructuresSection
 from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
@@ -49,6 +49,7 @@ class Panel:
         self._recommendation: tuple[Any, Recommendation | None] = (None, None)
         self._observed: list[Any] = []
         self._isBusy = False
+        self._joining = StudyJoining(owner)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -71,12 +72,14 @@ class Panel:
         self.cases.close()
         self.labels.close()
         self.training.close()
+        self.model.close()
         self.apply.close()
         self.review.close()
         self.parameters = StudyParameters(node) if node is not None else None
         self._enable()
         if self.parameters is None:
             self._timer.stop()
+            self._forget()
             return
         if not self.parameters.studyFolder:
             self.parameters.studyFolder = _lastStudyFolder()
@@ -94,10 +97,27 @@ class Panel:
         self.labels.close()
         self.training.closing.letGo()
         self.training.close()
+        self.model.close()
         self.apply.close()
         self.review.close()
         self._unobserveSegmentations()
         self.parameters = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Hold no node of a scene that is closed: its voxels would stay in memory until another study is shown."""
+        self.view = StudyView(rows=[])
+        self._recommendation = (None, None)
+        self.cases.forget()
+        self.apply.forget()
+
+    def enter(self) -> None:
+        """Show everything as it is now: a person has come to the panel."""
+        self.showPackages()
+        if self.parameters is not None:
+            self.training.runs.look()
+        self.refresh()
+        self._joining.tell()
 
     def scheduleRefresh(self, *_arguments: Any) -> None:
         """Refresh once control returns to Slicer, however many changes come before."""
@@ -110,11 +130,17 @@ class Panel:
         return bool(self._timer.active)
 
     def refresh(self) -> None:
-        """Show the study as it is now."""
-        if self.parameters is None:
+        """Show the study as it is now.
+
+        Not while a scene is read or closed: scans that are not there yet would pass for removed ones, and what was
+        said of them would be forgotten. The end of that asks for a refresh.
+        """
+        scene = slicer.mrmlScene
+        if self.parameters is None or scene.IsBatchProcessing() or scene.IsImporting() or scene.IsClosing():
             return
+        self.training.runs.show(self.parameters.studyPath)
         updateRows(self.parameters)
-        self.view = viewOf(self.parameters, self.logic)
+        self.view = viewOf(self.parameters, self.logic, self.training.runs.sides)
         self.cases.refresh(self.view)
         self.labels.refresh(self.view, self.cases.selectedRow)
         self.structures.refresh(self.view)
@@ -148,10 +174,16 @@ class Panel:
             return _("Choose a study folder.")
         if self.parameters.studyPath is None:
             return _("Give the whole path of the study folder; ~ stands for your home folder.")
-        if not jobs.canBeReached(self.parameters.studyPath):
+        if not self.training.runs.isReachable:
             return _("The study folder cannot be reached.")
+        if not self.training.runs.isComplete:
+            # They say whom a training has used already, and on which side of the split.
+            return _("The trainings in the study folder are being read.")
         if self.recommendation(view) is None:
             return _("No method can be trained on the ticked cases: label at least one of them.")
+        if self.training.form.card(view) is None:
+            # The scene was saved by another version.
+            return _("The chosen method is not in this version of SemiSeg. Choose another one.")
         return ""
 
     @property

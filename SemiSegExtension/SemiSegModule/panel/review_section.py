@@ -76,6 +76,7 @@ class ReviewSection:
     def close(self) -> None:
         """Let go of the scene's nodes."""
         self.ui.resultSegmentsTable.setSegmentationNode(None)
+        self.table.show([], None)
 
     def showFirst(self) -> None:
         """Show the case that is worth the next look, unless a person is busy elsewhere: in another module, say."""
@@ -92,8 +93,14 @@ class ReviewSection:
         """Show a case and its result in the views."""
         self._notice = ""
         self.panel.parameters.reviewed = result.node
-        self.panel.logic.showResult(result)
+        self.panel.logic.showResult(result, self._secondChannel(result))
         self.panel.scheduleRefresh()
+
+    def _secondChannel(self, result: Result) -> Any:
+        """Return the image of the study's second channel that belongs to a result's scan, or None."""
+        parameters = self.panel.parameters
+        channels = [row.volumes for row in parameters.rows() if row.volumes[parameters.channels[0]] is result.volume]
+        return channels[0].get(parameters.channels[1]) if channels and len(parameters.channels) > 1 else None
 
     def jumpToDoubt(self) -> None:
         """Bring the views to the place where the model is least sure."""

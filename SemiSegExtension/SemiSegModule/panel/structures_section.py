@@ -263,11 +263,16 @@ class StructuresSection:
 
     def _onAddColorTable(self) -> None:
         nodes = colorTables()
-        names = [node.GetName() for node in nodes]
+        titles = [node.GetName() for node in nodes]
+        # The answer is a text alone, so each must be another one.
+        counts = [titles[:number].count(title) for number, title in enumerate(titles)]
+        names = [f"{title} ({n + 1})" if n else title for title, n in zip(titles, counts, strict=True)]
         name = names[0] if len(names) == 1 else None
         if name is None:
             question = _("Color table:")
-            name = qt.QInputDialog.getItem(self.ui.structuresTree, _("Structures"), question, names, 0, False)
+            # Canceled, the question returns its first entry: that one must be no table.
+            offered = ["", *names]
+            name = qt.QInputDialog.getItem(self.ui.structuresTree, _("Structures"), question, offered, 0, False)
         if name in names:
             self._edit(lambda: self.panel.logic.addColorTable(self.scheme, nodes[names.index(name)]))
 

@@ -63,6 +63,7 @@ class StudyView:
         rowProblems: row number to what a person must decide before this case can be used.
         sideConflicts: row numbers whose patient stands on two sides of the split.
         lockedSides: row number to the side on which a run has used the case or its patient; it never changes again.
+        lockedByName: those of them of which nobody has said whose they are, and another scan of the name was used.
         sketch: the chosen cases as a dataset without voxels, or None.
         regimes: row number to how much the labels say.
         onlyParts: structures, drawn in ticked cases, that have one part alone.
@@ -74,6 +75,7 @@ class StudyView:
     problem: str = ""
     rowProblems: dict[int, str] = field(default_factory=dict)
     lockedSides: dict[int, str] = field(default_factory=dict)
+    lockedByName: set[int] = field(default_factory=set)
     sideConflicts: dict[int, bool] = field(default_factory=dict)
     sketch: Dataset | None = None
     regimes: dict[int, Regime] = field(default_factory=dict)
@@ -121,14 +123,20 @@ def updateRows(parameters: StudyParameters) -> bool:
             found = segmentationOf(volume, free, volumes)
             free = [node for node in free if node is not found]
             rows.append(CaseRow(volumes={parameters.channels[0]: volume}, segmentation=found))
-    changed = rows != before or len(rows) != parameters.storedRowCount
+    changed = rows != before or len(rows) != parameters.storedRowCount or parameters.isOfEarlierVersion
     if changed:
         parameters.setRows(rows)
     return changed
 
 
-def viewOf(parameters: StudyParameters, logic: StudyLogic) -> StudyView:
-    """Return the study as the parameter node and the scene say."""
+def viewOf(parameters: StudyParameters, logic: StudyLogic, used: Mapping[str, str]) -> StudyView:
+    """Return the study as the parameter node and the scene say; reads nothing in the study folder.
+
+    Args:
+        parameters: what a person has said.
+        logic: reads the label scheme.
+        used: patient to the side of the split on which a run has used it.
+    """
     view = StudyView(rows=parameters.rows())
     try:
         view.scheme = schemeOf(parameters, logic, view.rows)
@@ -142,7 +150,7 @@ def viewOf(parameters: StudyParameters, logic: StudyLogic) -> StudyView:
         problem = _rowProblem(row, view.cases[-1], parameters.channels)
         if problem:
             view.rowProblems[number] = problem
-    _lockSides(view, logic.usedSides(parameters.studyPath))
+    _lockSides(view, used)
     _findSideConflicts(view)
     if view.scheme is not None:
         everything = sketchStudy(view.cases, view.scheme, "")
@@ -190,6 +198,8 @@ def _lockSides(view: StudyView, used: Mapping[str, str]) -> None:
     for number, patient in enumerate(patients):
         side = sides.get(number) or ofPatient.get(patient)
         if side:
+            if not view.cases[number].patient and not view.rows[number].usedAs:
+                view.lockedByName.add(number)
             view.lockedSides[number] = side
             view.cases[number] = replace(view.cases[number], side=side)
 

@@ -46,8 +46,12 @@ class TrainingSection:
         self.runs = RunList(self._onRunsRead)
         self.table = RunsTable(ui, self._onRunChosen, self._onRenamed)
         self.watcher = jobs.RunWatcher(self)
-        self.closing = ClosingGuard(self._busyRuns, self._stopQuietly)
+        self.closing = ClosingGuard(self.runs.ownBusy, self._stopQuietly)
         self.status: RunStatus | None = None
+        self._known: Any = None
+        self._typed: str | None = None
+        # Whether the watcher gave up the shown run, which is not to be tried again by itself.
+        self._isOutOfReach = False
         # Whether the end of the shown run is news: it was started here, or seen at work or in the queue.
         self._isNews = self._wasQueued = False
         ui.studyFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
@@ -82,8 +86,12 @@ class TrainingSection:
         self.preflight.show(view)
 
     def findRunningRun(self) -> None:
-        """Take up a training that is still going on from before the scene or Slicer was closed."""
+        """Take up a training that is still going on from before the scene or Slicer was closed.
+
+        Where its folder takes long to answer, that comes when it does.
+        """
         self.runs.show(self.panel.parameters.studyPath)
+        self._known = self.runs.facts
         self._chooseRunning()
         self._watch()
 
@@ -104,7 +112,8 @@ class TrainingSection:
             return
         rememberUse(parameters, view)
         rememberModels(parameters, [run.model_path for run in runs])
-        self.runs.show(parameters.studyPath)
+        for run in runs:
+            self.runs.add(run, run.request.title)
         # What is queued is watched when its turn comes; until then the one at work is what matters.
         if self.status is None or not self.status.is_active:
             parameters.runFolder = str(runs[0].path)
@@ -187,13 +196,13 @@ class TrainingSection:
 
     def onError(self, error: SemiSegError) -> None:
         """Tell that the run's files cannot be read (called by the watcher)."""
-        self.status = None
+        self.status, self._isOutOfReach = None, True
         self.ui.statusLabel.text = str(error)
         self.panel.scheduleRefresh()
 
     def _watch(self, *, isNews: bool = False) -> None:
         self.progress.clear()
-        self.status = None
+        self.status, self._isOutOfReach = None, False
         self._isNews, self._wasQueued = isNews, False
         self.watcher.unwatch()
         self.log.show(self.run)
@@ -268,9 +277,6 @@ class TrainingSection:
         state = self.status.state if self.status is not None else ""
         showButtons(self.ui, self.run, state, whyNot=self.panel.whyNoTraining(view), isWaiting=isWaiting)
 
-    def _busyRuns(self) -> list[RunFolder]:
-        return [entry.run for entry in self.runs.entries if entry.isBusy]
-
     def _stopQuietly(self, run: RunFolder) -> None:
         """Ask a run to stop while Slicer quits: nobody is there any more to read of a failure."""
         try:
@@ -281,9 +287,18 @@ class TrainingSection:
     def _onRunsRead(self) -> None:
         if self.panel.parameters is None:
             return
-        wasChosen = self.panel.parameters.runFolder
+        known, self._known = self._known, self.runs.facts
+        if known != self._known:
+            self.panel.scheduleRefresh()
+        if self.runs.entries and self._typed == self.panel.parameters.studyFolder:
+            # Not every folder that is passed while a path is typed is one to come back to.
+            self.panel.rememberStudyFolder(self._typed)
+            self._typed = None
+        wasChosen, wasShown = self.panel.parameters.runFolder, self.watcher.run is not None
         self._chooseRunning()
-        if self.panel.parameters.runFolder != wasChosen:
+        # One that was chosen before its folder answered is watched from now on.
+        isLate = not wasShown and self.status is None and self.run is not None and not self._isOutOfReach
+        if self.panel.parameters.runFolder != wasChosen or isLate:
             self._watch()
         self._showRuns()
         self._showButtons(self.panel.view)
@@ -294,10 +309,9 @@ class TrainingSection:
             return
         parameters.studyFolder = path
         parameters.runFolder = ""
+        self._typed = path
         self.findRunningRun()
-        # Not every folder that is passed while a path is typed is one to come back to.
-        if self.runs.entries:
-            self.panel.rememberStudyFolder(path)
+        self._onRunsRead()
 
     def _onRunChosen(self, entry: RunEntry) -> None:
         self.panel.parameters.runFolder = str(entry.run.path)
@@ -308,5 +322,5 @@ class TrainingSection:
             self.panel.logic.renameRun(entry.run, title)
         except SemiSegError as error:
             self.panel.showError(_("The training could not be renamed."), str(error))
-        entry.read()
+        self.runs.renamed(entry.run)
         self.panel.scheduleRefresh()

@@ -128,7 +128,7 @@ class Dialogs:
             setattr(file_dialog, name, staticmethod(self._file(str)))
         file_dialog.getOpenFileNames = staticmethod(self._file(_several))
         QtWidgets.QInputDialog.getText = staticmethod(self._text)
-        QtWidgets.QInputDialog.getItem = staticmethod(self._text)
+        QtWidgets.QInputDialog.getItem = staticmethod(self._item)
         QtWidgets.QColorDialog.getColor = staticmethod(self._color)
 
     def _box(self, box: Any) -> Any:
@@ -172,6 +172,16 @@ class Dialogs:
         """Return the text alone, as PythonQt does; "" when the dialog is cancelled."""
         self._show("text", label, title)
         return self._texts.popleft() if self._texts else ""
+
+    def _item(
+        self, parent: Any, title: str, label: str, items: Any, current: int = 0, editable: bool = True, *_: Any
+    ) -> str:
+        """Return the text alone, as PythonQt does; the current item when the dialog is cancelled."""
+        self._show("text", label, title)
+        text = self._texts.popleft() if self._texts else None
+        # Where nothing can be typed, what is not offered cannot be chosen.
+        isGiven = text is not None and (editable or text in items)
+        return text if isGiven else list(items)[current]
 
     def _color(self, *_: Any, **__: Any) -> Any:
         self._show("color", "")

@@ -7,7 +7,37 @@ import sys
 from pathlib import Path
 
 import pytest
-from reporting import HERE, ROOT, child_environment
+from costs import Measured, _shown, page, remarks
+from reporting import HERE, ROOT, Result, child_environment
+
+PUBLISHED = ROOT / "Resources" / "Documentation" / "costs"
+
+
+def test_the_published_page_is_what_the_published_numbers_give():
+    found = json.loads(PUBLISHED.with_suffix(".json").read_text(encoding="utf-8"))
+    measured = {
+        script: Measured(**{**one, "result": Result(**one["result"])}) for script, one in found["benchmarks"].items()
+    }
+    text = page(measured, found["machine"], found["command"], quick=False)
+    assert PUBLISHED.with_suffix(".md").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("given", ["../../elsewhere/heart", "/data/somebody/heart", "heart/../../heart"])
+def test_of_a_folder_elsewhere_only_its_name_is_told(given):
+    assert _shown(Path(given)) == "heart"
+    assert _shown(Path("studies/heart")) == "studies/heart"
+
+
+def test_why_an_aim_was_missed_is_told_by_what_was_measured():
+    def step(factor, computes):
+        return Result("step", {"ours computes on": computes}, (), (), {"MONAI: factor": factor})
+
+    assert "announces AMX" in remarks(step(1.35, "cpu fp32, channels last"), announces_amx=True)
+    missed = remarks(step(1.35, "cpu fp32, channels last"), announces_amx=False)
+    assert "was not reached" in missed
+    assert "AMX" not in missed
+    assert "fp32" not in remarks(step(1.35, "cpu bf16, channels last"), announces_amx=True)
+    assert "not reached" not in remarks(step(1.6, "cpu fp32, channels last"), announces_amx=True)
 
 
 @pytest.mark.slow

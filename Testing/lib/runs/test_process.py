@@ -192,6 +192,26 @@ def test_another_process_with_the_old_number_is_not_taken_for_the_worker(run):
     run.process_path.unlink()
 
 
+def test_a_run_is_ones_own_by_computer_and_user_and_by_the_computer_alone_in_older_files(run, monkeypatch):
+    here = {"pid": 1, "pid_started": "x", "host": socket.gethostname()}
+    run.write_status(RunStatus(state="training", host="gpu-server"))
+    assert not process.is_own(run)
+    run.write_status(RunStatus(state="training", host=socket.gethostname()))
+    assert process.is_own(run)
+    for more, own in (({}, True), ({"user": "somebody else"}, False), ({"host": "gpu-server"}, False)):
+        write_json(run.process_path, {**here, **more})
+        assert process.is_own(run) == own
+
+    def nobody():
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(process.getpass, "getuser", nobody)
+    write_json(run.process_path, {**here, "user": str(os.getuid()) if hasattr(os, "getuid") else ""})
+    assert process.is_own(run)
+    run.write_status(RunStatus())
+    run.process_path.unlink()
+
+
 def test_a_worker_on_another_machine_is_judged_by_its_heartbeat(run):
     remote = RunStatus(state="training", pid=os.getpid(), pid_started="x", host="gpu-server", heartbeat=time.time())
     run.write_status(remote)

@@ -1,0 +1,81 @@
+"""Small work with files, done beside the panel: a folder on a network drive may take seconds to answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Generic, TypeVar
+
+import qt
+
+T = TypeVar("T")
+
+# So long is a quick work waited for: what a local folder says is there before anything else is drawn.
+MOMENT_SECONDS = 0.03
+_POLL_MILLISECONDS = 15
+
+
+class Aside(Generic[T]):
+    """Does one work at a time in a thread.
+
+    Args:
+        onDone: called with what a work returned, in the thread that asked: at once if the work was quick, else from
+            the event loop. Works touch files only, and raise nothing.
+        makeTimer: makes a timer with the interface of qt.QTimer.
+    """
+
+    def __init__(self, onDone: Callable[[T], None], makeTimer: Callable[[], Any] = qt.QTimer) -> None:
+        self._onDone = onDone
+        self._threads: ThreadPoolExecutor | None = None
+        self._running: Future[tuple[T, float]] | None = None
+        self._isQuick = True
+        self._timer = makeTimer()
+        self._timer.setInterval(_POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._look)
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether a work is being done."""
+        return self._running is not None
+
+    def ask(self, work: Callable[[], T], *, isAwaited: bool = True) -> None:
+        """Have a work done.
+
+        Args:
+            work: what to do; nothing else may be under way.
+            isAwaited: whether it is waited for a moment, if the one before was done within one.
+        """
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-aside")
+        self._running = self._threads.submit(_timed, work)
+        if isAwaited and self._isQuick and wait([self._running], timeout=MOMENT_SECONDS).done:
+            self._take()
+        else:
+            self._timer.start()
+
+    def close(self) -> None:
+        """Wait for nothing any more; a work that goes on ends by itself and is forgotten."""
+        self._timer.stop()
+        self._running = None
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    def _look(self) -> None:
+        if self._running is None:
+            self._timer.stop()
+        elif self._running.done():
+            self._take()
+
+    def _take(self) -> None:
+        self._timer.stop()
+        done, self._running = self._running, None
+        result, seconds = done.result()
+        self._isQuick = seconds < MOMENT_SECONDS
+        self._onDone(result)
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    begin = time.monotonic()
+    return work(), time.monotonic() - begin

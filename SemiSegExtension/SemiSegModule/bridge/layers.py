@@ -1,0 +1,218 @@
+"""The label images of a segmentation node, read without touching the node; closed surfaces are turned into voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from SemiSegLib.errors import CaseError, explain
+from SemiSegModule.bridge.geometry import Grid, matrixFromVtk, matrixToVtk, transformToWorld
+
+BINARY = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+# Voxels around a surface's bounds: its border may round to the next voxel.
+_MARGIN = 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One label image of a segmentation node; segments that do not overlap share it.
+
+    Attributes:
+        voxels: (K, J, I) integer, a copy: the node may change before it is used.
+        grid: its grid in world RAS.
+        values: segment ID to label value.
+    """
+
+    voxels: np.ndarray
+    grid: Grid
+    values: Mapping[str, int]
+
+
+class SurfaceImages:
+    """Segments without a label image as voxels, kept as long as surface, transform and grid stay as they are.
+
+    A surface takes up to seconds on a large scan: whoever must answer meanwhile asks ``missing`` and has them
+    converted one by one.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], dict[bytes, tuple[int, Layer | None]]] = {}
+
+    def missing(self, segmentationNode: Any, ids: Iterable[str], reference: Grid) -> tuple[str, ...]:
+        """Return the segments that ``layer`` would have to convert first.
+
+        Args:
+            segmentationNode: read only.
+            ids: segment IDs.
+            reference: world grid on which surfaces are turned into voxels.
+
+        Raises:
+            CaseError: the node is under a transform that is not linear.
+        """
+        segmentation = segmentationNode.GetSegmentation()
+        surfaces = [i for i in ids if segmentation.GetSegment(i).GetRepresentation(BINARY) is None]
+        return tuple(i for i in surfaces if self._known(segmentationNode, i, reference) is None)
+
+    def layer(self, segmentationNode: Any, segmentId: str, reference: Grid) -> Layer | None:
+        """Return a segment as voxels of a grid, cut to what holds it; None if no voxel does.
+
+        Raises:
+            CaseError: the node is under a transform that is not linear, or the segment cannot be converted.
+        """
+        known = self._known(segmentationNode, segmentId, reference)
+        if known is None:
+            known = (_moment(segmentationNode, segmentId), _converted(segmentationNode, segmentId, reference))
+            place = _place(segmentationNode, reference)
+            self._kept.setdefault((segmentationNode.GetID(), segmentId), {})[place] = known
+        return known[1]
+
+    def forgetRemoved(self) -> None:
+        """Let go of segments that have left the scene."""
+        for nodeId, segmentId in list(self._kept):
+            node = slicer.mrmlScene.GetNodeByID(nodeId)
+            if node is None or node.GetSegmentation().GetSegment(segmentId) is None:
+                del self._kept[nodeId, segmentId]
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._kept.clear()
+
+    def _known(self, segmentationNode: Any, segmentId: str, reference: Grid) -> tuple[int, Layer | None] | None:
+        places = self._kept.get((segmentationNode.GetID(), segmentId), {})
+        known = places.get(_place(segmentationNode, reference))
+        return known if known is not None and known[0] == _moment(segmentationNode, segmentId) else None
+
+
+def drawnMoment(segmentation: Any, segmentId: str) -> tuple[str, int]:
+    """Return which representation a segment is read from, and the moment at which it last changed; ("", 0) if none.
+
+    Args:
+        segmentation: a vtkSegmentation.
+        segmentId: of the segment.
+    """
+    segment = segmentation.GetSegment(segmentId)
+    for name in (BINARY, segmentation.GetSourceRepresentationName()):
+        drawn = segment.GetRepresentation(name) if segment is not None and name else None
+        if drawn is not None:
+            return name, int(drawn.GetMTime())
+    return "", 0
+
+
+def readLayers(
+    segmentationNode: Any, ids: Iterable[str], reference: Grid, surfaces: SurfaceImages | None = None
+) -> list[Layer]:
+    """Return copies of the label images that hold some segments.
+
+    A segment without a binary label image (a closed surface from a model) is converted in a copy.
+
+    Args:
+        segmentationNode: read only.
+        ids: segment IDs.
+        reference: world grid on which surfaces are turned into voxels.
+        surfaces: keeps what was converted; None keeps nothing.
+
+    Raises:
+        CaseError: the node is under a transform that is not linear, or a segment cannot be converted.
+    """
+    surfaces = surfaces or SurfaceImages()
+    toWorld = transformToWorld(segmentationNode)
+    segmentation = segmentationNode.GetSegmentation()
+    groups: dict[int, tuple[Any, dict[str, int]]] = {}
+    layers: list[Layer | None] = []
+    for segmentId in ids:
+        segment = segmentation.GetSegment(segmentId)
+        image = segment.GetRepresentation(BINARY)
+        if image is None:
+            layers.append(surfaces.layer(segmentationNode, segmentId, reference))
+            continue
+        # One wrapper stands for one VTK object as long as it is held, which ``groups`` does.
+        groups.setdefault(id(image), (image, {}))[1][segmentId] = int(segment.GetLabelValue())
+    layers += [_layer(image, values, toWorld) for image, values in groups.values()]
+    return [layer for layer in layers if layer is not None]
+
+
+def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray) -> Layer | None:
+    columns, rows, slices = image.GetDimensions()
+    if min(columns, rows, slices) < 1 or image.GetPointData().GetScalars() is None:
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    # The stored matrix refers to index (0, 0, 0); the first voxel in memory is the start of the extent.
+    extent = image.GetExtent()
+    start = np.eye(4)
+    start[:3, 3] = extent[0], extent[2], extent[4]
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)
+    return Layer(voxels.copy(), Grid(toWorld @ matrixFromVtk(matrix) @ start, (slices, rows, columns)), values)
+
+
+def _moment(segmentationNode: Any, segmentId: str) -> int:
+    return drawnMoment(segmentationNode.GetSegmentation(), segmentId)[1]
+
+
+def _place(segmentationNode: Any, reference: Grid) -> bytes:
+    return transformToWorld(segmentationNode).tobytes() + reference.matrix.tobytes() + repr(reference.shape).encode()
+
+
+def _converted(segmentationNode: Any, segmentId: str, reference: Grid) -> Layer | None:
+    """Return a segment that has no label image as voxels of a grid, converted in a copy."""
+    segmentation = segmentationNode.GetSegmentation()
+    name = segmentation.GetSegment(segmentId).GetName()
+    toWorld = transformToWorld(segmentationNode)
+    localGrid = reference.moved(np.linalg.inv(toWorld))
+    extent = _extentAround(segmentation, segmentId, localGrid)
+    copy = slicer.vtkSegmentation()
+    copy.SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
+    copied = copy.CopySegmentFromSegmentation(segmentation, segmentId)
+    geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrixToVtk(localGrid.matrix), extent)
+    copy.SetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(), geometry)
+    if not copied or not copy.CreateRepresentation(BINARY):
+        raise CaseError(
+            explain(
+                _("segment '{name}' has no voxels and cannot be turned into voxels").format(name=name),
+                where=_("segmentation '{segmentation}'").format(segmentation=segmentationNode.GetName()),
+                remedy=_("create its binary labelmap in the Segmentations module, or leave the segment out"),
+            )
+        )
+    segment = copy.GetSegment(segmentId)
+    value = int(segment.GetLabelValue())
+    layer = _layer(segment.GetRepresentation(BINARY), {segmentId: value}, toWorld)
+    return None if layer is None else _cut(layer, value)
+
+
+def _extentAround(segmentation: Any, segmentId: str, grid: Grid) -> tuple[int, ...]:
+    """Return the part of a grid to convert a segment on, (i0, i1, j0, j1, k0, k1): all of it, or what a surface fills.
+
+    Contours are closed at their ends on the way to voxels, so their bounds say too little.
+    """
+    last = np.array(grid.shape[::-1]) - 1
+    low, high = np.zeros(3, dtype=int), last
+    surface = segmentation.GetSegment(segmentId).GetRepresentation(SURFACE)
+    if segmentation.GetSourceRepresentationName() == SURFACE and surface is not None and surface.GetNumberOfPoints():
+        bounds = surface.GetBounds()
+        corners = np.array([[x, y, z, 1.0] for x in bounds[:2] for y in bounds[2:4] for z in bounds[4:]])
+        indices = (corners @ np.linalg.inv(grid.matrix).T)[:, :3]
+        # The conversion widens its grid by itself to what of a surface lies beyond the scan.
+        low = np.clip(np.floor(indices.min(axis=0)) - _MARGIN, 0, last).astype(int)
+        high = np.clip(np.ceil(indices.max(axis=0)) + _MARGIN, low, last).astype(int)
+    return tuple(int(end) for pair in zip(low, high, strict=True) for end in pair)
+
+
+def _cut(layer: Layer, value: int) -> Layer | None:
+    """Return the box of a layer that holds the voxels of one value, as a copy; None if there is none."""
+    mask = layer.voxels == value
+    hits = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if not hits[0].size:
+        return None
+    box = tuple(slice(int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    start = np.eye(4)
+    start[:3, 3] = [part.start for part in box[::-1]]
+    voxels = layer.voxels[box].copy()
+    return Layer(voxels, Grid(layer.grid.matrix @ start, voxels.shape), layer.values)

@@ -1,0 +1,174 @@
+"""A study folder that takes long to answer, as on a network drive: the panel waits for it at no click."""
+
+import threading
+import time
+
+import pytest
+
+from SemiSegLib.cases.dataset import Side
+from SemiSegLib.cases.split import Split
+from SemiSegLib.config import to_json, write_json
+from SemiSegLib.runs.model_info import read_model_info
+from SemiSegLib.runs.status import RunStatus
+from SemiSegModule import jobs
+from SemiSegModule.aside import Aside
+from SemiSegModule.panel import run_list
+from Testing.host.heartbeat import Heartbeat
+from Testing.host.interaction import click, process_events, type_text, wait_until
+from Testing.panel.models import a_model_file
+from Testing.panel.studies import a_run, alive, column, open_box, shown_run
+
+# So long takes each question to the folder.
+SLOW_SECONDS = 0.3
+# What a person notices.
+PAUSE_SECONDS = 0.1
+
+
+@pytest.fixture
+def slow(panel, moment, monkeypatch):
+    """Makes every question to the study folder slow from now on; returns who was asked, and in which thread."""
+    asked = []
+
+    def slowed(original, name):
+        def ask(*given):
+            asked.append((name, threading.current_thread() is threading.main_thread()))
+            time.sleep(SLOW_SECONDS)
+            return original(*given)
+
+        return ask
+
+    def begin():
+        moment()
+        for owner, name in (
+            (jobs, "findRuns"),
+            (jobs, "canBeReached"),
+            (jobs, "runAt"),
+            (run_list, "observe"),
+            (run_list, "splitOf"),
+            (run_list, "is_there"),
+        ):
+            monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))
+        monkeypatch.setattr(
+            type(panel.panel.logic), "describeModel", slowed(lambda _s, p: read_model_info(p), "describe")
+        )
+        return asked
+
+    return begin
+
+
+def all_read(panel):
+    runs = panel.panel.training.runs
+    wait_until(lambda: runs.isComplete and not runs._aside.isBusy, what="the runs are read")
+    wait_until(lambda: not panel.panel.model._aside.isBusy and not panel.panel.isOutdated, what="the model is known")
+
+
+def a_used_study(folder):
+    """A run that has used Ann for training and left a model."""
+    run = a_run(folder, "first")
+    write_json(run.split_path, to_json(Split(patients={"Ann": Side.VALIDATION})))
+    run.write_status(RunStatus(state="finished", step=10, best_dice=0.5))
+    a_model_file(run.model_path)
+    return run
+
+
+def test_no_click_waits_for_the_study_folder(study, slow):
+    folder = study.panel.parameters.studyPath
+    run = a_used_study(folder)
+    study.panel.training.runs.look()
+    process_events()
+    study.panel.parameters.runFolder = str(run.path)
+    process_events()
+    assert study.panel.model.path == run.model_path
+    assert study.panel.view.lockedSides == {0: "validation"}
+    asked = slow()
+    study.panel.training.runs.look()
+    with Heartbeat(5) as heart:
+        for _again in range(5):
+            study.panel.refresh()
+            process_events()
+        study.panel.training.runs.look()
+        process_events()
+    assert heart.longest_pause < PAUSE_SECONDS, str(heart)
+    assert [name for name, isMain in asked if isMain] == []
+    all_read(study)
+    assert study.panel.model.path == run.model_path
+
+
+def test_a_slow_folder_is_shown_when_it_answers_and_nothing_is_trained_before(study, slow, tmp_path):
+    other = tmp_path / "other study"
+    a_used_study(other)
+    asked = slow()
+    # The first answer says that the folder is slow.
+    study.panel.training.runs.look()
+    all_read(study)
+    study.panel.parameters.studyFolder = str(other)
+    process_events()
+    assert study.panel.view.lockedSides == {}
+    assert study.ui.trainButton.toolTip == "The trainings in the study folder are being read."
+    all_read(study)
+    process_events()
+    assert column(study.ui.runsTable, 0) == ["first"]
+    assert list(study.panel.view.lockedSides) == [0]
+    assert study.ui.trainButton.enabled
+    assert [name for name, isMain in asked if isMain] == []
+
+
+def test_a_run_that_was_just_started_is_listed_at_once(study, started, slow):
+    slow()
+    study.panel.training.runs.look()
+    all_read(study)
+    click(study.ui.trainButton)
+    assert column(study.ui.runsTable, 0) == [started[0].request.title]
+    assert study.panel.training.run.path == started[0].path
+    all_read(study)
+    assert column(study.ui.runsTable, 1) == ["Preparing"]
+
+
+def test_what_the_watcher_knows_is_not_overwritten_by_an_older_look(panel, tmp_path, slow):
+    run = a_run(tmp_path, "at work")
+    run.write_status(alive(RunStatus(state="training", step=1)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    assert shown_run(panel) == "at work"
+    slow()
+    runs = panel.panel.training.runs
+    runs.look()
+    all_read(panel)
+    panel.panel.training.watcher.unwatch()
+    runs.look()
+    runs.take(run, alive(RunStatus(state="training", step=7)))
+    wait_until(lambda: not runs._aside.isBusy, what="the older look has ended")
+    assert runs.entry(run.path).status.step == 7
+
+
+def test_of_many_folders_that_are_typed_the_last_one_is_shown(panel, tmp_path, slow):
+    for name in ("a", "ab", "abc"):
+        a_run(tmp_path / name, f"run of {name}")
+    slow()
+    panel.panel.training.runs.look()
+    all_read(panel)
+    for name in ("a", "ab", "abc"):
+        panel.ui.studyFolderEdit.currentPath = str(tmp_path / name)
+        process_events()
+    all_read(panel)
+    open_box(panel.ui.runsBox)
+    assert column(panel.ui.runsTable, 0) == ["run of abc"]
+
+
+def test_a_work_is_waited_for_while_works_are_quick(host, moment):
+    moment()
+    done = []
+    aside = Aside(done.append)
+    aside.ask(lambda: "quick")
+    assert done == ["quick"] or wait_until(lambda: done == ["quick"], what="a busy machine") is None
+    aside.ask(lambda: time.sleep(0.2) or "slow")
+    wait_until(lambda: done[-1] == "slow")
+    begin = time.monotonic()
+    aside.ask(lambda: time.sleep(0.2) or "slow again")
+    assert time.monotonic() - begin < 0.15
+    assert done[-1] == "slow"
+    wait_until(lambda: done[-1] == "slow again")
+    aside.ask(lambda: "forgotten")
+    aside.close()
+    process_events()
+    assert done[-1] == "slow again"
+    assert not aside.isBusy
