@@ -9,6 +9,8 @@ from typing import Any
 
 DECISIONS = ("superclass_first", "leaf")
 BALANCES = ("fixed", "cube_root", "root", "cases")
+# Whose paper a preset such as "paper_000" is of, for people.
+PAPER_AUTHORS = {"000": "Dai et al.", "001": "Luque et al.", "002": "Zhao et al.", "003": "Zhang and Zhang"}
 
 
 @dataclass(frozen=True, kw_only=True)

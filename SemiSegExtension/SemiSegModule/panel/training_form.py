@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS
-from SemiSegLib.methods.catalogue import Card
+from SemiSegLib.methods.catalogue import PAPER_AUTHORS, Card
 from SemiSegModule.panel.run_list import RunEntry
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_options import OptionsForm
@@ -192,4 +192,5 @@ def presetTitle(name: str) -> str:
     """Return what a preset is called on screen."""
     first, _separator, variant = name.partition("_")
     title = {"ours": _("SemiSeg's own"), "paper": _("As in the paper"), "code": _("As in the authors' code")}[first]
-    return _("{preset}, {variant}").format(preset=title, variant=variant.replace("_", " ")) if variant else title
+    words = " ".join(PAPER_AUTHORS.get(word, word) for word in variant.split("_"))
+    return _("{preset}, {variant}").format(preset=title, variant=words) if variant else title

@@ -19,7 +19,7 @@ CROSS_OPTIONS = (
     Option(
         name="pseudo_loss",
         default="both",
-        text="Loss of what the other network predicts: Dice (paper 001), cross entropy (paper 000) or both.",
+        text="Loss of what the other network predicts: Dice (Luque et al.), cross entropy (Dai et al.) or both.",
         choices=("both", "dice", "cross_entropy"),
     ),
     Option(
@@ -28,7 +28,7 @@ CROSS_OPTIONS = (
     Option(
         name="rows",
         default="unlabeled",
-        text="Which cases learn from the other network: those without full labels, or all of them (paper 001).",
+        text="Which cases learn from the other network: those without full labels, or all of them (Luque et al.).",
         choices=("unlabeled", "all"),
     ),
     Option(
@@ -41,7 +41,7 @@ CROSS_OPTIONS = (
     Option(
         name="ramp",
         default="gaussian",
-        text="How the loss comes into force after that; at once in paper 001.",
+        text="How the loss comes into force after that; at once in Luque et al.",
         choices=("step", "linear", "gaussian"),
     ),
     Option(
@@ -50,7 +50,7 @@ CROSS_OPTIONS = (
     Option(
         name="ramp_levels",
         default=0,
-        text="Stairs in which it comes into force; 0 is smooth, paper 000 has 200.",
+        text="Stairs in which it comes into force; 0 is smooth, Dai et al. have 200.",
         low=0,
         high=10_000,
     ),

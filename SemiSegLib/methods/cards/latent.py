@@ -17,7 +17,7 @@ ROI_LOSS_OPTIONS = (
     Option(
         name="average",
         default="mean",
-        text="Mean over the structures that a loss speaks of, or their sum as in paper 002.",
+        text="Mean over the structures that a loss speaks of, or their sum as in Zhao et al.",
         choices=("mean", "sum"),
     ),
 )
@@ -70,7 +70,7 @@ TEACHER_OPTIONS = (
     Option(
         name="predict",
         default="teacher",
-        text="Which of the two predicts; paper 002 does not say.",
+        text="Which of the two predicts; Zhao et al. do not say.",
         choices=("teacher", "student"),
     ),
 )
@@ -150,9 +150,7 @@ DODNET_PLAN = {
     "backbone": "dodnet_unet",
     "norm": "group",
 }
-PAPER = (
-    "Zhao et al., Exploiting latent classes for medical image segmentation from partially labeled datasets (paper 002)"
-)
+PAPER = "Zhao et al., Exploiting latent classes for medical image segmentation from partially labeled datasets"
 
 LATENT_CARDS: tuple[Card, ...] = (
     Card(
@@ -177,7 +175,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         summary="Segments one organ with its tumor at a time, with a head made for the organ from the image.",
         family="partial labels",
         answers="structures",
-        paper="Zhang et al., DoDNet, CVPR 2021; compared with in paper 002",
+        paper="Zhang et al., DoDNet, CVPR 2021; compared with in Zhao et al.",
         needs=LABELED,
         uses=LABELED,
         composition=dict.fromkeys(LABELED, 0.5),

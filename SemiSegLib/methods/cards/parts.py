@@ -23,8 +23,8 @@ SEGMENTATION_OPTIONS = (
     Option(
         name="dice",
         default="present",
-        text="Dice of the structures present in the batch; of all classes with squared sums (paper 000); or of all "
-        "but background with squared sums (paper 003).",
+        text="Dice of the structures present in the batch; of all classes with squared sums (Dai et al.); or of all "
+        "but background with squared sums (Zhang and Zhang).",
         choices=("present", "paper", "foreground"),
     ),
     Option(

@@ -145,7 +145,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
             Option(
                 name="entropy_base",
                 default="leaves",
-                text="Largest entropy of the number of structures, or of two as in the code of paper 000.",
+                text="Largest entropy of the number of structures, or of two as in the code of Dai et al.",
                 choices=("leaves", "two"),
             ),
         ),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS, card_of
 from SemiSegLib.methods.cards.dual import UNMEASURED
-from SemiSegLib.methods.catalogue import BALANCES, batch_shares
+from SemiSegLib.methods.catalogue import BALANCES, PAPER_AUTHORS, batch_shares
 from SemiSegLib.methods.factory import METHODS, build_method, resolve_options
 from SemiSegLib.methods.method import Method
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
@@ -133,3 +134,10 @@ def test_rows_of_a_batch_are_divided_as_the_option_says():
     assert shares["cube_root"]["coarse"] ** 3 == pytest.approx(25 * shares["cube_root"]["full"] ** 3)
     assert shares["root"]["coarse"] == pytest.approx(5 * shares["root"]["full"])
     assert shares["cases"]["coarse"] == pytest.approx(25 * shares["cases"]["full"])
+
+
+def test_what_people_read_names_the_authors_of_a_paper_and_not_its_number():
+    texts = [text for card in CARDS for text in (card.summary, card.paper, *(option.text for option in card.options))]
+    assert not [text for text in texts if re.search(r"paper 00\d", text)]
+    numbers = {word for card in CARDS for preset in card.presets for word in preset.split("_") if word.isdigit()}
+    assert numbers <= PAPER_AUTHORS.keys()
