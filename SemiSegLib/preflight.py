@@ -25,7 +25,6 @@ from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.orientation import closest_orientation
 from SemiSegLib.cases.volume import Geometry
 from SemiSegLib.config import from_json, read_json, to_json
-from SemiSegLib.embeddings.structures import OUTSIDE
 from SemiSegLib.errors import CaseError, SemiSegError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.cards import card_of
@@ -52,7 +51,7 @@ from SemiSegLib.runs.preflight import (
     packages_requirement,
     time_requirement,
 )
-from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.runs.request import OUTSIDE_EMBEDDINGS, RunRequest
 
 # Headers are read of at most so many cases, evenly drawn; the others are taken to be like them.
 MOST_HEADERS = 200
@@ -222,7 +221,7 @@ def _weights(request: RunRequest, card: Card, dataset: Dataset, plan: Plan) -> t
     )
     single = sum(parameter.numel() for parameter in backbone.parameters())
     options = resolve_options(card, request.preset, request.options)
-    if card.stages or options.get("embedding") in OUTSIDE:
+    if card.stages or options.get("embedding") in OUTSIDE_EMBEDDINGS:
         # It cannot be built before another network or vectors are there; their share is small.
         return single, 0, single
     with torch.random.fork_rng():

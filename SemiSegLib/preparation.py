@@ -19,7 +19,7 @@ from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.recast import recast, undrawn_as_background
 from SemiSegLib.cases.split import apply_split, make_split, write_split
 from SemiSegLib.config import check_choice, from_json, read_json, write_json
-from SemiSegLib.embeddings.structures import OUTSIDE, structure_vectors
+from SemiSegLib.embeddings.structures import structure_vectors
 from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.rois import RoiTable, implied_groups
@@ -32,6 +32,7 @@ from SemiSegLib.planning.planner import make_plan, time_on_cores
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest, read_manifest
 from SemiSegLib.runs.reporter import Reporter
+from SemiSegLib.runs.request import OUTSIDE_EMBEDDINGS
 
 logger = logging.getLogger("SemiSegLib.worker")
 
@@ -152,7 +153,7 @@ class Preparation:
         """Return the options and the vectors that they ask for; another embedding where those cannot be had."""
         path, otherwise = self.folder.environment_path, self.request.embeddings.otherwise
         taken = read_manifest(path).get("embedding_instead")
-        if options.get("embedding") not in OUTSIDE or taken is not None:
+        if options.get("embedding") not in OUTSIDE_EMBEDDINGS or taken is not None:
             return options if taken is None else {**options, "embedding": taken}, None
 
         def tell(done: int, total: int) -> None:
@@ -174,7 +175,7 @@ class Preparation:
         except (ConfigError, DependencyError, RunError) as error:
             if otherwise is None:
                 raise
-            if otherwise in OUTSIDE:
+            if otherwise in OUTSIDE_EMBEDDINGS:
                 remedy = "name one that needs nothing from outside, such as learned"
                 what = f"instead of the embedding '{options['embedding']}' there would be '{otherwise}'"
                 raise ConfigError(explain(what, where="embeddings.otherwise", remedy=remedy)) from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import qt
@@ -19,6 +20,9 @@ _POLL_MILLISECONDS = 15
 class Aside(Generic[T]):
     """Does one work at a time in a thread.
 
+    Python waits at its end for the threads of an executor, and so would Slicer for a network drive that is gone. These
+    are let go.
+
     Args:
         onDone: called with what a work returned, in the thread that asked: at once if the work was quick, else from
             the event loop. Works touch files only, and raise nothing.
@@ -27,7 +31,6 @@ class Aside(Generic[T]):
 
     def __init__(self, onDone: Callable[[T], None], makeTimer: Callable[[], Any] = qt.QTimer) -> None:
         self._onDone = onDone
-        self._threads: ThreadPoolExecutor | None = None
         self._running: Future[tuple[T, float]] | None = None
         self._isQuick = True
         self._timer = makeTimer()
@@ -46,9 +49,8 @@ class Aside(Generic[T]):
             work: what to do; nothing else may be under way.
             isAwaited: whether it is waited for a moment, if the one before was done within one.
         """
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-aside")
-        self._running = self._threads.submit(_timed, work)
+        self._running = Future()
+        Thread(target=_do, args=(work, self._running), name="semiseg-aside", daemon=True).start()
         if isAwaited and self._isQuick and wait([self._running], timeout=MOMENT_SECONDS).done:
             self._take()
         else:
@@ -58,9 +60,6 @@ class Aside(Generic[T]):
         """Wait for nothing any more; a work that goes on ends by itself and is forgotten."""
         self._timer.stop()
         self._running = None
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
 
     def _look(self) -> None:
         if self._running is None:
@@ -76,6 +75,9 @@ class Aside(Generic[T]):
         self._onDone(result)
 
 
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
+def _do(work: Callable[[], T], answer: Future[tuple[T, float]]) -> None:
     begin = time.monotonic()
-    return work(), time.monotonic() - begin
+    try:
+        answer.set_result((work(), time.monotonic() - begin))
+    except Exception as error:  # noqa: BLE001 - raised again in the thread that asks for the result
+        answer.set_exception(error)

@@ -25,18 +25,27 @@ EXTENSION = "PyTorch"
 # They come with Slicer and are never replaced, also where a newer one is asked for.
 BUNDLED = ("numpy", "scipy", "simpleitk", "vtk", "pydicom", "requests", "packaging", "pillow", "certifi")
 # Name for pip to name for import, where they differ.
-_IMPORT_NAMES = {"simpleitk": "SimpleITK"}
+_IMPORT_NAMES = {"simpleitk": "SimpleITK", "open-clip-torch": "open_clip"}
 
 
 def requirements() -> list[str]:
     """Return the requirements besides torch, from the module's resources."""
-    lines = (Path(__file__).resolve().parents[1] / "Resources/requirements.txt").read_text(encoding="utf-8")
-    return [line.strip() for line in lines.splitlines() if line.strip() and not line.startswith("#")]
+    return _listed("requirements.txt")
 
 
-def missing() -> list[str]:
-    """Return the requirements that no installed package meets; nothing is imported."""
-    return [requirement for requirement in (TORCH, *requirements()) if not _isMet(requirement)]
+def textRequirements() -> list[str]:
+    """Return what is needed besides them to embed the names of structures as texts."""
+    return _listed("requirements-text.txt")
+
+
+def missing(*, withText: bool = False) -> list[str]:
+    """Return the requirements that no installed package meets; nothing is imported.
+
+    Args:
+        withText: whether the names of structures are to be embedded as texts.
+    """
+    texts = textRequirements() if withText else []
+    return [requirement for requirement in (TORCH, *requirements(), *texts) if not _isMet(requirement)]
 
 
 def torchRange() -> str:
@@ -95,6 +104,11 @@ def describe(names: list[str], changes: list[Change] | None = None) -> str:
     if updated:
         lines.append(_("Only these are updated: {names}.").format(names=", ".join(updated)))
     return "\n".join(lines)
+
+
+def _listed(name: str) -> list[str]:
+    lines = (Path(__file__).resolve().parents[1] / "Resources" / name).read_text(encoding="utf-8")
+    return [line.strip() for line in lines.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def _isMet(requirement: str) -> bool:

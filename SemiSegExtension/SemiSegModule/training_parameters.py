@@ -62,6 +62,24 @@ class TrainingParameters:
         self._set("warmStart", str(value))
 
     @property
+    def embeddingFile(self) -> str:
+        """File with a vector for each structure, for methods that take one; empty if none was chosen."""
+        return self._get("embeddingFile", "")
+
+    @embeddingFile.setter
+    def embeddingFile(self, value: str) -> None:
+        self._set("embeddingFile", str(value))
+
+    @property
+    def fetchesEncoder(self) -> bool:
+        """Whether the text encoder may be fetched from the internet."""
+        return self._get("fetchesEncoder", False)
+
+    @fetchesEncoder.setter
+    def fetchesEncoder(self, value: bool) -> None:
+        self._set("fetchesEncoder", bool(value))
+
+    @property
     def withBaseline(self) -> bool:
         """Whether a training on the fine labels alone is queued after each training."""
         return self._get("withBaseline", False)

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from SemiSegLib.embeddings.encoder_files import encoder_folder
 from SemiSegLib.embeddings.prompts import prompts, template_for
-from SemiSegLib.embeddings.text_encoder import encode, encoder_folder
+from SemiSegLib.embeddings.text_encoder import encode
 from SemiSegLib.embeddings.vectors import keep_vectors, kept_vectors, read_vectors
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.runs.request import EmbeddingSettings
-
-# Values of a method's option "embedding" that need vectors from outside.
-OUTSIDE = ("text", "file")
 
 
 def structure_vectors(

@@ -9,9 +9,7 @@ fetched says what is run, and the weights are read as tensors alone.
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,19 +21,10 @@ import numpy as np
 import torch
 
 from SemiSegLib.config import write_json
-from SemiSegLib.embeddings.download import RemoteFile, Told, fetch, is_there
+from SemiSegLib.embeddings.download import Told, fetch, is_there
+from SemiSegLib.embeddings.encoder_files import FILES, VOCABULARY, WEIGHTS
 from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 
-REVISION = "9f341de24bfb00180f1b847274256e9b65a3a32e"
-_HUB = f"https://huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/resolve/{REVISION}"
-WEIGHTS = RemoteFile(
-    name="open_clip_pytorch_model.bin",
-    url=f"{_HUB}/open_clip_pytorch_model.bin",
-    size_bytes=783_705_670,
-    sha256="52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
-)
-VOCABULARY = RemoteFile(name="vocab.txt", url=f"{_HUB}/vocab.txt")
-FILES = (VOCABULARY, WEIGHTS)
 # How the optional packages are imported, and what pip calls them.
 PACKAGES = {"open_clip": "open-clip-torch", "transformers": "transformers"}
 LENGTH = 512
@@ -75,14 +64,6 @@ _TOKENIZER = {
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-
-
-def encoder_folder(chosen: str | None = None) -> Path:
-    """Return where the text encoder is kept: the folder that was chosen, or one of the user's cache."""
-    if chosen is not None:
-        return Path(chosen)
-    caches = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
-    return Path(caches or Path.home() / ".cache") / "semiseg" / "biomed_clip"
 
 
 def encode(

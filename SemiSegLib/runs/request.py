@@ -169,6 +169,10 @@ class PresenceSettings:
         check_range("minimum_share", self.minimum_share, low=0.0, high=1.0)
 
 
+# Values of a method's option "embedding" that need vectors from outside.
+OUTSIDE_EMBEDDINGS = ("text", "file")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSettings:
     """Where the vectors of structures come from, for methods whose option ``embedding`` is "text" or "file".

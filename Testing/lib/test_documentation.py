@@ -12,9 +12,8 @@ from SemiSegLib.cases.cohort import cohort_dataset
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cli_settings import assignment, read_settings
+from SemiSegLib.embeddings.encoder_files import FILES
 from SemiSegLib.embeddings.prompts import TEMPLATES
-from SemiSegLib.embeddings.structures import OUTSIDE
-from SemiSegLib.embeddings.text_encoder import FILES
 from SemiSegLib.embeddings.vectors import read_vectors
 from SemiSegLib.evaluation.modes import MODES
 from SemiSegLib.labels.label_set import Regime
@@ -26,6 +25,7 @@ from SemiSegLib.runs.request import (
     DEVICES,
     NORMALIZATIONS,
     OPTIMIZERS,
+    OUTSIDE_EMBEDDINGS,
     PRECISIONS,
     SCHEDULES,
     PlanSettings,
@@ -109,7 +109,7 @@ def test_the_page_of_embeddings_names_every_kind_its_options_and_a_file_that_can
     told = section(text_of("methods/latent.md"), "Embeddings")
     (option,) = [option for option in card_of("dynamic_head").options if option.name == "embedding"]
     assert set(rows(told)) == set(option.choices)
-    assert set(OUTSIDE) == {name for name, cells in rows(told).items() if cells[1] != "nothing"}
+    assert set(OUTSIDE_EMBEDDINGS) == {name for name, cells in rows(told).items() if cells[1] != "nothing"}
     command = (ROOT / "SemiSegLib" / "cli_runs.py").read_text(encoding="utf-8")
     for name in ("embedding_file", "embedding_prompt", "embedding_otherwise", "fetch_text_encoder"):
         assert f"    {name}: Annotated[" in command

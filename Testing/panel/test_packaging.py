@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from SemiSegModule import dependencies
+
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "SemiSegExtension"
 # What slicerMacroBuildScriptedModule and ctkMacroCompilePythonScript do with their lists, without Slicer: a file
@@ -127,10 +129,14 @@ def test_the_icon_is_a_png_of_128_pixels():
     assert struct.unpack(">II", header[16:24]) == (128, 128)
 
 
+def test_what_the_module_installs_for_texts_is_the_extra_of_the_library():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^text = \[(.*)\]", project, re.MULTILINE).group(1)
+    assert dependencies.textRequirements() == re.findall(r'"([^"]+)"', listed)
+
+
 def test_what_the_module_installs_is_what_the_library_needs_besides_torch_and_numpy():
-    wanted = {
-        line.strip() for line in (EXTENSION / "Resources/requirements.txt").read_text().splitlines() if line.strip()
-    }
+    wanted = set(dependencies.requirements())
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     block = re.search(r"^dependencies = \[\n(.*?)^\]", project, re.DOTALL | re.MULTILINE).group(1)
     needed = set(re.findall(r'"([^"]+)"', block))

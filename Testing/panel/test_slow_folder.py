@@ -172,3 +172,17 @@ def test_a_work_is_waited_for_while_works_are_quick(host, moment):
     process_events()
     assert done[-1] == "slow again"
     assert not aside.isBusy
+
+
+def test_no_thread_that_waits_for_a_folder_keeps_slicer_from_quitting(panel, moment):
+    moment()
+    answered = threading.Event()
+    aside = Aside(lambda _result: None)
+    aside.ask(answered.wait)
+    thread = next(thread for thread in threading.enumerate() if thread.name == "semiseg-aside")
+    aside.close()
+    # Python waits at its end for every other thread.
+    assert thread.is_alive()
+    assert thread.daemon
+    answered.set()
+    thread.join()

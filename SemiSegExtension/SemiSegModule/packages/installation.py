@@ -71,6 +71,7 @@ class Installation:
     """Installs what is missing.
 
     Args:
+        withText: whether the names of structures are to be embedded as texts.
         onPlan: called with what pip would do (None: pip cannot say), once, after ``lookUp``.
         onLine: called with each line that an installer says.
         onEnd: called once, with the outcome.
@@ -79,6 +80,7 @@ class Installation:
     def __init__(
         self,
         *,
+        withText: bool = False,
         onPlan: Callable[[list[Change] | None], None],
         onLine: Callable[[str], None],
         onEnd: Callable[[Outcome], None],
@@ -86,7 +88,8 @@ class Installation:
         self._onPlan, self._onLine, self._onEnd = onPlan, onLine, onEnd
         self.folder = Path(mkdtemp(prefix="SemiSeg-packages-", dir=slicer.app.temporaryPath or None))
         self.log = self.folder / "log.txt"
-        self.names = dependencies.missing()
+        self._withText = withText
+        self.names = self._missing()
         self._others = [name for name in self.names if name != dependencies.TORCH]
         self._before = changes.versions()
         self._constraints = self.folder / "constraints.txt"
@@ -121,6 +124,9 @@ class Installation:
                 self._command.kill()
             else:
                 self._command.letGo()
+
+    def _missing(self) -> list[str]:
+        return dependencies.missing(withText=self._withText)
 
     def _writeConstraints(self) -> None:
         lines = dependencies.constraints(self.names)
@@ -180,7 +186,7 @@ class Installation:
 
     def _verify(self) -> None:
         importlib.invalidate_caches()
-        left = dependencies.missing()
+        left = self._missing()
         if left:
             what = _("{names} cannot be found after the installation").format(names=", ".join(left))
             where = _("installation of packages; everything that was said is in {log}").format(log=self.log)

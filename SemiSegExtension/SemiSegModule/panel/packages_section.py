@@ -33,7 +33,7 @@ class PackagesSection:
         self._then: Callable[[], None] | None = None
         self._check: Command | None = None
         self._news = ""
-        ui.installButton.connect("clicked()", self.install)
+        ui.installButton.connect("clicked()", lambda: self.install())
         ui.installCancelButton.connect("clicked()", self.cancel)
         ui.checkComputerButton.connect("clicked()", self.checkComputer)
 
@@ -55,20 +55,21 @@ class PackagesSection:
         missing = _("Not installed yet: {names}. Needed to train and to apply models.").format(names=short)
         self.ui.packagesLabel.text = missing if names else self._news
 
-    def ensure(self, then: Callable[[], None] | None = None) -> bool:
+    def ensure(self, then: Callable[[], None] | None = None, *, withText: bool = False) -> bool:
         """Return whether everything needed is installed; if not, begin to install it, after asking.
 
         Args:
             then: called when it has been installed; what the person wanted to do in the first place.
+            withText: whether the names of structures are to be embedded as texts.
         """
-        if not dependencies.missing():
+        if not dependencies.missing(withText=withText):
             return True
         self._then = then
         if not self.isInstalling:
-            self.install()
+            self.install(withText=withText)
         return False
 
-    def install(self) -> None:
+    def install(self, *, withText: bool = False) -> None:
         """Look up what would be installed, ask, and install; returns at once."""
         if self.isInstalling:
             return
@@ -77,7 +78,7 @@ class PackagesSection:
         self._news = ""
         self.ui.installLog.clear()
         self.ui.packagesLabel.text = _("Looking up what would be installed...")
-        self.installation = Installation(onPlan=self._onPlan, onLine=self._onLine, onEnd=self._onEnd)
+        self.installation = Installation(withText=withText, onPlan=self._onPlan, onLine=self._onLine, onEnd=self._onEnd)
         self.refresh()
         self.installation.lookUp()
 

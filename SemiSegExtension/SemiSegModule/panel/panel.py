@@ -184,7 +184,7 @@ class Panel:
         if self.training.form.card(view) is None:
             # The scene was saved by another version.
             return _("The chosen method is not in this version of SemiSeg. Choose another one.")
-        return ""
+        return self.training.form.whyNotEmbedded(view)
 
     @property
     def isBusy(self) -> bool:
@@ -218,9 +218,9 @@ class Panel:
         """Show what is missing for training, if anything is."""
         self.packages.refresh()
 
-    def ensurePackages(self, then: Callable[[], None] | None = None) -> bool:
+    def ensurePackages(self, then: Callable[[], None] | None = None, *, withText: bool = False) -> bool:
         """Return whether everything needed is installed; else begin to install it, and call ``then`` afterwards."""
-        return self.packages.ensure(then)
+        return self.packages.ensure(then, withText=withText)
 
     def _enable(self) -> None:
         self.form.enabled = self.parameters is not None and not self._isBusy

@@ -12,9 +12,11 @@ from slicer.i18n import tr as _
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.methods.catalogue import PAPER_AUTHORS, Card
+from SemiSegLib.runs.request import OUTSIDE_EMBEDDINGS
+from SemiSegModule.panel.embedding_form import EmbeddingForm
 from SemiSegModule.panel.run_list import RunEntry
 from SemiSegModule.panel.study_view import StudyView
-from SemiSegModule.panel.training_options import OptionsForm
+from SemiSegModule.panel.training_options import OptionsForm, presetValues
 from SemiSegModule.parameters import wholePath
 from SemiSegModule.study_scheme import namesInModel
 
@@ -35,6 +37,7 @@ class TrainingForm:
     def __init__(self, ui: Any, panel: Any) -> None:
         self.ui, self.panel = ui, panel
         self.options = OptionsForm(ui, self._onOptions)
+        self.embedding = EmbeddingForm(ui, panel)
         self._presets: list[str] = []
         self._starts: list[str] = []
         ui.methodComboBox.connect("activated(int)", self._onMethodActivated)
@@ -56,6 +59,7 @@ class TrainingForm:
         self._showPresets(card)
         changed = parameters.options.get(card.name, {}) if card is not None else {}
         self.options.show(card, parameters.preset, changed)
+        self.embedding.refresh(self._outsideEmbedding(card))
         self._showStarts(entries)
         self._showBaseline(view, card)
 
@@ -74,10 +78,21 @@ class TrainingForm:
             "preset": parameters.preset if parameters.preset in card.presets else None,
             "options": parameters.options.get(card.name, {}),
         }
+        kind = self._outsideEmbedding(card)
+        if kind:
+            asked["embeddings"] = self.embedding.settings(kind)
         if parameters.warmStart:
             asked["warm_start"] = parameters.warmStart
             asked["renamed"], asked["merged"] = namesInModel(parameters, parameters.warmStart)
         return asked
+
+    def whyNotEmbedded(self, view: StudyView) -> str:
+        """Return why the vectors of structures that the method is to take cannot be had, or the empty string."""
+        return self.embedding.whyNot(self._outsideEmbedding(self.card(view)))
+
+    def needsText(self, view: StudyView) -> bool:
+        """Return whether the names of structures are to be embedded as texts."""
+        return self._outsideEmbedding(self.card(view)) == "text"
 
     def whyNoBaseline(self, view: StudyView, card: Card | None) -> str:
         """Return why there is nothing to compare with, or the empty string."""
@@ -87,6 +102,15 @@ class TrainingForm:
         if card is None or all(regime is Regime.FULL or regime.value not in card.uses for regime in regimes if regime):
             return _("This training uses fine labels alone.")
         return ""
+
+    def _outsideEmbedding(self, card: Card | None) -> str:
+        """Return "text" or "file" if the method is to take vectors from there, else the empty string."""
+        if card is None:
+            return ""
+        parameters = self.panel.parameters
+        values = {**presetValues(card, parameters.preset), **parameters.options.get(card.name, {})}
+        kind = values.get("embedding", "")
+        return kind if kind in OUTSIDE_EMBEDDINGS else ""
 
     def _showMethods(self, view: StudyView) -> None:
         combo = self.ui.methodComboBox

@@ -98,7 +98,9 @@ class TrainingSection:
     def train(self) -> None:
         """Write the ticked cases to the study folder and start a training on them, or queue it behind others."""
         parameters, view = self.panel.parameters, self.panel.view
-        if self.panel.isBusy or self.panel.whyNoTraining(view) or not self.panel.ensurePackages(self.train):
+        if self.panel.isBusy or self.panel.whyNoTraining(view):
+            return
+        if not self.panel.ensurePackages(self.train, withText=self.form.needsText(view)):
             return
         try:
             with self.panel.busy():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from SemiSegLib.embeddings import download, structures, text_encoder
-from SemiSegLib.embeddings.text_encoder import FILES, VOCABULARY, WEIGHTS, WORDS, encode, encoder_folder
+from SemiSegLib.embeddings import download, encoder_files, structures, text_encoder
+from SemiSegLib.embeddings.encoder_files import FILES, VOCABULARY, WEIGHTS, encoder_folder, seems_kept
+from SemiSegLib.embeddings.text_encoder import WORDS, encode
 from SemiSegLib.errors import ConfigError, DependencyError, RunError
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.runs.request import EmbeddingSettings
@@ -90,8 +91,8 @@ def vectors(kind, folder, **settings):
 def test_the_weights_are_those_of_one_revision_with_their_checksum():
     for file in FILES:
         assert file.url.startswith("https://huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/")
-        assert f"/resolve/{text_encoder.REVISION}/" in file.url
-    assert len(text_encoder.REVISION) == 40
+        assert f"/resolve/{encoder_files.REVISION}/" in file.url
+    assert len(encoder_files.REVISION) == 40
     assert len(WEIGHTS.sha256) == 64
     assert WEIGHTS.size_bytes > 700e6
 
@@ -201,6 +202,19 @@ def test_a_file_of_vectors_is_kept_with_the_run(tmp_path):
 
 def test_the_encoder_is_kept_in_the_users_cache_unless_told_otherwise(monkeypatch, tmp_path):
     assert encoder_folder("/somewhere/else") == text_encoder.Path("/somewhere/else")
-    monkeypatch.setattr(text_encoder.sys, "platform", "linux")
+    monkeypatch.setattr(encoder_files.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert encoder_folder() == tmp_path / "semiseg" / "biomed_clip"
+
+
+def test_files_of_the_right_names_and_lengths_seem_to_be_the_encoder_without_being_read(tmp_path):
+    folder = tmp_path / "biomed_clip"
+    assert not seems_kept(folder)
+    folder.mkdir()
+    (folder / VOCABULARY.name).write_text("word\n")
+    weights = folder / WEIGHTS.name
+    weights.write_bytes(b"cut off")
+    assert not seems_kept(folder)
+    with weights.open("r+b") as file:
+        file.truncate(WEIGHTS.size_bytes)
+    assert seems_kept(folder)
