@@ -56,7 +56,7 @@ class World:
     def take_module(self):
         """Let no worker begin, and no package be missing, in the module as it is loaded now."""
         recent("SemiSegModule.jobs").startWorker = self._start
-        recent("SemiSegModule.dependencies").missing = lambda: []
+        recent("SemiSegModule.dependencies").missing = lambda **_more: []
 
     def new_study(self):
         a_small_study()

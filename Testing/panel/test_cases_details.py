@@ -172,7 +172,7 @@ def test_a_side_that_a_run_has_used_never_changes(study):
 
 
 def test_a_side_that_was_used_stays_under_any_later_name(study, started, monkeypatch):
-    monkeypatch.setattr(study.panel, "ensurePackages", lambda then: True)
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then, **_more: True)
     click(study.ui.trainButton)
     (run,) = started
     write_json(run.split_path, to_json(Split(patients={"Ann": Side.VALIDATION, "Bob": Side.TRAIN})))

@@ -32,7 +32,7 @@ def test_it_opens_without_packages_network_or_main_window(host, module, monkeypa
         raise AssertionError("the module opens a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(dependencies, "missing", lambda: ["torch>=2.4.1", "monai>=1.5.1"])
+    monkeypatch.setattr(dependencies, "missing", lambda **_more: ["torch>=2.4.1", "monai>=1.5.1"])
     monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
     representation = module.widgetRepresentation()
     representation.enter()

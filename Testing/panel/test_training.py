@@ -224,10 +224,10 @@ def test_findings_of_the_export_are_shown_beside_the_progress(study, started):
 
 def test_without_packages_nothing_is_started_until_they_are_installed(study, started, monkeypatch):
     waiting = []
-    monkeypatch.setattr(study.panel, "ensurePackages", lambda then=None: bool(waiting.append(then)))
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then=None, **_more: bool(waiting.append(then)))
     click(study.ui.trainButton)
     assert started == []
-    monkeypatch.setattr(study.panel, "ensurePackages", lambda then=None: True)
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then=None, **_more: True)
     waiting[0]()
     assert len(started) == 1
 

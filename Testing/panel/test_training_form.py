@@ -187,7 +187,7 @@ def test_the_baseline_is_offered_only_where_there_is_something_to_compare(study,
 def test_what_to_know_before_a_training_is_said_before_it(study, monkeypatch):
     assert study.ui.preflightLabel.text.startswith("\u2713 Needs about 0.5 GB of disk; ")
     monkeypatch.setattr(preflight, "freeBytes", lambda folder: 1000)
-    monkeypatch.setattr(dependencies, "missing", lambda: ["torch>=2.4.1", "monai>=1.5.1"])
+    monkeypatch.setattr(dependencies, "missing", lambda **_more: ["torch>=2.4.1", "monai>=1.5.1"])
     tick_cell(study.ui.casesTable, 3)
     first, second = study.ui.preflightLabel.text.split("\n")
     assert first == "\u26a0 2 packages are missing; Train offers to install them."
@@ -200,7 +200,7 @@ def test_what_to_know_before_a_training_is_said_before_it(study, monkeypatch):
 
 def test_packages_are_looked_for_when_the_module_is_entered_and_not_at_each_refresh(study, monkeypatch):
     looks = []
-    monkeypatch.setattr(dependencies, "missing", lambda: looks.append(1) or ["monai>=1.5.1"])
+    monkeypatch.setattr(dependencies, "missing", lambda **_more: looks.append(1) or ["monai>=1.5.1"])
     for _again in range(3):
         study.panel.refresh()
     assert looks == []

@@ -82,8 +82,10 @@ class Person:
         """Take a picture, if pictures are wanted: of the panel, and of the views once they show something."""
         self._pictures += 1
         if self._screenshot is not None:
-            self._window.resize(520, self._window.heightForWidth(520))
-            process_events()
+            # Twice: what was hidden before has its height only after it was laid out.
+            for _turn in range(2):
+                self._window.resize(520, self._window.heightForWidth(520))
+                process_events()
             picture = window_picture(self._window) if results() else self._window
             self._screenshot(f"tutorial_{self._pictures}_{name}", picture)
 

@@ -17,8 +17,8 @@ from SemiSegModule.panel.study_view import StudyView
 CASE, SEGMENTATION, LABELS, STATE, SIDE, CHECK, PATIENT = range(7)
 ROW_HEIGHT = 38
 MOST_ROWS = 7
-# The segmentation's name mostly repeats the case's, so the case gets the room; in a wider panel a user draws it wider.
-SEGMENTATION_WIDTH = 70
+# Between the widest text of a column and its edges, together.
+PADDING = 10
 _PLAIN = qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable
 
 
@@ -75,12 +75,14 @@ class CaseTable:
 
     def _setColumns(self) -> None:
         table = self.table
-        titles = [_("Case"), _("Segmentation"), _("Labels"), _("State"), _("Used for"), _("Check"), _("Patient")]
+        titles = [_("Case"), _("Segments"), _("Labels"), _("State"), _("Used for"), _("Check"), _("Patient")]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
         header = table.horizontalHeader()
         header.minimumSectionSize = 24
         contents = {
+            # The segmentation's name mostly repeats the case's, so the case gets the room; a user can draw it wider.
+            SEGMENTATION: [],
             LABELS: [words.describeRegime(regime) for regime in Regime] + [_("unclear")],
             STATE: [words.describeState(state) for state in STATES],
             SIDE: [words.describeSide(side) for side in words.SIDES],
@@ -92,10 +94,7 @@ class CaseTable:
             if column in contents:
                 widest = max(metrics.horizontalAdvance(text) for text in (*contents[column], title))
                 header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
-                header.resizeSection(column, widest + 14)
-            elif column == SEGMENTATION:
-                header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
-                header.resizeSection(column, SEGMENTATION_WIDTH)
+                header.resizeSection(column, widest + PADDING)
             else:
                 header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
         header.moveSection(PATIENT, 1)
