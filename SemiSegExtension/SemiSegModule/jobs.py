@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from SemiSegLib.errors import ConfigError, RunError, SemiSegError, explain
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import find_runs, is_own, observe, start
 from SemiSegLib.runs.status import RunStatus
+from SemiSegModule.aside import Aside
 
 Folder = TypeVar("Folder", bound=RunFolder)
 
@@ -142,8 +144,21 @@ class Listener(Protocol):
         """Take note that the run's files cannot be read; watching has ended."""
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a look at a run's files has found; either a status or an error."""
+
+    turn: int
+    run: RunFolder
+    status: RunStatus | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    offset: int = 0
+    isMore: bool = False
+    error: SemiSegError | OSError | None = None
+
+
 class RunWatcher:
-    """Reads a run's files on a timer; no call waits for the worker.
+    """Looks at a run's files on a timer, beside the panel; no call waits for the worker or for a slow drive.
 
     Args:
         listener: is told what the files say.
@@ -153,10 +168,13 @@ class RunWatcher:
     def __init__(self, listener: Listener, makeTimer: Callable[[], Any] = qt.QTimer) -> None:
         self.run: RunFolder | None = None
         self._listener = listener
+        # A look that was begun before another run was watched, or the same one anew, tells nothing any more.
+        self._turn = 0
         self._offset = 0
         self._untold: list[dict[str, Any]] = []
         self._isMore = False
         self._outOfReach = 0
+        self._aside: Aside[_Look] = Aside(self._take, makeTimer)
         self._timer = makeTimer()
         self._timer.setInterval(WATCH_MILLISECONDS)
         self._timer.connect("timeout()", self.look)
@@ -164,6 +182,7 @@ class RunWatcher:
     def watch(self, run: RunFolder) -> None:
         """Begin to watch a run from its first event; a run that was watched before is let go."""
         self.run, self._offset, self._untold, self._isMore, self._outOfReach = run, 0, [], False, 0
+        self._turn += 1
         self._timer.setInterval(WATCH_MILLISECONDS)
         self._timer.start()
         self.look()
@@ -171,7 +190,13 @@ class RunWatcher:
     def unwatch(self) -> None:
         """Stop looking; the worker is not touched."""
         self._timer.stop()
+        self._turn += 1
         self.run = None
+
+    def close(self) -> None:
+        """Stop looking for good, also where a look has no answer yet."""
+        self.unwatch()
+        self._aside.close()
 
     @property
     def isBehind(self) -> bool:
@@ -179,48 +204,60 @@ class RunWatcher:
         return bool(self._untold) or self._isMore
 
     def look(self) -> None:
-        """Read what is new and tell the listener."""
+        """Read what is new and tell the listener: at once if the files answer within a moment, else when they do."""
         run = self.run
-        if run is None:
+        if run is not None and not self._aside.isBusy:
+            turn, offset, wantsEvents = self._turn, self._offset, not self._untold
+            self._aside.ask(lambda: _lookAt(run, turn, offset, wantsEvents=wantsEvents))
+
+    def _take(self, look: _Look) -> None:
+        if look.turn != self._turn:
+            self.look()
             return
-        try:
-            # What is not there any more would pass for a run that was never started.
-            run.request_path.stat()
-            status = observe(run)
-            self._read(run)
-        except SemiSegError as error:
-            self._giveUp(error)
-            return
-        except OSError as error:
+        if isinstance(look.error, SemiSegError):
+            self._giveUp(look.error)
+        elif look.error is not None:
             self._outOfReach += 1
             if self._outOfReach >= LOOKS_OUT_OF_REACH:
-                self._giveUp(_unreachable(run, error))
-            return
-        self._outOfReach = 0
+                self._giveUp(_unreachable(look.run, look.error))
+        else:
+            self._outOfReach = 0
+            if not self._untold:
+                self._untold, self._offset, self._isMore = look.events, look.offset, look.isMore
+            self._tell(look)
+
+    def _tell(self, look: _Look) -> None:
         portion, self._untold = self._untold[:EVENTS_AT_ONCE], self._untold[EVENTS_AT_ONCE:]
         if portion:
             self._listener.onEvents(portion)
-        self._listener.onStatus(status)
+        self._listener.onStatus(look.status)
         # A listener may have begun to watch another run meanwhile.
-        if self.run is not run:
+        if look.turn != self._turn:
             return
         self._timer.setInterval(CATCH_UP_MILLISECONDS if self.isBehind else WATCH_MILLISECONDS)
-        if status.state in ENDED_STATES and not self.isBehind:
+        if look.status.state in ENDED_STATES and not self.isBehind:
             self.unwatch()
-            self._listener.onEnd(status)
-
-    def _read(self, run: RunFolder) -> None:
-        """Read on in the events, unless there are some that were not told yet."""
-        if self._untold:
-            return
-        before = self._offset
-        self._untold, self._offset = run.events(before, most_bytes=READ_BYTES)
-        # Half a line at the end is no reason to look again at once.
-        self._isMore = self._offset > before and run.events_path.stat().st_size > self._offset
+            self._listener.onEnd(look.status)
 
     def _giveUp(self, error: SemiSegError) -> None:
         self.unwatch()
         self._listener.onError(error)
+
+
+def _lookAt(run: RunFolder, turn: int, offset: int, *, wantsEvents: bool) -> _Look:
+    """Return what the files of a run say now, and its events from an offset on if they are wanted."""
+    try:
+        # What is not there any more would pass for a run that was never started.
+        run.request_path.stat()
+        status = observe(run)
+        if not wantsEvents:
+            return _Look(turn, run, status)
+        events, end = run.events(offset, most_bytes=READ_BYTES)
+        # Half a line at the end is no reason to look again at once.
+        isMore = end > offset and run.events_path.stat().st_size > end
+        return _Look(turn, run, status, events, end, isMore)
+    except (SemiSegError, OSError) as error:
+        return _Look(turn, run, error=error)
 
 
 def _unreachable(run: RunFolder, error: OSError) -> RunError:

@@ -40,21 +40,30 @@ def preflight(cases: Sequence[SceneCase], folder: Path) -> list[Remark]:
         cases: those that will be written.
         folder: of the study; need not exist.
     """
-    remarks = []
+    return remarks(neededBytes(cases), freeBytes(folder))
+
+
+def remarks(needed: int, free: int | None) -> list[Remark]:
+    """Return what to know, warnings first.
+
+    Args:
+        needed: what the training will write.
+        free: what is free on the disk of the study; None if that cannot be told.
+    """
+    found = []
     missing = dependencies.missing()
     if missing:
         text = _("{count} packages are missing; Train offers to install them.")
-        remarks.append(Remark(True, text.format(count=len(missing))))
-    needed, free = neededBytes(cases), freeBytes(folder)
+        found.append(Remark(True, text.format(count=len(missing))))
     if free is None:
-        remarks.append(Remark(True, _("The study folder cannot be reached.")))
+        found.append(Remark(True, _("The study folder cannot be reached.")))
     elif free < needed:
         text = _("The disk is too full: about {needed} are needed, {free} are free. Choose another study folder.")
-        remarks.append(Remark(True, text.format(needed=sizeText(needed), free=sizeText(free))))
+        found.append(Remark(True, text.format(needed=sizeText(needed), free=sizeText(free))))
     else:
         text = _("Needs about {needed} of disk; {free} are free.")
-        remarks.append(Remark(False, text.format(needed=sizeText(needed), free=sizeText(free))))
-    return remarks
+        found.append(Remark(False, text.format(needed=sizeText(needed), free=sizeText(free))))
+    return found
 
 
 def neededBytes(cases: Sequence[SceneCase]) -> int:

@@ -80,7 +80,7 @@ class Benchmark:
 
     Attributes:
         title: of the page.
-        size: "published" or "reduced".
+        size: "published" or "reduced"; "" if it has one size alone.
         study: cases with their sides.
         facts: what a reader must know of sides, sizes and rules.
         parts: the tables.
@@ -97,12 +97,18 @@ class Benchmark:
     settings: ComparisonSettings
 
     def asked(self, *, seeds: int, only: Sequence[str] | None, settings: Sequence[str]) -> ComparisonSettings:
-        """Return the comparison of these lines, where settings that were typed win over those of size and line."""
+        """Return the comparison of these lines, where settings that were typed win over those of size and line.
+
+        Args:
+            seeds: number of seeds, from 0.
+            only: keys of lines, or names of folders where a line stands in several tables; None for all.
+            settings: as typed.
+        """
         arms: dict[str, Arm] = {}
         for part in self.parts:
             for line, fine in part.lines:
-                if not only or line.key in only:
-                    arm = line.arm(fine)
+                arm = line.arm(fine)
+                if not only or line.key in only or arm.name in only:
                     arms.setdefault(arm.name, arm)
         texts = list(settings)
         if not any(text.startswith(("steps=", "seconds=")) for text in texts):

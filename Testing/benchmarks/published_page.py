@@ -18,7 +18,9 @@ def page(benchmark: Benchmark, found: Comparison, *, command: str, machine: Mapp
     seeds = "seed 0" if settings.seeds == 1 else f"seeds 0 to {settings.seeds - 1}"
     facts = {**benchmark.facts, "a training": f"{budget}, {seeds}"}
     packages = ", ".join(f"{package} {version}" for package, version in machine["packages"].items())
-    parts = [f"# {benchmark.title}", f"**{REDUCED}**" if benchmark.size == "reduced" else "Published size."]
+    parts = [f"# {benchmark.title}"]
+    if benchmark.size:
+        parts.append(f"**{REDUCED}**" if benchmark.size == "reduced" else "Published size.")
     parts.append("\n".join(f"- {name}: {words}" for name, words in facts.items()))
     for part in benchmark.parts:
         for largest in (False, True):
@@ -26,11 +28,12 @@ def page(benchmark: Benchmark, found: Comparison, *, command: str, machine: Mapp
             if results:
                 parts.append(f"## {part.heading}{', largest piece of each structure' if largest else ''}")
                 parts += [_table(part, results, found).to_markdown().strip(), *_gains(part, results, found)]
+    stated = "; 'published' stands in the paper for its own test cases"
     parts.append(
-        "Dice is the mean over the test cases, then mean ± standard deviation over seeds; 'published' stands in the "
-        "paper for its own test cases. HD95 is in mm of the grid that the files state. Differences are those of the "
-        "mean Dice, seeds averaged, with the 95 % interval of a paired bootstrap over the patients of the test side; "
-        "behind them the difference of each seed."
+        "Dice is the mean over the test cases, then mean ± standard deviation over seeds"
+        f"{stated if any(_states_published(part) for part in benchmark.parts) else ''}. HD95 is in mm of the grid that "
+        "the files state. Differences are those of the mean Dice, seeds averaged, with the 95 % interval of a paired "
+        "bootstrap over the patients of the test side; behind them the difference of each seed."
     )
     parts.append(
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}; Python "
@@ -47,13 +50,17 @@ def _results_of(part: Part, found: Comparison, *, largest: bool) -> dict[str, Ar
     return {key: known[name] for key, name in names.items() if name in known}
 
 
+def _states_published(part: Part) -> bool:
+    return any(value is not None for line, _ in part.lines for value in (line.published, line.published_largest))
+
+
 def _table(part: Part, results: Mapping[str, ArmResult], found: Comparison) -> Table:
     names = found.structures
     each = names if len(names) > 1 else ()
     columns = (
         *(Column(name=f"{name} Dice", best="high") for name in each),
         Column(name="Dice", best="high"),
-        Column(name="published"),
+        *((Column(name="published"),) if _states_published(part) else ()),
         Column(name="HD95", unit="mm", digits=2, best="low"),
         Column(name="steps", digits=0),
         Column(name="run", unit="s", digits=0),
@@ -66,7 +73,7 @@ def _table(part: Part, results: Mapping[str, ArmResult], found: Comparison) -> T
             cells = {
                 **{f"{name} Dice": result.seed_means((name,), DICE) for name in each},
                 "Dice": result.seed_means(names, DICE),
-                "published": [] if published is None else [published],
+                **({} if published is None else {"published": [published]}),
                 "HD95": result.seed_means(names, HD95),
                 "steps": list(result.steps),
                 "run": list(result.seconds),

@@ -21,20 +21,33 @@ from SemiSegLib.config import to_json, write_atomically, write_json
 from SemiSegLib.console import RunView
 
 
-def parse(doc: str | None, name: str, keys: Sequence[str], words: Sequence[str] | None) -> argparse.Namespace:
-    """Return what was typed; ``size`` and ``output`` are settled, ``command`` says it without folders."""
+def parse(
+    doc: str | None, name: str, keys: Sequence[str], words: Sequence[str] | None, *, sizes: Sequence[str] = SIZES
+) -> argparse.Namespace:
+    """Return what was typed; ``size`` and ``output`` are settled, ``command`` says it without folders.
+
+    Args:
+        doc: help text.
+        name: of the benchmark.
+        keys: of its lines.
+        words: of the command line, or None for those of this process.
+        sizes: it has; of a benchmark without any, ``size`` is "".
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("--output", type=Path, help="folder of the runs; written with .md and .json after it too")
-    parser.add_argument("--size", choices=(*SIZES, "auto"), default="auto", help="auto: published on a CUDA device")
+    if sizes:
+        parser.add_argument("--size", choices=(*sizes, "auto"), default="auto", help="auto: published on a CUDA device")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=keys, help="train these lines alone")
     parser.add_argument("--setting", nargs="+", default=[], metavar="NAME=VALUE", help="wins over size and lines")
     given = sys.argv[1:] if words is None else list(words)
     options = parser.parse_args(given)
-    if options.size == "auto":
+    if not sizes:
+        options.size = ""
+    elif options.size == "auto":
         options.size = "published" if torch.cuda.is_available() else "reduced"
-    options.output = options.output or Path(f"{name}_{options.size}")
+    options.output = options.output or Path(f"{name}_{options.size}" if sizes else name)
     shown = [Path(word).name if Path(word).is_absolute() else word for word in given]
     options.command = " ".join(["python", f"Testing/benchmarks/{name}.py", *shown])
     return options
@@ -61,7 +74,8 @@ def run(benchmark: Benchmark, options: argparse.Namespace) -> Comparison:
     if options.setting:
         typed = "these win over size and lines: " + ", ".join(options.setting)
         benchmark = replace(benchmark, facts={**benchmark.facts, "settings typed by hand": typed})
-    say(f"{benchmark.title}: {len(asked.arms)} lines, {options.seeds} seeds, {benchmark.size} size")
+    size = f", {benchmark.size} size" if benchmark.size else ""
+    say(f"{benchmark.title}: {len(asked.arms)} lines, {options.seeds} seeds{size}")
     for name, words in benchmark.facts.items():
         say(f"- {name}: {words}")
     folder = place_study(benchmark.study, output / "study")
@@ -75,8 +89,10 @@ def run(benchmark: Benchmark, options: argparse.Namespace) -> Comparison:
             "facts": benchmark.facts,
             "machine": machine,
             "test_side": [case.id for case in study.side(Side.TEST)],
+            "fine_cases": list(found.fine_cases),
             "tables": [numbers(part, found) for part in benchmark.parts],
-            "comparison": to_json(found),
+            "settings": to_json(found.settings),
+            "scores": f"{output.name}/scores",
         }
         write_json(output.with_name(f"{output.name}.json"), data)
         text = page(benchmark, found, command=options.command, machine=machine)

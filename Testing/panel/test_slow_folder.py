@@ -10,7 +10,7 @@ from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
-from SemiSegModule import jobs
+from SemiSegModule import jobs, preflight
 from SemiSegModule.aside import Aside
 from SemiSegModule.panel import run_list
 from Testing.host.heartbeat import Heartbeat
@@ -43,6 +43,8 @@ def slow(panel, moment, monkeypatch):
             (jobs, "findRuns"),
             (jobs, "canBeReached"),
             (jobs, "runAt"),
+            (jobs, "observe"),
+            (preflight, "freeBytes"),
             (run_list, "observe"),
             (run_list, "splitOf"),
             (run_list, "is_there"),
@@ -138,6 +140,30 @@ def test_what_the_watcher_knows_is_not_overwritten_by_an_older_look(panel, tmp_p
     runs.take(run, alive(RunStatus(state="training", step=7)))
     wait_until(lambda: not runs._aside.isBusy, what="the older look has ended")
     assert runs.entry(run.path).status.step == 7
+
+
+def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
+    run = a_run(tmp_path, "at work")
+    run.write_status(alive(RunStatus(state="training", step=1, total_steps=100)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    assert "step 1 " in panel.ui.statusLabel.text
+    asked = slow()
+    run.write_status(alive(RunStatus(state="training", step=7, total_steps=100)))
+    watcher = panel.panel.training.watcher
+    with Heartbeat(5) as heart:
+        for _again in range(5):
+            watcher.look()
+            process_events()
+    assert heart.longest_pause < PAUSE_SECONDS, str(heart)
+    wait_until(lambda: "step 7 " in panel.ui.statusLabel.text, what="the look has an answer")
+    # What is asked of a run that is watched no more tells nothing.
+    watcher.look()
+    assert watcher._aside.isBusy
+    watcher.unwatch()
+    run.write_status(alive(RunStatus(state="training", step=9, total_steps=100)))
+    wait_until(lambda: not watcher._aside.isBusy, what="the look has an answer")
+    assert "step 7 " in panel.ui.statusLabel.text
+    assert [name for name, isMain in asked if isMain] == []
 
 
 def test_of_many_folders_that_are_typed_the_last_one_is_shown(panel, tmp_path, slow):

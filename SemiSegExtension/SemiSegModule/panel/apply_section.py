@@ -105,7 +105,7 @@ class ApplySection:
 
     def close(self) -> None:
         """Look no more at the job; it goes on."""
-        self.watcher.unwatch()
+        self.watcher.close()
         self.job, self.status, self._isAwaiting = None, None, False
 
     def forget(self) -> None:

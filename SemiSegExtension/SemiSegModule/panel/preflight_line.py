@@ -9,6 +9,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
+from SemiSegModule import preflight
+from SemiSegModule.aside import Aside
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.panel.training_form import TrainingForm
@@ -33,6 +35,8 @@ class PreflightLine:
         self._when = 0.0
         self._command: Any = None
         self._workedOut: Any = None
+        self._isOutdated = False
+        self._aside: Aside[tuple[int, int | None]] = Aside(self._onFree)
         ui.preflightButton.connect("clicked()", self.lookAhead)
 
     def show(self, view: StudyView) -> None:
@@ -50,8 +54,12 @@ class PreflightLine:
             return
         if asked == self._asked and time.monotonic() < self._when + SECONDS:
             return
+        if self._aside.isBusy:
+            self._isOutdated = True
+            return
         self._asked, self._when, self._workedOut = asked, time.monotonic(), None
-        self._tell(self.panel.logic.preflight(view.chosen, folder))
+        needed = preflight.neededBytes(view.chosen)
+        self._aside.ask(lambda: (needed, preflight.freeBytes(folder)))
 
     def lookAhead(self) -> None:
         """Work out beside Slicer what the training will need; returns at once."""
@@ -78,7 +86,15 @@ class PreflightLine:
         """End what is being worked out; nobody waits for it any more."""
         if self._command is not None:
             self._command.kill()
-        self._command, self._workedOut, self._asked = None, None, None
+        self._command, self._workedOut, self._asked, self._isOutdated = None, None, None, False
+        self._aside.close()
+
+    def _onFree(self, found: tuple[int, int | None]) -> None:
+        if self._isOutdated:
+            self._isOutdated = False
+            self.panel.scheduleRefresh()
+        elif self._command is None and self._workedOut is None:
+            self._tell(preflight.remarks(*found))
 
     def _onEnd(self, asked: Any, remarks: list[Remark]) -> None:
         self._command, self._workedOut = None, asked

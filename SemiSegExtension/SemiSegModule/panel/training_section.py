@@ -157,7 +157,7 @@ class TrainingSection:
 
     def close(self) -> None:
         """Look no more at the runs; trainings go on."""
-        self.watcher.unwatch()
+        self.watcher.close()
         self.runs.close()
         self.preview.close()
         self.preflight.close()
