@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -15,25 +13,24 @@ import torch
 
 import SemiSegLib
 from SemiSegLib import api
-from SemiSegLib.arms import Arm, read_arm
-from SemiSegLib.cases.coarsen import choose_fine
+from SemiSegLib.arms import Arm
+from SemiSegLib.bench import Bench, arms_of
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.split import make_split
 from SemiSegLib.comparison import ArmResult, Comparison, ComparisonSettings, Scores, comparison_markdown
 from SemiSegLib.config import write_json
-from SemiSegLib.errors import CaseError, ConfigError, explain
+from SemiSegLib.errors import CaseError, ConfigError, RunError, explain, take_apart
 from SemiSegLib.evaluation.metrics import CaseScore
 from SemiSegLib.kept_scores import (
-    DataHashes,
     KeptScores,
     ScoreFiles,
-    data_hashes,
     require_same_request,
     require_same_split,
     tested_cases,
 )
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
+from SemiSegLib.runs.process import is_running
 from SemiSegLib.runs.process import start as start_process
 from SemiSegLib.runs.request import RunRequest
 from SemiSegLib.runs.status import RunStatus
@@ -66,8 +63,9 @@ def compare(
 ) -> Comparison:
     """Train every arm with every seed, score each on the test side, and write ``comparison.json`` and ``.md``.
 
-    Runs that finished in an earlier call are kept, unfinished ones are resumed. Kept scores are used again where the
-    test cases are still the same, else the kept run is scored again.
+    Runs that finished in an earlier call are kept, unfinished ones are resumed, and one that is at work is waited for.
+    Kept scores are used again where the test cases are still the same, else the kept run is scored again. Where a run
+    fails, the other arms are measured all the same.
 
     Args:
         dataset: cases that have a side keep it; runs read it from ``path`` again.
@@ -81,7 +79,7 @@ def compare(
         CaseError: there are too few fully labeled training cases, or no labeled test case.
         ConfigError: two arms have the same name, or what is kept is of other settings, another split or other
             training cases, or of other test cases and without its run.
-        RunError: a run failed.
+        RunError: runs failed, or were stopped before their end; told when the others are done.
     """
     output = Path(output).absolute()
     study = make_split(
@@ -96,101 +94,68 @@ def compare(
         )
     bench = Bench(study, Path(path), settings, output)
     arms = arms_of(settings)
-    results: list[ArmResult] = []
-    for arm in arms:
-        runs = [_run(bench, arm, seed, view) for seed in range(settings.seeds)]
-        results += _results(arm, runs)
-        found = _comparison(bench, arms, results)
+    asked = [arm for arm in arms if settings.only is None or arm.name in settings.only]
+    known = {arm.name: _kept(bench, arm, is_asked=arm in asked) for arm in arms}
+    failures: list[RunError] = []
+    for arm in asked:
+        try:
+            known[arm.name] = [_run(bench, arm, seed, view) for seed in range(settings.seeds)]
+        except RunError as error:
+            failures.append(error)
+            continue
+        found = _found(bench, arms, known)
         _write(found, output)
         if on_result is not None:
             on_result(found)
+    if failures:
+        raise failures[0] if len(failures) == 1 else _together(failures)
+    return _found(bench, arms, known)
+
+
+def _found(bench: Bench, arms: Sequence[Arm], known: Mapping[str, Sequence[tuple[KeptScores, ...]]]) -> Comparison:
+    """Return the comparison of the arms that are known."""
+    results = [result for arm in arms if known[arm.name] for result in _results(arm, known[arm.name])]
     return _comparison(bench, arms, results)
 
 
-def arms_of(settings: ComparisonSettings) -> tuple[Arm, ...]:
-    """Return the lines of a comparison in their order.
+def _kept(bench: Bench, arm: Arm, *, is_asked: bool) -> list[tuple[KeptScores, ...]]:
+    """Return what is kept of every seed of an arm, or nothing where one is lacking.
 
     Raises:
-        ConfigError: a method, preset or option is unknown, or two lines would share their runs.
+        ConfigError: an arm that is asked for was trained with other settings.
     """
-    arms = [*settings.arms]
-    for fine in settings.fine:
-        arms += [read_arm(text, fine=fine, with_settings=settings.preset_settings) for text in settings.methods]
-    full = read_arm("supervised", fine=None)
-    if settings.with_full and full.name not in [arm.name for arm in arms]:
-        arms.append(full)
-    names = [arm.name for arm in arms]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(explain("two lines are the same", where=f"line '{name}'", remedy="name each line once"))
-    return tuple(arms)
+    try:
+        found = [_score_files(bench, arm, seed).read() for seed in range(bench.settings.seeds)]
+    except ConfigError:
+        if is_asked:
+            raise
+        return []
+    return [] if any(kept is None for kept in found) else [kept for kept in found if kept is not None]
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every run of a comparison shares.
+def _together(failures: Sequence[RunError]) -> RunError:
+    whats, wheres, _remedies = zip(*(take_apart(str(error)) for error in failures), strict=True)
+    what = f"{len(failures)} lines failed: {'; '.join(whats)}"
+    return RunError(explain(what, where="; ".join(wheres), remedy="see to it; the same command goes on with them"))
 
-    Attributes:
-        study: with sides.
-        path: from which runs read it.
-        settings: what is compared.
-        output: folder for runs, scores and tables.
-    """
 
-    study: Dataset
-    path: Path
-    settings: ComparisonSettings
-    output: Path
-
-    @cached_property
-    def data(self) -> DataHashes:
-        """Hashes of the study, by which kept scores are known to be of it."""
-        return data_hashes(self.study)
-
-    def fine_cases(self, count: int) -> tuple[str, ...]:
-        """Return the first so many cases that keep their fine labels."""
-        order = self.settings.fine_order
-        if not order:
-            return choose_fine(self.study, count, self.settings.split_seed)
-        if count > len(order):
-            where, remedy = "fine cases", "name more cases in the order, or ask for fewer"
-            raise ConfigError(explain(f"{count} were asked for, {len(order)} named", where=where, remedy=remedy))
-        return order[:count]
-
-    def request(self, arm: Arm, seed: int) -> RunRequest:
-        """Return what is asked of one run."""
-        settings = self.settings
-        training, plan = arm.own.under(settings.training, settings.plan, given=settings.given)
-        return RunRequest(
-            dataset=str(self.path),
-            method=arm.method,
-            preset=arm.preset,
-            options=arm.options,
-            plan=plan,
-            training=training,
-            fine_cases=None if arm.fine is None else self.fine_cases(arm.fine),
-            other_labels=settings.other_labels,
-            drawn=settings.drawn if arm.labels else None,
-            undrawn="background" if arm.labels == "naive" else "unknown",
-            seed=seed,
-            title=f"{arm.title}, seed {seed}",
-        )
+def _score_files(bench: Bench, arm: Arm, seed: int) -> ScoreFiles:
+    name = f"{arm.name}_seed{seed}"
+    endings = ENDINGS[: 1 + bench.settings.largest_component]
+    files = tuple(bench.output / "scores" / f"{name}{ending}" for ending in endings)
+    return ScoreFiles(name, files, bench.request(arm, seed), bench.data)
 
 
 def _run(
     bench: Bench, arm: Arm, seed: int, view: Callable[[str], AbstractContextManager[View]]
 ) -> tuple[KeptScores, ...]:
     """Return what one run gave, for each way of scoring."""
-    name = f"{arm.name}_seed{seed}"
-    request = bench.request(arm, seed)
-    endings = ENDINGS[: 1 + bench.settings.largest_component]
-    files = tuple(bench.output / "scores" / f"{name}{ending}" for ending in endings)
-    score_files = ScoreFiles(name, files, request, bench.data)
+    score_files = _score_files(bench, arm, seed)
     kept = score_files.read()
     if kept is not None:
         return kept
-    score_files.require_run(bench.output / RUNS / name)
-    run = _trained(bench, request, name, view)
+    score_files.require_run(bench.output / RUNS / score_files.run)
+    run = _trained(bench, score_files.request, score_files.run, view)
     # Of all its sessions: a clock here would miss those before an interruption, or count what lay between them.
     seconds = float(read_model_info(run.model_path).provenance["seconds"])
     found = tuple(KeptScores(_plain(scores), run.status().step, seconds) for scores in _scored(bench, run))
@@ -217,11 +182,16 @@ def _trained(
         require_same_split(run.split_path, bench.study, name)
         if run.status().state == "finished" and run.model_path.exists():
             return run
-        start_process(run)
+        # An earlier call may have been interrupted while its worker goes on.
+        if not is_running(run):
+            start_process(run)
     else:
         run = api.start(request, runs, name=name, split=bench.study)
     with view(name) as shown:
-        api.follow(run, on_event=shown.show, on_status=shown.tell)
+        status = api.follow(run, on_event=shown.show, on_status=shown.tell)
+    if status.state != "finished":
+        where, remedy = f"run '{name}'", "the same command goes on with it"
+        raise RunError(explain("the training was stopped before its end", where=where, remedy=remedy))
     return run
 
 

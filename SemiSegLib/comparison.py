@@ -31,6 +31,7 @@ class ComparisonSettings:
         arms: lines given whole, before those of ``methods``.
         fine_order: cases in the order in which they keep fine labels; empty draws it, by patient, from ``split_seed``.
         other_labels: what the other fully labeled training cases keep: "coarse" or "none".
+        only: folder names of the arms to train; the others are shown as far as their scores are kept. None trains all.
         drawn: patient to the one structure that stays drawn, for the arms whose ``labels`` ask for it.
         seeds: number of seeds, from 0.
         validation_share, test_share: shares of the patients when the data set has no split of its own.
@@ -58,6 +59,7 @@ class ComparisonSettings:
     preset_settings: bool = False
     given: tuple[str, ...] = ()
     largest_component: bool = False
+    only: tuple[str, ...] | None = field(default=None, metadata={YOUNGER: True})
     drawn: Mapping[str, str] | None = field(default=None, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:

@@ -15,6 +15,8 @@ T = TypeVar("T")
 # So long is a quick work waited for: what a local folder says is there before anything else is drawn.
 MOMENT_SECONDS = 0.03
 _POLL_MILLISECONDS = 15
+# A folder that has not answered for so long keeps nothing else waiting.
+PATIENCE_SECONDS = 5.0
 
 
 class Aside(Generic[T]):
@@ -33,6 +35,8 @@ class Aside(Generic[T]):
         self._onDone = onDone
         self._running: Future[tuple[T, float]] | None = None
         self._isQuick = True
+        self._about: object = None
+        self._begun = 0.0
         self._timer = makeTimer()
         self._timer.setInterval(_POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._look)
@@ -42,19 +46,25 @@ class Aside(Generic[T]):
         """Whether a work is being done."""
         return self._running is not None
 
-    def ask(self, work: Callable[[], T], *, isAwaited: bool = True) -> None:
+    def ask(self, work: Callable[[], T], *, about: object = None, isAwaited: bool = True) -> None:
         """Have a work done.
 
         Args:
             work: what to do; nothing else may be under way.
+            about: what it looks at, see ``letGo``.
             isAwaited: whether it is waited for a moment, if the one before was done within one.
         """
-        self._running = Future()
+        self._running, self._about, self._begun = Future(), about, time.monotonic()
         Thread(target=_do, args=(work, self._running), name="semiseg-aside", daemon=True).start()
         if isAwaited and self._isQuick and wait([self._running], timeout=MOMENT_SECONDS).done:
             self._take()
         else:
             self._timer.start()
+
+    def letGo(self, about: object) -> None:
+        """Forget a work that looks at something else and has taken long: a drive that is gone may never answer."""
+        if self.isBusy and about != self._about and time.monotonic() > self._begun + PATIENCE_SECONDS:
+            self.close()
 
     def close(self) -> None:
         """Wait for nothing any more; a work that goes on ends by itself and is forgotten."""

@@ -90,7 +90,7 @@ def describe(names: list[str], changes: list[Change] | None = None) -> str:
         changes: what pip would do, if it could be asked.
     """
     others = [name for name in names if name != TORCH]
-    lines = [_("Training and prediction need packages that are not installed yet:")]
+    lines = [_("Packages are needed that are not installed yet:")]
     if TORCH in names:
         lines.append(_("- torch, through the extension PyTorch (about 200 MB to 3 GB, depending on the graphics card)"))
     if others and changes is None:

@@ -183,6 +183,8 @@ class RunWatcher:
         """Begin to watch a run from its first event; a run that was watched before is let go."""
         self.run, self._offset, self._untold, self._isMore, self._outOfReach = run, 0, [], False, 0
         self._turn += 1
+        # The folder of the run before may never answer.
+        self._aside.close()
         self._timer.setInterval(WATCH_MILLISECONDS)
         self._timer.start()
         self.look()
@@ -224,6 +226,9 @@ class RunWatcher:
             self._outOfReach = 0
             if not self._untold:
                 self._untold, self._offset, self._isMore = look.events, look.offset, look.isMore
+            elif look.status.state in ENDED_STATES:
+                # Its last events were not read with it: they are told before the end is.
+                self._isMore = True
             self._tell(look)
 
     def _tell(self, look: _Look) -> None:

@@ -43,15 +43,16 @@ def preflight(cases: Sequence[SceneCase], folder: Path) -> list[Remark]:
     return remarks(neededBytes(cases), freeBytes(folder))
 
 
-def remarks(needed: int, free: int | None) -> list[Remark]:
+def remarks(needed: int, free: int | None, *, withText: bool = False) -> list[Remark]:
     """Return what to know, warnings first.
 
     Args:
         needed: what the training will write.
         free: what is free on the disk of the study; None if that cannot be told.
+        withText: whether the names of structures are to be embedded as texts.
     """
     found = []
-    missing = dependencies.missing()
+    missing = dependencies.missing(withText=withText)
     if missing:
         text = _("{count} packages are missing; Train offers to install them.")
         found.append(Remark(True, text.format(count=len(missing))))

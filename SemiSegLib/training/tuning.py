@@ -20,6 +20,8 @@ from SemiSegLib.training.precision import Compute, fp32_where_tiny, set_threads
 MAX_SECONDS = 10.0
 BUDGET_FRACTION = 0.04
 REPEATS = 3
+# Steps of the shortest trial: the first one compiles kernels.
+LEAST_STEPS = 2
 # The rounding of bf16 is 0.4 %; a loss or gradient norm that is further off is not rounding.
 LOSS_TOLERANCE = 0.05
 GRADIENT_TOLERANCE = 0.5
@@ -62,8 +64,9 @@ def tune(method: Trainable, batch: Batch, settings: TrainingSettings, start: Com
 
     Trials: first the plain setting; then bf16 and channels last, together and each alone, channels last alone first
     where the processor has no tiles for bf16; then the best of these on
-    one thread, which a tiny network or a busy computer may prefer. What the settings fix is not tried. No trial
-    begins that would end after the time is up.
+    one thread, which a tiny network or a busy computer may prefer. What the settings fix is not tried. The trials
+    share the time evenly, so that a slow method, which gains most, tries bf16 too; none begins that would end after
+    the time is up.
 
     Args:
         method: on the device; unchanged afterward.
@@ -74,22 +77,32 @@ def tune(method: Trainable, batch: Batch, settings: TrainingSettings, start: Com
     end = time.monotonic() + min(MAX_SECONDS, BUDGET_FRACTION * (settings.seconds or math.inf))
     saved = {name: value.detach().clone() for name, value in method.state_dict().items()}
     chosen = start
+    variants = _variants(settings, start)
+    is_free = settings.threads is None and torch.device(start.device).type == "cpu" and start.threads > 1
+    left = 1 + len(variants) + is_free
     try:
-        trials = [_try(method, batch, start, end)]
-        for precision, channels_last in _variants(settings, start):
-            if time.monotonic() + (1 + REPEATS) * _fastest(trials).seconds > end:
+        trials = [_try(method, batch, start, _share(end, left))]
+        for precision, channels_last in variants:
+            left -= 1
+            if time.monotonic() + LEAST_STEPS * _fastest(trials).seconds > end:
                 break
-            trials.append(_try(method, batch, replace(start, precision=precision, channels_last=channels_last), end))
+            compute = replace(start, precision=precision, channels_last=channels_last)
+            trials.append(_try(method, batch, compute, _share(end, left)))
         base = _fastest(trials)
-        is_free = settings.threads is None and torch.device(start.device).type == "cpu" and start.threads > 1
         # One thread takes at most as many times longer as there were threads.
-        if is_free and time.monotonic() + (1 + REPEATS) * start.threads * base.seconds < end:
+        if is_free and time.monotonic() + LEAST_STEPS * start.threads * base.seconds < end:
             trials.append(_try(method, batch, replace(base.compute, threads=1), end))
         chosen = _fastest(trials).compute
     finally:
         method.load_state_dict(saved)
         chosen.place_method(method)
     return Tuning(chosen=chosen, trials=tuple(trials))
+
+
+def _share(end: float, left: int) -> float:
+    """Return when the next of the trials that are left is to end."""
+    now = time.monotonic()
+    return now + (end - now) / left
 
 
 def _variants(settings: TrainingSettings, start: Compute) -> list[tuple[str, bool]]:

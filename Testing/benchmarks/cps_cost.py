@@ -91,7 +91,10 @@ def measure(row: Row) -> dict[str, Any]:
     compute = Compute(device=row.device, precision=precision, channels_last=channels_last, threads=row.threads)
     is_single = row.way == SINGLE
     method = "supervised" if is_single else "cross_pseudo_supervision"
-    options = resolve_options(card_of(method), "paper", {} if is_single else {"backward": row.way})
+    # The same loss for both: paper 001's Dice.
+    options = resolve_options(
+        card_of(method), "paper_001" if is_single else "paper", {} if is_single else {"backward": row.way}
+    )
     batch = batch_of(size, study.scheme, maps=(), is_full=is_single)
     before = peak_gib(row.device)
     steps = Steps(method, options, batch, study, compute)

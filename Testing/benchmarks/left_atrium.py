@@ -19,6 +19,7 @@ Writes OUTPUT.md and OUTPUT.json after each line and keeps all runs in the folde
 it ended, and more seeds or lines are added to those that are there.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def _plan(study: Dataset, labeled: Sequence[str], size: str) -> tuple[dict[str, 
     if size == "reduced":
         plan |= {"patch": REDUCED_PATCH, "spacing_mm": tuple(((4 if is_whole else 2) * spacing).tolist())}
     elif not is_whole:
-        plan["patch"] = tuple(n // 2 for n in plan["patch"])
+        # Half of the published crop, up to a multiple of the V-Net's 16: it would fill the rest with zeros.
+        plan["patch"] = tuple(16 * math.ceil(n / 32) for n in plan["patch"])
     slices, rows, columns = plan["patch"]
     share = "a quarter of the" if size == "reduced" else "the" if is_whole else "half the"
     crops = f"crops of {rows} x {columns} x {slices} at {share} published resolution"

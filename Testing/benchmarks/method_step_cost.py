@@ -116,10 +116,11 @@ def page(measured: list[tuple[Row, dict[str, Any]]], machine: Mapping[str, Any],
         parts += [f"## {SIZES[name].words}", table(COLUMNS, lines)]
         parts += [f"Released {method}: {words}." for (size, method), (_, _, words) in RELEASED.items() if size == name]
     packages = ", ".join(f"{package} {version}" for package, version in machine["packages"].items())
+    commits = ", ".join(dict.fromkeys(str(found.get("commit", machine["commit"])) for _, found in measured))
     parts.append(
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}, with "
         f"{measured[0][0].threads} threads on the device {device}; Python {machine['python']}, {packages}; commit "
-        f"{machine['commit']}. Seed 0. Seconds are medians; how each number is found stands at the top of the script. "
+        f"{commits}. Seed 0. Seconds are medians; how each number is found stands at the top of the script. "
         "Released code ran in fp32 on 2 CPU cores with AMX."
     )
     parts.append(f"To repeat it, on a machine that does nothing else: `{command}`.")
@@ -127,15 +128,22 @@ def page(measured: list[tuple[Row, dict[str, Any]]], machine: Mapping[str, Any],
 
 
 def kept(path: Path, machine: Mapping[str, Any]) -> dict[Row, dict[str, Any]]:
-    """Return the rows that an earlier call measured on this machine and commit; those that failed are tried again."""
+    """Return the rows that an earlier call measured on this machine; those that failed are tried again.
+
+    Each row says of which commit it is.
+    """
     if not path.exists():
         return {}
     data: Any = read_json(path)
-    if data["machine"] != to_json(machine):
+    if _without_commit(data["machine"]) != _without_commit(to_json(machine)):
         return {}
     names = [field.name for field in fields(Row)]
     found = [line for line in data["rows"] if "failed" not in line]
     return {Row(**{name: line[name] for name in names}): line for line in found}
+
+
+def _without_commit(machine: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in machine.items() if name != "commit"}
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -171,12 +179,15 @@ def main() -> None:
     stem = options.output.name
     measured: list[tuple[Row, dict[str, Any]]] = []
     earlier = kept(options.output.with_name(f"{stem}.json"), machine)
-    for row in rows_of(options):
-        measured.append((row, earlier.get(row) or in_process(row)))
+    asked = rows_of(options)
+    others = [(row, found) for row, found in earlier.items() if row not in asked]
+    for row in asked:
+        measured.append((row, earlier.get(row) or in_process(row) | {"commit": machine["commit"]}))
         # After every row, so that an hour's work is there when the next one ends it.
-        data = {"command": command, "machine": machine, "rows": [asdict(done) | found for done, found in measured]}
+        there = [*measured, *((row, earlier[row]) for row in asked[len(measured) :] if row in earlier), *others]
+        data = {"command": command, "machine": machine, "rows": [asdict(done) | found for done, found in there]}
         write_json(options.output.with_name(f"{stem}.json"), data)
-        write_atomically(options.output.with_name(f"{stem}.md"), page(measured, machine, command).encode())
+        write_atomically(options.output.with_name(f"{stem}.md"), page(there, machine, command).encode())
     failed = [f"{row.method} at {row.size}: {found['failed']}" for row, found in measured if "failed" in found]
     if failed:
         raise SystemExit("\n".join(failed))

@@ -97,19 +97,20 @@ class Benchmark:
     settings: ComparisonSettings
 
     def asked(self, *, seeds: int, only: Sequence[str] | None, settings: Sequence[str]) -> ComparisonSettings:
-        """Return the comparison of these lines, where settings that were typed win over those of size and line.
+        """Return the comparison, where settings that were typed win over those of size and line.
 
         Args:
             seeds: number of seeds, from 0.
-            only: keys of lines, or names of folders where a line stands in several tables; None for all.
+            only: keys of lines to train, or folder names where a line stands in several tables; None for all.
             settings: as typed.
         """
         arms: dict[str, Arm] = {}
+        trained = []
         for part in self.parts:
             for line, fine in part.lines:
-                arm = line.arm(fine)
-                if not only or line.key in only or arm.name in only:
-                    arms.setdefault(arm.name, arm)
+                arm = arms.setdefault(line.arm(fine).name, line.arm(fine))
+                if only and (line.key in only or arm.name in only):
+                    trained.append(arm.name)
         texts = list(settings)
         if not any(text.startswith(("steps=", "seconds=")) for text in texts):
             texts += [f"{name}={value}" for name, value in self.budget.items()]
@@ -120,6 +121,7 @@ class Benchmark:
             self.settings,
             arms=tuple(arms.values()),
             seeds=seeds,
+            only=tuple(dict.fromkeys(trained)) if only else None,
             with_full=False,
             training=given.training,
             plan=given.plan,

@@ -39,7 +39,7 @@ def parse(
     if sizes:
         parser.add_argument("--size", choices=(*sizes, "auto"), default="auto", help="auto: published on a CUDA device")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=keys, help="train these lines alone")
+    parser.add_argument("--only", nargs="+", choices=keys, help="train these lines; of the others show what is kept")
     parser.add_argument("--setting", nargs="+", default=[], metavar="NAME=VALUE", help="wins over size and lines")
     given = sys.argv[1:] if words is None else list(words)
     options = parser.parse_args(given)
@@ -75,7 +75,7 @@ def run(benchmark: Benchmark, options: argparse.Namespace) -> Comparison:
         typed = "these win over size and lines: " + ", ".join(options.setting)
         benchmark = replace(benchmark, facts={**benchmark.facts, "settings typed by hand": typed})
     size = f", {benchmark.size} size" if benchmark.size else ""
-    say(f"{benchmark.title}: {len(asked.arms)} lines, {options.seeds} seeds{size}")
+    say(f"{benchmark.title}: {len(asked.only or asked.arms)} lines, {options.seeds} seeds{size}")
     for name, words in benchmark.facts.items():
         say(f"- {name}: {words}")
     folder = place_study(benchmark.study, output / "study")

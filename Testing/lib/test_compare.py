@@ -1,6 +1,7 @@
 """What a comparison asks of each run, what it keeps, and what it makes of the scores; nothing is trained here."""
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,7 +22,6 @@ from SemiSegLib.evaluation.statistics import paired_bootstrap
 from SemiSegLib.kept_scores import data_hashes
 from SemiSegLib.methods.cards.parts import PAPER_000_PLAN, PAPER_000_TRAINING
 from SemiSegLib.methods.presets import OwnSettings
-from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 from SemiSegLib.runs.status import RunStatus
@@ -151,7 +151,7 @@ def test_kept_scores_are_tabulated_without_a_training(study, tmp_path, changes):
     told = []
     found = compare(study, study.root, asked, tmp_path, view=nothing_is_trained, on_result=told.append)
     assert [result.steps for result in found.results] == [(7,), (7,)]
-    assert [len(comparison.results) for comparison in told] == [1, 2]
+    assert [len(comparison.results) for comparison in told] == [2, 2]
     assert "| marginal, 2 fine | **0.500**" in (tmp_path / "comparison.md").read_text()
     assert read_json(tmp_path / "comparison.json")["sides"] == {"train": 3, "validation": 1, "test": 2}
 
@@ -244,15 +244,63 @@ def test_a_run_of_another_split_is_not_scored(own_study, monkeypatch, tmp_path):
     assert not scored
 
 
-def test_a_stop_is_not_taken_back_from_a_run_that_still_works(own_study, monkeypatch, tmp_path):
+@contextmanager
+def unseen(_name):
+    """A view that nobody looks at."""
+    yield SimpleNamespace(show=lambda event: None, tell=lambda status: None)
+
+
+def test_a_run_that_still_works_is_waited_for_and_its_stop_is_not_taken_back(own_study, monkeypatch, tmp_path):
     (request,) = requests(own_study, settings(), tmp_path)
     run = RunFolder.create(tmp_path / RUNS, request, name="marginal_2_seed0")
     write_split(own_study, run.split_path)
     run.request_stop()
-    monkeypatch.setattr(process, "is_running", lambda run: True)
-    with pytest.raises(RunError, match="already being worked on"):
-        compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
+    monkeypatch.setattr(compare_module, "is_running", lambda run: True)
+    followed = []
+
+    def follow(run, **_):
+        followed.append(run.path.name)
+        return RunStatus(state="stopped")
+
+    monkeypatch.setattr(api, "follow", follow)
+    with pytest.raises(RunError, match="stopped before its end"):
+        compare(own_study, own_study.root, settings(), tmp_path, view=unseen)
+    assert followed == ["marginal_2_seed0"]
     assert run.stop_requested()
+    # Half a training is no result.
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_run_that_fails_does_not_keep_the_others_from_being_measured(study, monkeypatch, tmp_path):
+    asked = settings(methods=("marginal", "supervised", "modified_unet"))
+    keep(study, asked, tmp_path)
+    for name in ("marginal", "modified_unet"):
+        (tmp_path / "scores" / f"{name}_2_seed0.json").unlink()
+
+    def start(request, runs, *, name, split):
+        raise RunError(f"{name} has no memory")
+
+    monkeypatch.setattr(api, "start", start)
+    told = []
+    with pytest.raises(RunError) as failed:
+        compare(study, study.root, asked, tmp_path, view=nothing_is_trained, on_result=told.append)
+    assert [result.arm.method for result in told[-1].results] == ["supervised"]
+    for part in ("2 lines failed", "marginal_2_seed0 has no memory", "modified_unet_2_seed0 has no memory"):
+        assert part in str(failed.value)
+
+
+def test_lines_that_are_not_asked_for_are_shown_as_far_as_they_are_kept(study, tmp_path):
+    everything = settings(methods=("marginal", "supervised", "modified_unet"))
+    keep(study, everything, tmp_path)
+    (tmp_path / "scores" / "modified_unet_2_seed0.json").unlink()
+    asked = replace(everything, only=("supervised_2",))
+    found = compare(study, study.root, asked, tmp_path, view=nothing_is_trained)
+    assert [result.arm.method for result in found.results] == ["marginal", "supervised"]
+    # With other settings they are others' results.
+    keep(study, replace(everything, methods=("supervised",), training=TrainingSettings()), tmp_path)
+    other = replace(asked, training=TrainingSettings())
+    found = compare(study, study.root, other, tmp_path, view=nothing_is_trained)
+    assert [result.arm.method for result in found.results] == ["supervised"]
 
 
 def test_hashes_of_a_study_do_not_depend_on_its_place_or_order(own_study, tmp_path):

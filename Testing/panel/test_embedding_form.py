@@ -4,8 +4,11 @@ import pytest
 
 from SemiSegLib.embeddings import encoder_files
 from SemiSegLib.methods.cards import card_of
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.request import RunRequest
 from SemiSegModule import dependencies
 from SemiSegModule.packages import installation
+from SemiSegModule.panel import embedding_form
 from Testing.host.interaction import choose, click, process_events, type_text
 from Testing.panel.studies import open_box, show_whole
 
@@ -16,6 +19,12 @@ def cache(monkeypatch, tmp_path):
     for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(variable, str(tmp_path / "cache"))
     return encoder_files.encoder_folder()
+
+
+@pytest.fixture(autouse=True)
+def each_time(monkeypatch):
+    """Look for files at each refresh."""
+    monkeypatch.setattr(embedding_form, "SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -111,6 +120,22 @@ def test_packages_for_texts_are_installed_when_they_are_needed(study, started, c
     click(study.ui.trainButton)
     assert asked == [["semisegtext>=1.0"]]
     assert started == []
+
+
+def test_the_button_that_looks_ahead_says_what_is_lacking(study, cache, has_text_packages):
+    choose_embedding(study, "text")
+    assert not study.ui.preflightButton.enabled
+    assert study.ui.preflightButton.toolTip.startswith("Allow the text encoder")
+
+
+def test_a_run_on_texts_needs_their_packages_until_it_has_its_vectors(study, cache, tmp_path):
+    asked = {"dataset": str(tmp_path), "method": "dynamic_head"}
+    texts = RunFolder.create(tmp_path, RunRequest(**asked, preset="paper"), name="texts")
+    assert embedding_form.runNeedsText(texts)
+    texts.embeddings_path.touch()
+    assert not embedding_form.runNeedsText(texts)
+    own = RunFolder.create(tmp_path, RunRequest(**asked, preset="paper", options={"embedding": "learned"}), name="own")
+    assert not embedding_form.runNeedsText(own)
 
 
 def test_the_choices_come_back_with_the_scene(study, tmp_path):

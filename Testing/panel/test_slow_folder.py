@@ -2,6 +2,8 @@
 
 import threading
 import time
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -10,7 +12,7 @@ from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
-from SemiSegModule import jobs, preflight
+from SemiSegModule import aside, jobs, preflight
 from SemiSegModule.aside import Aside
 from SemiSegModule.panel import run_list
 from Testing.host.heartbeat import Heartbeat
@@ -212,3 +214,68 @@ def test_no_thread_that_waits_for_a_folder_keeps_slicer_from_quitting(panel, mom
     assert thread.daemon
     answered.set()
     thread.join()
+
+
+def test_a_folder_that_never_answers_keeps_no_other_one_waiting(panel, moment, monkeypatch, tmp_path):
+    """A drive that is gone: its `stat` hangs."""
+    gone, there = tmp_path / "gone", tmp_path / "there"
+    for folder in (gone, there):
+        a_run(folder, f"run of {folder.name}").write_status(alive(RunStatus(state="training", step=3)))
+    moment()
+    never = threading.Event()
+
+    def hang(original):
+        def ask(first, *more):
+            if str(gone) in str(getattr(first, "path", first)):
+                never.wait()
+            return original(first, *more)
+
+        return ask
+
+    monkeypatch.setattr(jobs, "findRuns", hang(jobs.findRuns))
+    monkeypatch.setattr(jobs, "canBeReached", hang(jobs.canBeReached))
+    monkeypatch.setattr(jobs, "observe", hang(jobs.observe))
+    monkeypatch.setattr(aside, "PATIENCE_SECONDS", 0.2)
+    panel.panel.parameters.studyFolder = str(gone)
+    process_events()
+    panel.panel.parameters.studyFolder = str(there)
+    process_events()
+    time.sleep(0.3)
+    panel.panel.training.runs.look()
+    all_read(panel)
+    wait_until(lambda: shown_run(panel) == "run of there", what="the other folder is shown")
+    wait_until(lambda: "step 3" in panel.ui.statusLabel.text, what="its run is watched")
+    never.set()
+
+
+def test_events_that_were_written_with_the_end_are_told_before_it(host, monkeypatch):
+    told = []
+
+    class Listener:
+        def onStatus(self, status):
+            told.append(status.state)
+
+        def onEvents(self, events):
+            told.extend(event["step"] for event in events)
+
+        def onEnd(self, status):
+            told.append("the end")
+
+    class Run:
+        """150 events, and two more with the end, after the first look."""
+
+        path = request_path = events_path = Path(__file__)
+
+        def events(self, offset, *, most_bytes):
+            lines = [{"step": number} for number in range(150 if not told else 152)]
+            return lines[offset:], len(lines)
+
+    states = iter(["training", "finished", "finished", "finished"])
+    monkeypatch.setattr(jobs, "observe", lambda run: RunStatus(state=next(states)))
+    watcher = jobs.RunWatcher(Listener(), MagicMock)
+    watcher.watch(Run())
+    while watcher.run is not None:
+        watcher.look()
+    steps = [word for word in told if isinstance(word, int)]
+    assert steps == list(range(152))
+    assert told[-1] == "the end"

@@ -145,7 +145,9 @@ class ApplySection:
 
     def onError(self, error: SemiSegError) -> None:
         """Tell that the job's files cannot be read (called by the watcher)."""
+        self.status = None
         self.ui.applyStatusLabel.text = str(error)
+        self.panel.scheduleRefresh()
 
     def _apply(self, volumes: Sequence[Any]) -> None:
         parameters, model = self.panel.parameters, self.panel.model.path
@@ -175,6 +177,8 @@ class ApplySection:
         parameters.applyFolder = str(self.job.path)
         self._isOwnJob, self._isAwaiting = True, False
         self.ui.applyStatusLabel.text = _("Starting...")
+        # Until its folder answers: nothing else is applied meanwhile.
+        self.status = RunStatus(state="preparing")
         self.watcher.watch(self.job)
         self.panel.scheduleRefresh()
 

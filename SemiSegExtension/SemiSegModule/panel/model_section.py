@@ -147,10 +147,11 @@ class ModelSection:
 
     def _look(self) -> None:
         """Have the file looked at aside: its drive may take long to answer, and a refresh comes with every click."""
+        asked, before, describe = self._asked(), self._file, self.panel.logic.describeModel
+        self._aside.letGo(asked)
         self._isStale = self._aside.isBusy
         if not self._isStale:
-            asked, before, describe = self._asked(), self._file, self.panel.logic.describeModel
-            self._aside.ask(lambda: _lookedAt(asked, before, describe))
+            self._aside.ask(lambda: _lookedAt(asked, before, describe), about=asked)
 
     def _take(self, found: _ModelFile) -> None:
         if self.panel.parameters is None:

@@ -36,7 +36,7 @@ class PreflightLine:
         self._command: Any = None
         self._workedOut: Any = None
         self._isOutdated = False
-        self._aside: Aside[tuple[int, int | None]] = Aside(self._onFree)
+        self._aside: Aside[tuple[int, int | None, bool]] = Aside(self._onFree)
         ui.preflightButton.connect("clicked()", self.lookAhead)
 
     def show(self, view: StudyView) -> None:
@@ -48,18 +48,19 @@ class PreflightLine:
         busy = _("It is being worked out.") if self._command is not None else ""
         missing = _("Packages are missing.") if self.panel.packages.missing else ""
         what = _("Work out memory, disk and size of samples for these choices; takes some seconds, nothing is written")
-        setButton(self.ui.preflightButton, busy or missing, what)
+        setButton(self.ui.preflightButton, busy or missing or self.panel.whyNoTraining(view), what)
         asked = self._choices(view)
         if self._command is not None or self._workedOut == asked:
             return
+        self._aside.letGo(folder)
+        if self._aside.isBusy:
+            self._isOutdated = asked != self._asked
+            return
         if asked == self._asked and time.monotonic() < self._when + SECONDS:
             return
-        if self._aside.isBusy:
-            self._isOutdated = True
-            return
         self._asked, self._when, self._workedOut = asked, time.monotonic(), None
-        needed = preflight.neededBytes(view.chosen)
-        self._aside.ask(lambda: (needed, preflight.freeBytes(folder)))
+        needed, withText = preflight.neededBytes(view.chosen), self.form.needsText(view)
+        self._aside.ask(lambda: (needed, preflight.freeBytes(folder), withText), about=folder)
 
     def lookAhead(self) -> None:
         """Work out beside Slicer what the training will need; returns at once."""
@@ -89,12 +90,13 @@ class PreflightLine:
         self._command, self._workedOut, self._asked, self._isOutdated = None, None, None, False
         self._aside.close()
 
-    def _onFree(self, found: tuple[int, int | None]) -> None:
+    def _onFree(self, found: tuple[int, int | None, bool]) -> None:
         if self._isOutdated:
             self._isOutdated = False
             self.panel.scheduleRefresh()
         elif self._command is None and self._workedOut is None:
-            self._tell(preflight.remarks(*found))
+            needed, free, withText = found
+            self._tell(preflight.remarks(needed, free, withText=withText))
 
     def _onEnd(self, asked: Any, remarks: list[Remark]) -> None:
         self._command, self._workedOut = None, asked

@@ -226,6 +226,7 @@ class RunList:
 
     def _ask(self) -> None:
         """Have the folder read, at once or when the reading that goes on has ended."""
+        self._aside.letGo(self._folder)
         self._isStale = self._aside.isBusy
         if not self._isStale:
             self._begin(None)
@@ -233,7 +234,7 @@ class RunList:
     def _begin(self, rest: list[Path] | None) -> None:
         folder, known = self._folder, [replace(entry) for entry in self.entries]
         self._taken.clear()
-        self._aside.ask(lambda: _read(folder, known, rest), isAwaited=rest is None)
+        self._aside.ask(lambda: _read(folder, known, rest), about=folder, isAwaited=rest is None)
 
     def _take(self, reading: Reading) -> None:
         """Take over what was read, but for what is known better by now."""

@@ -25,7 +25,7 @@ def showButtons(ui: Any, run: RunFolder | None, state: str, *, whyNot: str, isWa
     queue = _("Write the ticked cases to the study folder now, and train on them when the trainings before have ended")
     setButton(ui.trainButton, whyNot, queue if isWaiting else what)
     active = state in ("preparing", "training", "stopping")
-    asked = run is not None and run.stop_requested()
+    asked = run is not None and (active or state == "queued") and run.stop_requested()
     why = "" if active else _("No training is going on.")
     why = _("The training saves a model and ends") if active and (state == "stopping" or asked) else why
     setButton(ui.stopButton, why, _("Finish the current step, save a model of the best state, and end"))

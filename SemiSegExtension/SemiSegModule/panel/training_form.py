@@ -86,6 +86,10 @@ class TrainingForm:
             asked["renamed"], asked["merged"] = namesInModel(parameters, parameters.warmStart)
         return asked
 
+    def close(self) -> None:
+        """Look at no file any more."""
+        self.embedding.close()
+
     def whyNotEmbedded(self, view: StudyView) -> str:
         """Return why the vectors of structures that the method is to take cannot be had, or the empty string."""
         return self.embedding.whyNot(self._outsideEmbedding(self.card(view)))

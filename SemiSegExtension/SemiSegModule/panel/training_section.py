@@ -14,6 +14,7 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.panel.closing import ClosingGuard
+from SemiSegModule.panel.embedding_form import runNeedsText
 from SemiSegModule.panel.gain_view import GainView
 from SemiSegModule.panel.log_view import LogView
 from SemiSegModule.panel.preflight_line import PreflightLine
@@ -24,9 +25,8 @@ from SemiSegModule.panel.runs_table import RunsTable, summary
 from SemiSegModule.panel.study_view import StudyView, rememberUse
 from SemiSegModule.panel.training_buttons import showButtons
 from SemiSegModule.panel.training_form import TrainingForm
-from SemiSegModule.parameters import StudyParameters
+from SemiSegModule.panel.training_start import exportAndStart
 from SemiSegModule.study_scheme import rememberModels
-from SemiSegModule.waiting import Waiting, keepAnswering
 
 
 class TrainingSection:
@@ -104,7 +104,7 @@ class TrainingSection:
             return
         try:
             with self.panel.busy():
-                runs, findings = self._exportAndStart(parameters, view)
+                runs, findings = exportAndStart(self.panel, self.form, view, self._showExport)
         except SemiSegError as error:
             self.panel.showError(_("The training could not be started."), str(error))
             self.ui.statusLabel.text = str(error).split("\n")[0]
@@ -135,7 +135,7 @@ class TrainingSection:
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint, when those before it have ended."""
-        if self.run is None or not self.panel.ensurePackages(self.resume):
+        if self.run is None or not self.panel.ensurePackages(self.resume, withText=runNeedsText(self.run)):
             return
         try:
             self.panel.logic.resumeTraining(self.run, self.panel.logic.endOfQueue(self.panel.parameters.studyPath))
@@ -161,6 +161,7 @@ class TrainingSection:
         self.runs.close()
         self.preview.close()
         self.preflight.close()
+        self.form.close()
 
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the run (called by the watcher)."""
@@ -208,8 +209,14 @@ class TrainingSection:
         self._isNews, self._wasQueued = isNews, False
         self.watcher.unwatch()
         self.log.show(self.run)
-        if self.run is not None:
-            self.watcher.watch(self.run)
+        entry = self.entry
+        if entry is None:
+            return
+        self.watcher.watch(entry.run)
+        if self.status is None and self.watcher.run is not None and entry.state not in ("", "created"):
+            # What the list of runs knows, until the folder of the run answers.
+            self.status = entry.status
+            self.progress.showStatus(entry.status)
 
     def _chooseRunning(self) -> None:
         """Show the run that is at work, else the first that waits, unless a person has chosen one."""
@@ -237,29 +244,6 @@ class TrainingSection:
             self.panel.showError(trouble, str(error))
             return
         self._showButtons(self.panel.view)
-
-    def _exportAndStart(self, parameters: StudyParameters, view: StudyView) -> tuple[list[RunFolder], tuple[Any, ...]]:
-        card = self.form.card(view)
-        # Before anything is written: whatever happens to Slicer from here on, the training is found again.
-        self.panel.rememberStudyFolder(parameters.studyFolder)
-        withBaseline = parameters.withBaseline and not self.form.whyNoBaseline(view, card)
-        export = self.panel.logic.exportStudy(
-            parameters.studyPath, view.chosen, view.scheme, waiting=Waiting(self._showExport, keepAnswering)
-        )
-        last = self.panel.logic.endOfQueue(parameters.studyPath)
-        runs = [
-            self.panel.logic.startTraining(
-                export.path,
-                card.name,
-                title=card.title,
-                after=str(last.path) if last is not None else None,
-                **self.form.asked(card),
-            )
-        ]
-        if withBaseline:
-            title = _("{title}, fine labels alone").format(title=card.title)
-            runs.append(self.panel.logic.startBaseline(runs[0], title=title))
-        return runs, export.findings
 
     def _showExport(self, done: int, count: int, name: str) -> None:
         self.ui.progressBar.visible = True

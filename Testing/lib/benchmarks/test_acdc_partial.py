@@ -107,7 +107,6 @@ def test_a_line_that_needs_one_structure_a_patient_must_be_told_which(heart):  #
     lost = replace(benchmark, settings=ComparisonSettings())
     with pytest.raises(ConfigError, match="nothing says which"):
         lost.asked(seeds=1, only=["baseline"], settings=[])
-    assert len(lost.asked(seeds=1, only=["upper"], settings=[]).arms) == 1
 
 
 def test_it_is_measured_and_keeps_to_the_file_of_structures(heart, tmp_path, monkeypatch):  # noqa: F811
@@ -134,7 +133,7 @@ def test_it_is_measured_and_keeps_to_the_file_of_structures(heart, tmp_path, mon
     assert "## One of RV, MYO and LV drawn a patient" in page
     assert "| marginal loss | dynamic heads, undrawn is background |" in page
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["comparison"]["settings"]["drawn"] == drawn.patients
+    assert found["settings"]["drawn"] == drawn.patients
     names.clear()
     acdc_partial.main([*words, "upper"])
     assert names == ["upper_all_seed0"]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -80,6 +82,26 @@ def test_trials_end_when_their_time_is_up(monkeypatch):
     monkeypatch.setattr(tuning, "_try", slow)
     tune(TinyMethod(), a_batch(0), FREE, PLAIN)
     assert made == [PLAIN]
+
+
+def test_a_slow_method_tries_every_setting_too(monkeypatch):
+    """Steps so long that three repeats of each setting would not fit into the time."""
+    now, made = [0.0], []
+
+    def step(method, batch, compute):
+        made.append(compute)
+        now[0] += 0.9
+        return 1.0, 1.0
+
+    monkeypatch.setattr(tuning, "_step", step)
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: now[0])
+    free = settings(deterministic=False, threads=1, channels_last=None, precision="auto")
+    result = tune(TinyMethod(), a_batch(0), free, replace(PLAIN, threads=1))
+    tried = [(trial.compute.precision, trial.compute.channels_last) for trial in result.trials]
+    assert set(tried) == {("fp32", False), ("fp32", True), ("bf16", True), ("bf16", False)}
+    # Each setting is timed beside its first step, which compiles.
+    assert min(made.count(trial.compute) for trial in result.trials) >= 2
+    assert now[0] < tuning.MAX_SECONDS + 0.9
 
 
 def test_a_step_slower_than_all_trials_together_is_made_once(monkeypatch):

@@ -1,0 +1,45 @@
+"""From the ticked cases to a training, and to the one that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.training_form import TrainingForm
+from SemiSegModule.waiting import Waiting, keepAnswering
+
+
+def exportAndStart(
+    panel: Any, form: TrainingForm, view: StudyView, showExport: Callable[[int, int, str], None]
+) -> tuple[list[RunFolder], tuple[Any, ...]]:
+    """Write the ticked cases to the study folder and start a training on them, behind those that wait.
+
+    Args:
+        panel: gives ``parameters`` and ``logic``.
+        form: what the training will be.
+        view: the study.
+        showExport: called with the number of cases that are written, their number and the name of the next one.
+
+    Returns:
+        The training, its baseline if one was asked for, and what was noticed while the cases were written.
+
+    Raises:
+        SemiSegError: cases cannot be written or the training cannot be started.
+    """
+    parameters, logic, card = panel.parameters, panel.logic, form.card(view)
+    # Before anything is written: whatever happens to Slicer from here on, the training is found again.
+    panel.rememberStudyFolder(parameters.studyFolder)
+    withBaseline = parameters.withBaseline and not form.whyNoBaseline(view, card)
+    folder = parameters.studyPath
+    export = logic.exportStudy(folder, view.chosen, view.scheme, waiting=Waiting(showExport, keepAnswering))
+    last = logic.endOfQueue(folder)
+    after = str(last.path) if last is not None else None
+    runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **form.asked(card))]
+    if withBaseline:
+        title = _("{title}, fine labels alone").format(title=card.title)
+        runs.append(logic.startBaseline(runs[0], title=title))
+    return runs, export.findings
