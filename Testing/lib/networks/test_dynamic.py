@@ -64,7 +64,8 @@ def test_all_heads_at_once_are_convolutions_one_by_one(logits, size):
     assert found.shape == (2, 5 * logits, *size)
     assert torch.allclose(found, one_by_one(features, numbers, logits))
     last = features.contiguous(memory_format=torch.channels_last if len(size) == 2 else torch.channels_last_3d)
-    assert torch.equal(apply_heads(last, numbers, logits), found)
+    # Some processors add the same products in another order.
+    torch.testing.assert_close(apply_heads(last, numbers, logits), found, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", EMBEDDINGS)
