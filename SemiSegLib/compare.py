@@ -73,7 +73,7 @@ def compare(
         settings: what is compared.
         output: folder for runs, scores and tables.
         view: shows the progress of one run.
-        on_result: called with all that is there, after each arm.
+        on_result: called with all that is there: once with what is kept, then after each arm that is trained.
 
     Raises:
         CaseError: there are too few fully labeled training cases, or no labeled test case.
@@ -96,17 +96,25 @@ def compare(
     arms = arms_of(settings)
     asked = [arm for arm in arms if settings.only is None or arm.name in settings.only]
     known = {arm.name: _kept(bench, arm, is_asked=arm in asked) for arm in arms}
-    failures: list[RunError] = []
-    for arm in asked:
-        try:
-            known[arm.name] = [_run(bench, arm, seed, view) for seed in range(settings.seeds)]
-        except RunError as error:
-            failures.append(error)
-            continue
+
+    def tell() -> None:
         found = _found(bench, arms, known)
         _write(found, output)
         if on_result is not None:
             on_result(found)
+
+    if any(known.values()):
+        tell()
+    failures: list[RunError] = []
+    for arm in asked:
+        if known[arm.name]:
+            continue
+        try:
+            known[arm.name] = [_run(bench, arm, seed, view) for seed in range(settings.seeds)]
+        except RunError as error:
+            failures.append(error)
+        else:
+            tell()
     if failures:
         raise failures[0] if len(failures) == 1 else _together(failures)
     return _found(bench, arms, known)
@@ -124,13 +132,18 @@ def _kept(bench: Bench, arm: Arm, *, is_asked: bool) -> list[tuple[KeptScores, .
     Raises:
         ConfigError: an arm that is asked for was trained with other settings.
     """
+    found = []
     try:
-        found = [_score_files(bench, arm, seed).read() for seed in range(bench.settings.seeds)]
+        for seed in range(bench.settings.seeds):
+            kept = _score_files(bench, arm, seed).read()
+            if kept is None:
+                return []
+            found.append(kept)
     except ConfigError:
         if is_asked:
             raise
         return []
-    return [] if any(kept is None for kept in found) else [kept for kept in found if kept is not None]
+    return found
 
 
 def _together(failures: Sequence[RunError]) -> RunError:

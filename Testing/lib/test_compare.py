@@ -151,7 +151,7 @@ def test_kept_scores_are_tabulated_without_a_training(study, tmp_path, changes):
     told = []
     found = compare(study, study.root, asked, tmp_path, view=nothing_is_trained, on_result=told.append)
     assert [result.steps for result in found.results] == [(7,), (7,)]
-    assert [len(comparison.results) for comparison in told] == [2, 2]
+    assert [len(comparison.results) for comparison in told] == [2]
     assert "| marginal, 2 fine | **0.500**" in (tmp_path / "comparison.md").read_text()
     assert read_json(tmp_path / "comparison.json")["sides"] == {"train": 3, "validation": 1, "test": 2}
 
