@@ -22,6 +22,8 @@ class Batch:
         case_ids: case of each row.
         maps: extra maps that the method asked for, rows first: "signed_distance" (B, K, *S) float32 mm and
             "signed_distance_known" (B, K) bool, see ``BatchSource``.
+        case_codes: (B, C) bool, the codes that the labels of each row's case have, anywhere in it; code 0 where they
+            leave a part of it open. None if that is not known: then a row stands for its case.
     """
 
     image: Tensor
@@ -30,6 +32,7 @@ class Batch:
     rows: Mapping[Regime, slice]
     case_ids: tuple[str, ...]
     maps: Mapping[str, Tensor]
+    case_codes: Tensor | None = None
 
     def part(self, *regimes: Regime) -> Batch:
         """Return the rows of some regimes as a batch of their own (possibly of 0 rows)."""
@@ -50,6 +53,7 @@ class Batch:
             rows=rows,
             case_ids=tuple(self.case_ids[i] for i in indices),
             maps={name: value[chosen] for name, value in self.maps.items()},
+            case_codes=None if self.case_codes is None else self.case_codes[chosen],
         )
 
     def __len__(self) -> int:

@@ -12,6 +12,9 @@ from SemiSegLib.batches.store import CaseSummary, PreparedCase
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.label_set import Regime
 
+# Of the patches of a partly annotated case that are drawn without a target, where voxels without labels teach too.
+ELSEWHERE_SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -114,19 +117,27 @@ def regime_shares(composition: Mapping[str, float], present: Sequence[Regime]) -
 
 
 def draw_center(
-    case: PreparedCase, target: str | None, *, patch: Sequence[int], shift: bool, generator: np.random.Generator
+    case: PreparedCase,
+    target: str | None,
+    *,
+    patch: Sequence[int],
+    shift: bool,
+    elsewhere: bool = False,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Return the (3,) middle of a patch in voxels of the case, a multiple of one half.
 
     The patch lies inside the volume; along an axis on which the volume is smaller, the volume lies in the middle of
     the patch, or with ``shift`` anywhere in it. A partly annotated case without target is centered on an annotated
-    voxel (nnU-Net does the same), as elsewhere nothing can be learned from its labels.
+    voxel (nnU-Net does the same), as elsewhere nothing can be learned from its labels; with ``elsewhere`` half of the
+    times.
 
     Args:
         case: the prepared case.
         target: class whose voxels to center on, or None.
         patch: voxels along the plan axes.
         shift: see above.
+        elsewhere: something else teaches where nobody annotated.
         generator: decides.
     """
     size, shape = np.array(patch), np.array(case.codes.shape)
@@ -138,7 +149,8 @@ def draw_center(
         highest = np.where(shape < size, middle, highest)
     start = generator.integers(lowest, highest + 1)
     places = case.known if target is None else case.centers[target]
-    if len(places):
+    is_anywhere = elsewhere and target is None and len(places) > 0 and generator.random() < ELSEWHERE_SHARE
+    if len(places) and not is_anywhere:
         wanted = places[int(generator.integers(len(places)))].astype(int) - size // 2
         start = np.where(shape > size, np.clip(wanted, lowest, highest), start)
     center: np.ndarray = start + (size - 1) / 2

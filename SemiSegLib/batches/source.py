@@ -19,7 +19,7 @@ from SemiSegLib.batches.intensity import change_intensity
 from SemiSegLib.batches.sampling import Pick, Sampler, draw_center, regime_shares
 from SemiSegLib.batches.seeds import row_generator
 from SemiSegLib.batches.spatial import Space, draw_warp, needed_block, resample_block
-from SemiSegLib.batches.store import PreparedCase, PreparedStore
+from SemiSegLib.batches.store import CaseSummary, PreparedCase, PreparedStore
 from SemiSegLib.cases.dataset import Case
 from SemiSegLib.errors import CaseError, ConfigError, LabelError, did_you_mean, explain
 from SemiSegLib.labels.label_set import LabelSetTable, Regime
@@ -94,6 +94,8 @@ class BatchSource:
             self._distances.prepare(summaries)
         self._label_sets = torch.from_numpy(self.table.array.copy()).to(self.device)
         self._lookups = {s.table: _lookup(s.table, self.table) for s in summaries.values()}
+        self._case_codes = {case_id: _codes_of(s, self.table).to(self.device) for case_id, s in summaries.items()}
+        self._teaches_anywhere = composition.get(Regime.NONE.value, 0) > 0
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step; the same step gives the same batch, bit for bit.
@@ -128,6 +130,7 @@ class BatchSource:
             rows=self.sampler.rows(step),
             case_ids=tuple(pick.case_id for pick in picks),
             maps=maps,
+            case_codes=torch.stack([self._case_codes[pick.case_id] for pick in picks]),
         )
 
     def _patch(self) -> tuple[int, int, int]:
@@ -162,7 +165,14 @@ class BatchSource:
         # From here on, a patch that is not square lies as it is read.
         patch = warp.facing(self._patch())
         place_of = row_generator(self.seed, step, row, "place")
-        center = draw_center(case, pick.target, patch=patch, shift=self.settings.shift, generator=place_of)
+        center = draw_center(
+            case,
+            pick.target,
+            patch=patch,
+            shift=self.settings.shift,
+            elsewhere=self._teaches_anywhere,
+            generator=place_of,
+        )
         shape = case.codes.shape
         low, high = needed_block(warp, center, patch, (shape[0], shape[1], shape[2]))
         # Distances go along as channels of the image, so that the place of each voxel is worked out once.
@@ -274,6 +284,14 @@ def continued(block: Tensor, patch: tuple[int, int, int], start: np.ndarray) -> 
 def _lookup(table: LabelSetTable, common: LabelSetTable) -> np.ndarray | None:
     codes = table.codes_in(common)
     return None if np.array_equal(codes, np.arange(len(codes))) else codes
+
+
+def _codes_of(summary: CaseSummary, common: LabelSetTable) -> Tensor:
+    """Return (C,) bool, the codes of the common table that a case has; code 0 only beside others."""
+    found = np.zeros(len(common), dtype=bool)
+    found[summary.table.codes_in(common)] = True
+    found[0] = summary.is_in_part
+    return torch.from_numpy(found)
 
 
 def _table(store: PreparedStore, tables: list[LabelSetTable]) -> LabelSetTable:

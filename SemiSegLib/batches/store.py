@@ -63,11 +63,13 @@ class CaseSummary:
         table: label sets of the case.
         regime: how much its labels say.
         classes: names of the foreground classes that occur in it.
+        is_in_part: some of its voxels were annotated and others were not.
     """
 
     table: LabelSetTable
     regime: Regime
     classes: tuple[str, ...]
+    is_in_part: bool = False
 
 
 class PreparedStore:
@@ -204,11 +206,12 @@ class PreparedStore:
         is_listed = annotation.values is not None or bool(annotation.segments)
         occurring = [table.sets[code] for code in codes_facts["occurring"]]
         regime = case.regime(dataset.scheme) if is_listed else regime_of(occurring, dataset.scheme)
-        summary = CaseSummary(self._shared(table), regime, tuple(codes_facts["classes"]))
         # Copied, so that the file does not stay mapped.
         places = np.array(open_array(codes_folder, "centers", codes_facts))
         *parts, known = np.split(places, np.cumsum(codes_facts["counts"])[:-1])
-        centers = dict(zip(summary.classes, parts, strict=True))
+        classes = tuple(codes_facts["classes"])
+        summary = CaseSummary(self._shared(table), regime, classes, is_in_part=len(known) > 0)
+        centers = dict(zip(classes, parts, strict=True))
         return _Entries(folder, facts, spacing, summary, codes_folder, codes_facts, centers, known)
 
     def _codes_key(self, case: Case, geometry: Geometry) -> str:

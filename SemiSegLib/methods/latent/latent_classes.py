@@ -74,7 +74,7 @@ class LatentClassesOptions(RoiTeacherOptions):
 
 @dataclass(frozen=True)
 class Sets:
-    """Three parts of the ROIs that rows do not show, each (B, K) bool; every such ROI is in one of them."""
+    """Three parts of the ROIs that rows leave open, each (B, K) bool; every such ROI is in one of them."""
 
     positive: Tensor
     negative: Tensor
@@ -86,7 +86,7 @@ def three_sets(presence: Tensor, annotated: Tensor, *, low: float, high: float) 
 
     Args:
         presence: (B, K) probability that the image holds the ROI; one that is no number is ambiguous.
-        annotated: (B, K) bool, ROIs that the row shows.
+        annotated: (B, K) bool, ROIs that the row leaves open nowhere.
         low: a ROI below it is absent.
         high: a ROI above it is present, whatever low is.
     """
@@ -144,7 +144,7 @@ class LatentClasses(RoiMeanTeacher):
 
     @torch.no_grad()
     def sets(self, image: Tensor, annotated: Tensor) -> Sets:
-        """Return the three sets of the ROIs that rows do not show.
+        """Return the three sets of the ROIs that rows leave open.
 
         Args:
             image: (B, M, *S) as the teacher sees it.

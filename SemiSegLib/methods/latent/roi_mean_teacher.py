@@ -88,7 +88,7 @@ class Lesson:
         image: (B, M, *S) as the teacher sees it.
         student: (B, K, *S) float32 logits of the ROIs, with a graph.
         teacher: (B, K, *S) float32 logits of the ROIs, without.
-        annotated: (B, K) bool, ROIs that a row shows.
+        annotated: (B, K) bool, ROIs that a row leaves open nowhere.
         open: (B, K, *S) bool, voxels of the other ROIs that no label teaches.
         rows: of the whole batch.
     """
@@ -123,12 +123,13 @@ class RoiMeanTeacher(DynamicHeadMethod):
         rows = batch.part(*LESS_THAN_FULL)
         if len(rows) > 0 and any(weights.values()):
             last = slice(len(batch) - len(rows), len(batch))
+            asked = maps.rows(last).open
             lesson = Lesson(
                 image=rows.image,
                 student=self.learner.roi_logits(outputs.rows(last)),
                 teacher=self.learner.roi_logits(self.teacher(rows.image)),
-                annotated=maps.annotated[last],
-                open=maps.rows(last).open,
+                annotated=~asked.flatten(2).any(2),
+                open=asked,
                 rows=len(batch),
             )
             values |= self.teacher_terms(lesson)

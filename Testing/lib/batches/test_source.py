@@ -13,7 +13,7 @@ from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.errors import CaseError, ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.prediction.window import pad_to_patch
-from Testing.lib.batches.study import a_plan, of_cases, put_case, put_study
+from Testing.lib.batches.study import MEANING, a_plan, of_cases, put_case, put_study
 
 EVERY = {"full": 0.25, "coarse": 0.25, "partial": 0.25, "none": 0.25}
 
@@ -154,6 +154,42 @@ def test_a_partly_annotated_case_is_looked_at_where_it_is_annotated(tmp_path):
     plan = a_plan(patch=(3, 4, 4), batch=3)
     source = a_source(study, tmp_path / "cache", plan, augmentation="none", composition={"partial": 1})
     assert all((source.batch(step).codes != 0).flatten(1).any(1).all() for step in range(20))
+
+
+def test_where_voxels_without_labels_teach_half_of_its_patches_lie_anywhere(tmp_path):
+    study = put_study(tmp_path, ("partial", "none"), shape=(81, 9, 9))
+    object.__setattr__(study.cases[0].annotation.extent, "slices", (40,))
+    plan = a_plan(patch=(3, 4, 4), batch=4)
+    how = {"augmentation": "none", "target_share": 0.0}
+    source = a_source(study, tmp_path / "cache", plan, composition={"partial": 0.75, "none": 0.25}, **how)
+    seen = [
+        (source.batch(step).codes[row] != 0).any()
+        for step in range(100)
+        for row, pick in enumerate(source.sampler.picks(step))
+        if pick.regime is Regime.PARTIAL
+    ]
+    assert len(seen) == 300
+    # Of those that lie anywhere, 3 of 79 meet the slice.
+    assert abs(np.mean(seen) - (0.5 + 0.5 * 3 / 79)) < 0.1
+
+
+def test_a_row_tells_what_labels_its_case_has_anywhere(tmp_path):
+    study = put_study(tmp_path, ("full", "coarse", "partial", "none"), shape=(21, 9, 9))
+    plan = a_plan(patch=(1, 1, 1), batch=8)
+    shares = dict.fromkeys(("full", "coarse", "partial", "none"), 0.25)
+    source = a_source(study, tmp_path / "cache", plan, augmentation="none", composition=shares)
+    batch = source.batch(0)
+    names = {"full0": "full", "coarse1": "coarse", "partial2": "partial", "none3": "none"}
+    scheme = study.scheme
+    for row, case_id in enumerate(batch.case_ids):
+        meaning = MEANING.get(names[case_id], {})
+        said = {scheme.leaf_set(list(words)) for words in meaning.values() if words != ("*",)}
+        found = {source.table.sets[code] for code in np.flatnonzero(batch.case_codes[row].numpy()) if code}
+        assert found == said
+        # Slices of the partial case have no labels; of the case without any, nothing is elsewhere.
+        assert bool(batch.case_codes[row, 0]) == (case_id == "partial2")
+    part = batch.part(Regime.PARTIAL)
+    assert torch.equal(part.case_codes, batch.case_codes[batch.rows[Regime.PARTIAL]])
 
 
 @pytest.mark.parametrize("augmentation", ["full", "crop", "crop_turned"])

@@ -77,6 +77,68 @@ def test_an_organ_drawn_as_a_whole_tells_where_its_parts_are_not_and_leaves_its_
         assert not maps.open.any()
 
 
+def of_cases(batch, *sets):
+    """The batch with rows of cases that have these label sets; the first may be "part", for places without labels."""
+    codes = torch.zeros(len(batch), len(tiny.TABLE), dtype=torch.bool)
+    for leaves in sets:
+        codes[:, 0 if leaves == "part" else tiny.TABLE.code(frozenset(leaves))] = True
+    return replace(batch, case_codes=codes)
+
+
+def test_a_patch_inside_one_structure_is_judged_by_its_case():
+    organ, background = {tiny.HEAD, tiny.TAIL}, {tiny.BACKGROUND}
+    batch = a_batch({Regime.COARSE: 2})
+    batch = replace(batch, codes=torch.full_like(batch.codes, tiny.TABLE.code(frozenset(organ))))
+    # By the patch alone, nobody would have looked for anything but the organ.
+    assert roi_maps_of(batch, MEMBERS, exclusion=True).annotated.tolist() == [[True, False, False, False]] * 2
+    batch = of_cases(batch, organ, background)
+    for exclusion in (True, False):
+        maps = roi_maps_of(batch, MEMBERS, exclusion=exclusion)
+        assert maps.annotated.all()
+        # No teacher tells the parts apart, and that there is no vessel is taught whatever the others are told.
+        assert not maps.open.any()
+        assert maps.known[:, VESSEL].all()
+        assert not maps.target[:, VESSEL].any()
+
+
+def test_where_nobody_looked_everything_is_open_in_a_case_that_was_annotated_elsewhere():
+    batch = a_batch({Regime.PARTIAL: 2})
+    vessel, others = {tiny.VESSEL}, set(range(4)) - {tiny.VESSEL}
+    codes = torch.full_like(batch.codes, tiny.TABLE.code(frozenset(others)))
+    codes[:, 4:] = 0
+    batch = replace(batch, codes=codes)
+    whole = roi_maps_of(of_cases(batch, vessel, others), MEMBERS, exclusion=True)
+    # Code 0 is what lies beyond the volume, where the case was annotated as a whole.
+    assert not whole.open[:, VESSEL].any()
+    maps = roi_maps_of(of_cases(batch, "part", vessel, others), MEMBERS, exclusion=True)
+    assert maps.annotated.tolist() == whole.annotated.tolist() == [[False, False, False, True]] * 2
+    assert not maps.open[:, VESSEL, :4].any()
+    assert maps.open[:, VESSEL, 4:].all()
+    assert maps.open[:, :VESSEL].all()
+    unasked = torch.tensor([False, False, False, True])
+    assert not maps.without(unasked).open[:, VESSEL].any()
+    assert maps.without(unasked).rows(slice(1, 2)).open[:, :VESSEL].all()
+    assert torch.equal(maps.strided((1, 2)).open, maps.open[:, :, :, ::2])
+
+
+@pytest.mark.parametrize("name", ["roi_mean_teacher", "latent_classes"])
+def test_a_teacher_teaches_where_nobody_looked(name):
+    built = build_method(name, tiny.study(2), {})
+    batch = of_cases(a_batch({Regime.PARTIAL: 2}), {tiny.BACKGROUND}, {tiny.HEAD}, {tiny.TAIL}, {tiny.VESSEL})
+    codes = torch.full_like(batch.codes, tiny.TABLE.code(frozenset({tiny.BACKGROUND})))
+    codes[:, 4:] = 0
+    batch = replace(batch, codes=codes)
+    late = Progress(step=900, fraction=0.9)
+
+    def taught(batch):
+        (terms,) = built.losses(batch, late)
+        return sum(float(terms.values[name].detach()) for name in built.teacher_weights())
+
+    # All of the case is annotated: what is beyond the volume is nobody's to teach.
+    assert taught(batch) == 0
+    assert taught(replace(batch, case_codes=batch.case_codes | (torch.arange(len(tiny.TABLE)) == 0))) > 0
+
+
 def test_heads_of_lower_resolutions_are_quick_where_the_plan_says_so():
     shape = {"stem_stride": (2, 2), "deep_supervision": 1}
     for name in ("dynamic_head", "dodnet"):
@@ -184,7 +246,7 @@ def test_losses_are_worked_by_hand():
     assert found["cross_entropy"].item() == pytest.approx(ln2)
     assert found["dice"].item() == pytest.approx((1 / 2 + 1 / 3) / 2, abs=1e-4)
     found = label_terms(
-        logits.expand(2, 3, 2), RoiMaps(*(v.expand(2, *v.shape[1:]) for v in vars(maps).values())), "sum"
+        logits.expand(2, 3, 2), RoiMaps(*(v.expand(2, *v.shape[1:]) for v in (target, known, known.any(2)))), "sum"
     )
     assert found["cross_entropy"].item() == pytest.approx(2 * ln2)
     assert found["dice"].item() == pytest.approx(1 / 2 + 1 / 3, abs=1e-4)
