@@ -53,12 +53,14 @@ def train_presence(
     seconds = None if minutes is None else 60 * minutes
     given = read_settings(setting or [], seconds=seconds, steps=steps, usual_seconds=60 * MINUTES)
     _require_own(given.names)
+    options = dict(assignment(text) for text in option or [])
+    _require_alone(options)
     request = RunRequest(
         dataset=str(dataset),
         method=PRESENCE.name,
         training=given.training,
         plan=given.plan,
-        presence=from_json(PresenceSettings, dict(assignment(text) for text in option or []), where="--option"),
+        presence=from_json(PresenceSettings, options, where="--option"),
         seed=seed,
     )
     _require_presence_file(output)
@@ -125,6 +127,19 @@ def _require_own(typed: Iterable[str]) -> None:
     is_option = fixed in PresenceSettings.__dataclass_fields__
     remedy = f"write --option {fixed}=... instead" if is_option else "leave it out"
     raise ConfigError(explain(f"a presence network has its own '{fixed}'", where="--setting", remedy=remedy))
+
+
+def _require_alone(options: Iterable[str]) -> None:
+    """Raise ConfigError if an option was typed that says how a run gets on with its presence network."""
+    of_run = next((name for name in options if name in ("share", "classes")), None)
+    if of_run is not None:
+        raise ConfigError(
+            explain(
+                f"'{of_run}' would change nothing: a run has it, to get on with its presence network",
+                where="--option",
+                remedy="leave it out, and give it to the run in a request",
+            )
+        )
 
 
 def _require_presence_file(output: Path) -> None:

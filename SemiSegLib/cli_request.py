@@ -9,7 +9,10 @@ import typer
 from SemiSegLib.cases.formats import FILE_NAME
 from SemiSegLib.config import from_json, read_json
 from SemiSegLib.errors import ConfigError, explain
-from SemiSegLib.runs.request import RunRequest
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.cards.presence import PRESENCE
+from SemiSegLib.methods.factory import resolve_options
+from SemiSegLib.runs.request import OUTSIDE_EMBEDDINGS, EmbeddingSettings, RunRequest
 
 # What of the command line no request says: the data, so that no other are trained on by mistake, and where and when.
 BESIDE = frozenset({"dataset", "request", "runs", "name", "queue", "baseline", "detach"})
@@ -45,6 +48,33 @@ def read_request(file: Path, dataset: Path, context: typer.Context) -> RunReques
             )
         )
     return asked
+
+
+def require_used(request: RunRequest) -> None:
+    """Refuse vectors of structures or a presence network that the method, by its options, would never look at.
+
+    Raises:
+        ConfigError: something was given that would change nothing.
+    """
+    card = card_of(request.method)
+    embedding = resolve_options(card, request.preset, request.options).get("embedding")
+    if request.embeddings != EmbeddingSettings() and embedding not in OUTSIDE_EMBEDDINGS:
+        asked = f"its structures have the embedding '{embedding}'" if embedding else "it has no embedding of structures"
+        raise ConfigError(
+            explain(
+                f"where embeddings come from would change nothing: {asked}",
+                where=f"method '{card.name}'",
+                remedy="add --option embedding=file or embedding=text, or leave the other options of embeddings out",
+            )
+        )
+    if request.presence_model is not None and PRESENCE.name not in card.stages:
+        raise ConfigError(
+            explain(
+                "a presence network would change nothing: the method asks none",
+                where=f"method '{card.name}'",
+                remedy="leave --presence-model out, or choose latent_classes",
+            )
+        )
 
 
 def _is_replaced(name: str | None, context: typer.Context) -> bool:

@@ -14,7 +14,7 @@ from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cli_follow import interruptible
 from SemiSegLib.cli_queue import show_gain
-from SemiSegLib.cli_request import read_request
+from SemiSegLib.cli_request import read_request, require_used
 from SemiSegLib.cli_settings import assignment, named, read_settings
 from SemiSegLib.cli_study import AsJson, DatasetPath
 from SemiSegLib.compare import RUNS
@@ -129,6 +129,7 @@ def train(
             renamed=dict(named(text) for text in rename or []),
             merged={new: tuple(olds.split(",")) for new, olds in map(named, merge or [])},
         )
+        require_used(asked)
     if baseline:
         require_baseline(asked)
     last = end_of_queue(runs) if queue else None

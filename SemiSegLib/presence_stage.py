@@ -23,7 +23,7 @@ from SemiSegLib.methods.parts.presence_learner import PresenceLearner
 from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.prediction.presence_file import Presence, load_presence, save_presence
 from SemiSegLib.preparation import Prepared, StoppedEarlyError
-from SemiSegLib.presence_training import Lesson, calibrate, lesson_batches, lesson_of
+from SemiSegLib.presence_training import TARGET_SHARE, Lesson, calibrate, lesson_batches, lesson_of
 from SemiSegLib.run_model import run_provenance
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.manifest import add_to_manifest
@@ -69,6 +69,7 @@ def fixed_settings(own: PresenceSettings) -> dict[str, Any]:
         "warmup_steps": 0,
         "accumulation": 1,
         "validate_every": None,
+        "target_share": TARGET_SHARE,
     }
 
 
@@ -257,6 +258,10 @@ def require_same_images(presence: Presence, prepared: Prepared) -> None:
         what = f"it was trained on the channels {', '.join(roles)}, the study has {', '.join(own)}"
     elif theirs.dimensions != ours.dimensions:
         what = f"it was trained in {theirs.dimensions} dimensions, the run trains in {ours.dimensions}"
+    elif theirs.axis_order != ours.axis_order:
+        # Slices across another axis of the patient show other images.
+        across = [("bottom to top", "front to back", "right to left")[plan.axis_order[0]] for plan in (theirs, ours)]
+        what = f"its slices follow each other from {across[0]}, those of this study from {across[1]}"
     else:
         return
     raise CheckpointError(

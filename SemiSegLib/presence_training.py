@@ -20,6 +20,7 @@ from SemiSegLib.errors import RunError, explain
 from SemiSegLib.evaluation.calibration import LEAST_ANSWERS, expected_calibration_error, fit_temperature
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.rois import RoiTable
+from SemiSegLib.losses.presence import presence_targets
 from SemiSegLib.methods.parts.presence_learner import PresenceLearner
 from SemiSegLib.networks.presence import PresenceShape
 from SemiSegLib.prediction.presence_file import ClassFacts
@@ -31,6 +32,10 @@ from SemiSegLib.training.precision import Compute
 LARGEST_SHARE = 0.5
 # Of cases that it did not see; the error of a proportion is then at most 0.035.
 CALIBRATION_PATCHES = 200
+# Of the patches, those that are centered on a structure (nnU-Net's).
+TARGET_SHARE = 1 / 3
+# Of cases that were annotated in part, to find out whether any patch of them can say no.
+DENIAL_PATCHES = 64
 # Without validation cases, one of so many patients who show the same structures is kept for the calibration. Fewer than
 # these all teach, so no structure is lost.
 PATIENTS_PER_KEPT = 6
@@ -65,7 +70,7 @@ def lesson_of(prepared: Prepared, settings: PresenceSettings, device: torch.devi
     No patch of an implied ROI would ever say no.
 
     Raises:
-        RunError: no training case shows any structure.
+        RunError: no training case shows any structure, or no patch can say of one that it is not there.
     """
     table = RoiTable.of(prepared.dataset.scheme, prepared.implied)
     cases, kept = (_labeled(prepared, side) for side in (prepared.training, prepared.validation))
@@ -83,6 +88,17 @@ def lesson_of(prepared: Prepared, settings: PresenceSettings, device: torch.devi
                 remedy="draw each structure in at least one training case, or give a presence network",
             )
         )
+    members, minimum = table.members[taught].copy(), minimum_voxels(sizes[taught], settings)
+    if affirmed := [table.names[taught[c]] for c in _never_denied(prepared, cases, table, taught, minimum)]:
+        raise RunError(
+            explain(
+                f"no patch says of {', '.join(affirmed)} that it is not there, so nobody could learn to tell: the "
+                "cases that show it were annotated in some slices or places only",
+                where=f"dataset '{prepared.dataset.name}', training side",
+                remedy="look for it in one case as a whole, choose roi_mean_teacher, which asks no presence network, "
+                "or give a presence network",
+            )
+        )
     is_gpu = device.type == "cuda"
     shape = PresenceShape(
         classes=tuple(table.names[k] for k in taught),
@@ -92,7 +108,33 @@ def lesson_of(prepared: Prepared, settings: PresenceSettings, device: torch.devi
         stem_stride=settings.stem_stride or (1 if is_gpu else 2),
         norm=settings.norm,
     )
-    return Lesson(shape, table.members[taught].copy(), minimum_voxels(sizes[taught], settings), cases, kept)
+    return Lesson(shape, members, minimum, cases, kept)
+
+
+def _never_denied(
+    prepared: Prepared, cases: Sequence[Case], table: RoiTable, taught: Sequence[int], minimum: np.ndarray
+) -> list[int]:
+    """Return the classes of which no patch would say that they are not there.
+
+    A patch says so where all of it was annotated. Of a case that was annotated as a whole any patch may; of the others,
+    some are looked at.
+    """
+    summaries = {case.id: prepared.store.summary(case.id) for case in cases}
+    told = np.zeros(len(taught), dtype=bool)
+    for summary in summaries.values():
+        if not summary.is_in_part:
+            told |= table.shown(summary.table.array)[:, taught].any(0) | (summary.regime is Regime.FULL)
+    in_part = [case for case in cases if summaries[case.id].is_in_part]
+    if in_part and not told.all():
+        source = lesson_batches(prepared, in_part, seed=0, augmentation="none", mirror=None, device=torch.device("cpu"))
+        members = torch.from_numpy(table.members[taught].copy())
+        for step in range(math.ceil(DENIAL_PATCHES / prepared.plan.batch)):
+            batch = source.batch(step)
+            target, known = presence_targets(batch.codes, batch.label_sets, members, torch.from_numpy(minimum))
+            told |= (known & ~target).any(0).numpy()
+            if told.all():
+                break
+    return np.flatnonzero(~told).tolist()
 
 
 def kept_for_calibration(store: PreparedStore, cases: Sequence[Case]) -> tuple[Case, ...]:
@@ -150,6 +192,7 @@ def lesson_batches(
         augmentation=augmentation,
         mirror=mirror,
         device=device,
+        target_share=TARGET_SHARE,
         outside_is_background=True,
     )
 

@@ -97,7 +97,10 @@ def test_a_file_of_another_kind_is_not_overwritten(content, data, tmp_path):
     [
         (("--output", "presence.txt"), "end its name in .safetensors"),
         (("--output", "a.safetensors", "--option", "widht=1"), "did you mean 'width'"),
-        (("--output", "a.safetensors", "--option", "share=2"), "choose a value from"),
+        (("--output", "a.safetensors", "--option", "width=9"), "choose a value from"),
+        (("--output", "a.safetensors", "--option", "share=0.5"), "a run has it"),
+        (("--output", "a.safetensors", "--option", 'classes={"a": ["b"]}'), "a run has it"),
+        (("--output", "a.safetensors", "--setting", "target_share=0.8"), "leave it out"),
         (("--output", "a.safetensors", "--setting", "learning_rate=0.1"), "write --option learning_rate=... instead"),
         (("--output", "a.safetensors", "--setting", "warmup_steps=5"), "leave it out"),
     ],
@@ -115,7 +118,22 @@ def test_a_method_is_given_a_network_by_its_file(data, tmp_path, monkeypatch):
         return RunFolder.create(tmp_path, request)
 
     monkeypatch.setattr(api, "start", start)
-    call("train", data, "--method", "marginal", "--presence-model", "net.safetensors", "--detach")
+    call("train", data, "--method", "latent_classes", "--presence-model", "net.safetensors", "--detach")
     assert asked[0].presence_model == "net.safetensors"
     (run,) = tmp_path.iterdir()
     assert RunFolder(run).request.presence_model.endswith("/net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("marginal", "--presence-model", "net.safetensors"), "the method asks none"),
+        (("dynamic_head", "--embedding-file", "vectors.json"), "the embedding 'hierarchy'"),
+        (("dynamic_head", "--option", "embedding=learned", "--fetch-text-encoder"), "the embedding 'learned'"),
+        (("marginal", "--embedding-otherwise", "learned"), "no embedding of structures"),
+    ],
+)
+def test_what_a_method_would_never_look_at_is_refused(arguments, words, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in str(call("train", data, "--method", *arguments, "--detach").exception)
+    assert not (tmp_path / "runs").exists()

@@ -10,18 +10,20 @@ import torch
 from safetensors.torch import load_file
 
 from SemiSegLib import presence_stage, presence_training, session, worker
+from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.config import read_json
-from SemiSegLib.errors import CheckpointError
+from SemiSegLib.errors import CheckpointError, RunError
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.subclass.marginal import Marginal
 from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.presence_file import load_presence, save_presence
 from SemiSegLib.presence_stage import settings_after_stage, stage_settings
-from SemiSegLib.presence_training import kept_for_calibration, minimum_voxels
+from SemiSegLib.presence_training import kept_for_calibration, lesson_of, minimum_voxels
 from SemiSegLib.runs.request import PresenceSettings, TrainingSettings
 from SemiSegLib.training.checkpoints import load_latest
 from SemiSegLib.training.trainer import Trainer
+from Testing.lib.batches.study import a_plan, put_study
 from Testing.lib.run_farm import a_cohort, a_request, a_run, same_weights
 
 SMALL = PresenceSettings(width=0.125, share=0.5, minimum_voxels=4)
@@ -163,12 +165,13 @@ def test_a_stage_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path, dat
     real = presence_stage.Trainer
 
     def noting(*arguments, **keywords):
-        first.append(real(*arguments, **keywords))
-        return first[-1]
+        made = real(*arguments, **keywords)
+        first.append(made.step)
+        return made
 
     monkeypatch.setattr(presence_stage, "Trainer", noting)
     worker.run(run)
-    assert "from step 2" in run.log_path.read_text() if run.log_path.exists() else first[0].step == 3
+    assert first == [2]
     one, two = load_file(undisturbed.presence_path), load_file(run.presence_path)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert same_weights(undisturbed, run)
@@ -303,6 +306,14 @@ def test_a_given_network_for_other_images_or_structures_is_refused(whole, tmp_pa
     assert load_model(run.model_path).study.presence.description.classes_of["tail"] == ("a", "b")
 
 
+def test_a_given_network_for_slices_across_another_axis_is_refused(whole, tmp_path, data):
+    found = load_presence(whole.presence_path)
+    other = tmp_path / "other.safetensors"
+    save_presence(other, replace(found, plan=replace(found.plan, axis_order=(1, 0, 2))))
+    status = refused(a_staged_run(tmp_path, data, presence_model=str(other)))
+    assert "front to back, those of this study from bottom to top" in status.message
+
+
 def test_a_structure_that_no_case_shows_is_an_error_before_anything_is_trained(tmp_path):
     data = a_cohort(tmp_path / "data", fine=0, coarse=0, partial=2, none=0, validation=0)
     status = refused(a_staged_run(tmp_path, data))
@@ -315,3 +326,27 @@ def test_the_minimum_is_50_voxels_or_a_thousandth_and_never_more_than_half():
     sizes = np.array([1_500_000.0, 20_000.0, 60.0, 1.0])
     assert minimum_voxels(sizes, settings).tolist() == [1500.0, 50.0, 30.0, 1.0]
     assert minimum_voxels(sizes, replace(settings, minimum_voxels=1, minimum_share=0.1)).tolist()[1] == 2000.0
+
+
+@pytest.mark.parametrize(("slices", "is_told"), [((0, 2, 4), False), (tuple(range(1, 14)), True)])
+def test_a_structure_that_no_patch_denies_is_an_error_before_anything_is_trained(tmp_path, slices, is_told):
+    plan = a_plan(patch=(3, 6, 6), batch=2)
+    study = put_study(tmp_path / "data", ("partial", "partial"), shape=(15, 13, 11))
+    for case in study.cases:
+        object.__setattr__(case.annotation.extent, "slices", slices)
+        object.__setattr__(
+            case.annotation, "values", {0: ("background", "organ"), 1: ("organ",), 2: ("organ",), 3: ("vessel",)}
+        )
+    prepared = SimpleNamespace(
+        dataset=study,
+        implied=("organ",),
+        plan=plan,
+        training=study.cases,
+        validation=(),
+        store=PreparedStore(tmp_path / "cache", study, plan),
+    )
+    if is_told:
+        assert lesson_of(prepared, SMALL, torch.device("cpu")).shape.classes == ("vessel",)
+        return
+    with pytest.raises(RunError, match=r"no patch says of vessel that it is not there(.|\n)*roi_mean_teacher"):
+        lesson_of(prepared, SMALL, torch.device("cpu"))

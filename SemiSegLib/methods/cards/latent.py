@@ -39,7 +39,8 @@ ROI_OPTIONS = (
     Option(
         name="output",
         default="sigmoid",
-        text="One answer for each structure, or one softmax over the leaves with marginal losses.",
+        text="One answer for each structure, or one softmax over the leaves with marginal losses, whose labels teach "
+        "without exclusion, average and containment.",
         choices=("sigmoid", "softmax"),
     ),
     Option(
