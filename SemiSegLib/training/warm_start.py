@@ -32,6 +32,7 @@ from SemiSegLib.networks.embedding import RoiEmbedding
 from SemiSegLib.networks.hierarchy import HierarchyHead, module_name
 from SemiSegLib.networks.presence import PresenceModel
 from SemiSegLib.prediction.model_file import Model
+from SemiSegLib.training.one_hot_start import copy_controller
 from SemiSegLib.training.origins import Kinship
 
 PRIOR_LAYER = ".subclass.convolution.weight"
@@ -136,6 +137,9 @@ class _Copying:
         for name, tensor in self.target.items():
             origin = self._source_name(name)
             known = self.source.get(origin)
+            if heads := self._one_hot_heads(name):
+                self._copy_controller(name, *heads)
+                continue
             values = self._with_columns(name) if name in matched and known is not None else None
             if values is not None and values.shape[1:] == tensor.shape[1:]:
                 self._copy_rows(name, values, matched[name], sharing[_group(name)])
@@ -204,6 +208,27 @@ class _Copying:
             self.pending.append((head, torch.tensor([shifts.get(row, 0.0) for row in rows])))
         self._note_origins(origins)
         self._note(name, origin)
+
+    def _one_hot_heads(self, name: str) -> tuple[DynamicHead, DynamicHead] | None:
+        """Return the heads, now and earlier, whose controller this is and is told ROIs as one-hot vectors."""
+        origin = self._source_name(name)
+        if origin not in self.source:
+            return None
+        now, then = (
+            _owner(m, key, ".controller.weight") for m, key in ((self.method, name), (self.donor.method, origin))
+        )
+        if not isinstance(now, DynamicHead) or not isinstance(then, DynamicHead):
+            return None
+        return (now, then) if now.embedding.kind == then.embedding.kind == "one_hot" else None
+
+    def _copy_controller(self, name: str, now: DynamicHead, then: DynamicHead) -> None:
+        origins = self.kinship.origins(now.embedding.names, then.embedding.names)
+        sharing = Counter(old for olds in origins.values() for old in olds)
+        shifts = {row: _shift(olds, sharing) for row, olds in origins.items()} if now.competes else {}
+        copy_controller(now, then, origins, shifts)
+        self.new += [f"{name}: {row}" for row in now.embedding.names if row not in origins]
+        self._note_origins(origins)
+        self._note(name, self._source_name(name))
 
     def _begin_branches(self) -> None:
         """Let leaves of a superclass that had none of its own begin as the superclass is."""
