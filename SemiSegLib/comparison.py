@@ -11,7 +11,7 @@ import numpy as np
 from SemiSegLib.arms import Arm
 from SemiSegLib.config import YOUNGER, check_range
 from SemiSegLib.errors import CaseError, ConfigError, explain
-from SemiSegLib.evaluation.statistics import Interval, paired_bootstrap
+from SemiSegLib.evaluation.statistics import Interval, PairedTest, paired_bootstrap, paired_wilcoxon
 from SemiSegLib.evaluation.table import Column, Row, Table
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
 
@@ -165,6 +165,18 @@ class Comparison:
         Raises:
             CaseError: the two were not scored on the same patients.
         """
+        return paired_bootstrap(*self._patients_of(line, rival))
+
+    def test(self, line: ArmResult, rival: ArmResult) -> PairedTest:
+        """Return Wilcoxon's signed-rank test of the same means of the same patients.
+
+        Raises:
+            CaseError: the two were not scored on the same patients.
+        """
+        return paired_wilcoxon(*self._patients_of(line, rival))
+
+    def _patients_of(self, line: ArmResult, rival: ArmResult) -> tuple[list[float], list[float]]:
+        """Return (patients,) mean leaf Dice of both lines, seeds averaged, patients in one order."""
         own, other = (result.patient_means(self.structures, self.patients) for result in (line, rival))
         if own.keys() != other.keys():
             raise CaseError(
@@ -174,7 +186,7 @@ class Comparison:
                     remedy="score both lines on the same cases",
                 )
             )
-        return paired_bootstrap([*own.values()], [other[patient] for patient in own])
+        return [*own.values()], [other[patient] for patient in own]
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -209,12 +221,17 @@ def comparison_markdown(comparison: Comparison) -> str:
             "",
             Table("labels and method", columns, rows).to_markdown(),
             "Mean leaf Dice minus that of the first line, seeds averaged, with the 95 % interval of a paired bootstrap "
-            "over the patients of the test cases:",
+            "over the patients of the test cases, and the p-value of Wilcoxon's signed-rank test over them:",
             "",
             *_gains(comparison),
             "",
         ]
     )
+
+
+def p_value_words(p_value: float) -> str:
+    """Return a p-value with two digits."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
 
 
 def budget_words(settings: ComparisonSettings) -> str:
@@ -232,6 +249,7 @@ def _gains(comparison: Comparison) -> list[str]:
     for result in comparison.results:
         rival = first.setdefault(result.largest_component, result)
         if rival is not result:
-            gain = comparison.gain(result, rival)
-            lines.append(f"- {result.title}: {gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})")
+            gain, test = comparison.gain(result, rival), comparison.test(result, rival)
+            interval = f"{gain.low:+.4f} to {gain.high:+.4f}"
+            lines.append(f"- {result.title}: {gain.mean:+.4f} ({interval}), p {p_value_words(test.p_value)}")
     return lines or ["- only one line"]

@@ -6,7 +6,7 @@ from typing import Any
 from published import REDUCED, Benchmark, Part
 from reporting import table
 
-from SemiSegLib.comparison import DICE, HD95, ArmResult, Comparison
+from SemiSegLib.comparison import DICE, HD95, ArmResult, Comparison, p_value_words
 from SemiSegLib.evaluation.table import Column, Row, Table
 
 
@@ -33,7 +33,8 @@ def page(benchmark: Benchmark, found: Comparison, *, command: str, machine: Mapp
         "Dice is the mean over the test cases, then mean ± standard deviation over seeds"
         f"{stated if any(_states_published(part) for part in benchmark.parts) else ''}. HD95 is in mm of the grid that "
         "the files state. Differences are those of the mean Dice, seeds averaged, with the 95 % interval of a paired "
-        "bootstrap over the patients of the test side; behind them the difference of each seed."
+        "bootstrap over the patients of the test side and the p-value of Wilcoxon's signed-rank test over them; behind "
+        "them the difference of each seed."
     )
     parts.append(
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}; Python "
@@ -90,11 +91,12 @@ def _gains(part: Part, results: Mapping[str, ArmResult], found: Comparison) -> l
             titles[pair["rival"]],
             f"{pair['mean']:+.4f}",
             f"{pair['low']:+.4f} to {pair['high']:+.4f}",
+            p_value_words(pair["p_value"]),
             ", ".join(f"{value:+.4f}" for value in pair["seeds"]),
         )
         for pair in _pairs(part, results, found)
     ]
-    return [table(("line", "against", "difference", "95 % interval", "each seed"), rows)] if rows else []
+    return [table(("line", "against", "difference", "95 % interval", "Wilcoxon p", "each seed"), rows)] if rows else []
 
 
 def _pairs(part: Part, results: Mapping[str, ArmResult], found: Comparison) -> list[dict[str, Any]]:
@@ -115,6 +117,7 @@ def _pairs(part: Part, results: Mapping[str, ArmResult], found: Comparison) -> l
                     "low": gain.low,
                     "high": gain.high,
                     "patients": gain.count,
+                    "p_value": found.test(results[key], results[rival]).p_value,
                     "seeds": seeds,
                 }
             )

@@ -14,11 +14,11 @@ from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.split import write_split
 from SemiSegLib.compare import RUNS, Bench, arms_of, compare
-from SemiSegLib.comparison import DICE, HD95, ArmResult, Comparison, ComparisonSettings, budget_words
+from SemiSegLib.comparison import DICE, HD95, ArmResult, Comparison, ComparisonSettings, budget_words, p_value_words
 from SemiSegLib.config import from_json, read_json, to_json, write_json
 from SemiSegLib.errors import CaseError, ConfigError, RunError
 from SemiSegLib.evaluation.metrics import CaseScore, StructureScore
-from SemiSegLib.evaluation.statistics import paired_bootstrap
+from SemiSegLib.evaluation.statistics import paired_bootstrap, paired_wilcoxon
 from SemiSegLib.kept_scores import data_hashes
 from SemiSegLib.methods.cards.parts import PAPER_000_PLAN, PAPER_000_TRAINING
 from SemiSegLib.methods.presets import OwnSettings
@@ -325,7 +325,7 @@ def test_scores_with_one_piece_of_each_structure_are_kept_beside_the_others(stud
     assert found.results[1].title == "marginal, 2 fine, largest piece"
     page = (tmp_path / "comparison.md").read_text()
     # Each is compared with the first line that is scored alike.
-    assert page.count("+0.0000 (+0.0000 to +0.0000)") == 2
+    assert page.count("+0.0000 (+0.0000 to +0.0000), p 1\n") == 2
 
 
 def result(*seeds):
@@ -349,12 +349,17 @@ def test_two_scans_of_a_patient_are_one_witness():
     gain = comparison.gain(first, second)
     assert gain == paired_bootstrap([0.65, 0.6], [0.2, 0.2])
     assert gain.count == 2
+    assert comparison.test(first, second) == paired_wilcoxon([0.65, 0.6], [0.2, 0.2])
     # Scores that were written in another order are of the same patients.
     turned = result({"p2": 0.1, "q1": 0.4, "p1": 0.1}, {"q1": 0.4, "p2": 0.1, "p1": 0.1})
     other = result({"q1": 0.4, "p1": 0.1, "p2": 0.1}, {"q1": 0.4, "p1": 0.1, "p2": 0.1})
     assert comparison.gain(turned, other) == paired_bootstrap([0.0, 0.0], [0.0, 0.0])
     with pytest.raises(CaseError, match="only one of the two was scored on: q"):
         comparison.gain(first, result({"p1": 0.2, "p2": 0.2}))
+
+
+def test_a_p_value_is_said_with_two_digits():
+    assert [p_value_words(value) for value in (1.0, 0.0456, 0.00131, 1e-9)] == ["1", "0.046", "0.0013", "< 0.001"]
 
 
 def test_settings_of_a_comparison_survive_json():
