@@ -75,7 +75,8 @@ def make_plan(  # noqa: PLR0913 - what a step is planned for, each with a defaul
     Raises:
         ConfigError: an intensity window is fixed, and there is no channel that it could be of.
     """
-    asked = settings.dimensions or dataset.dimensions
+    # No plan in three dimensions could be made for scans of one slice, however thick their headers call it.
+    asked = settings.dimensions or dataset.dimensions or (2 if len(_single_axes(fingerprint)) == 1 else None)
     spacing, order = _grid(fingerprint, settings, is_flat=asked == 2)
     median = fingerprint.median_shape_at(spacing)[list(order)]
     spacing = spacing[list(order)]
@@ -118,12 +119,17 @@ def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:
     return fitting.shrink(plan, least_rows=least_rows)
 
 
+def _single_axes(fingerprint: Fingerprint) -> np.ndarray:
+    """Return the axes along which most scans are one voxel, that is, across which they are one slice."""
+    return np.flatnonzero(np.median(fingerprint.shapes, axis=0) == 1)
+
+
 def _grid(
     fingerprint: Fingerprint, settings: PlanSettings, *, is_flat: bool
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Return the target spacing on canonical axes and the order of the plan axes."""
     spacing = fingerprint.median_spacing_mm
-    single = np.flatnonzero(np.median(fingerprint.shapes, axis=0) == 1)
+    single = _single_axes(fingerprint)
     # Scans of one slice: what stands in a header for its thickness is often invented, and then finer than the pixels.
     thickest = int(single[0]) if is_flat and len(single) == 1 else int(np.argmax(spacing))
     others = [axis for axis in range(3) if axis != thickest]

@@ -36,6 +36,13 @@ def test_a_slice_is_seen_whole_from_the_plan_to_the_batch(tmp_path, axis, thickn
     assert (batch.codes != 0).sum(dim=(1, 2)).tolist() == [23 * 18] * 2
 
 
+@pytest.mark.parametrize("thickness_mm", [1.0, 1.5, 9.0])
+def test_scans_of_one_slice_are_planned_in_two_dimensions_without_being_told(thickness_mm):
+    plan = planned((64, 1, 64), (1.5, thickness_mm, 1.5))
+    assert (plan.dimensions, plan.axis_order) == (2, (1, 0, 2))
+    assert planned((2, 64, 64), (1.5, 1.5, 1.5)).dimensions == 3
+
+
 def test_without_a_single_slice_the_thickest_axis_is_that_of_the_slices():
     assert planned((9, 64, 64), (1.5, 1.5, 4.0), dimensions=2).axis_order == (2, 0, 1)
     # Lines of one voxel along two axes do not tell which one is that of the slices.
