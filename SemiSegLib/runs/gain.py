@@ -92,9 +92,10 @@ def read_gain(path: Path) -> Gain | None:
     if not path.exists():
         return None
     data = read_json(path)
-    if not isinstance(data, Mapping):
+    rows = data.get("rows") if isinstance(data, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise ConfigError(explain("this is not a gain", where=path.name, remedy="resume the run; it is measured again"))
-    return from_json(Gain, {**_known(Gain, data), "rows": [_known(GainRow, r) for r in data["rows"]]}, where=path.name)
+    return from_json(Gain, {**_known(Gain, data), "rows": [_known(GainRow, row) for row in rows]}, where=path.name)
 
 
 def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

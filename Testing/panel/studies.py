@@ -11,6 +11,7 @@ import qt
 from PySide6 import QtCore
 
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.gain import Gain, GainRow
 from SemiSegLib.runs.process_table import process_mark
 from SemiSegLib.runs.request import RunRequest, TrainingSettings
 from SemiSegModule.bridge import images
@@ -122,4 +123,39 @@ def alive(status):
     """A status as a worker writes it that is still at work: this process stands for it."""
     return replace(
         status, pid=os.getpid(), pid_started=process_mark(os.getpid()), host=socket.gethostname(), heartbeat=time.time()
+    )
+
+
+def a_gain():
+    """What a training is worth against its baseline."""
+
+    def row(structure, kind, difference, verdict):
+        return GainRow(
+            structure=structure,
+            kind=kind,
+            cases=4,
+            patients=4,
+            dice=0.8,
+            baseline_dice=0.8 - difference,
+            difference=difference,
+            low=difference - 0.02,
+            high=difference + 0.02,
+            verdict=verdict,
+        )
+
+    return Gain(
+        verdict="helped",
+        sentence="The other scans helped: mean Dice 0.800 instead of 0.740.",
+        rows=(
+            row("", "mean", 0.06, "helped"),
+            row("head", "leaf", 0.1, "helped"),
+            row("tail", "leaf", 0.001, "no measurable gain"),
+        ),
+        run="a",
+        baseline="b",
+        method="marginal",
+        extra_cases={"coarse": 1, "none": 1},
+        confidence=0.95,
+        least_difference=0.005,
+        notes=("Only 4 patients.",),
     )

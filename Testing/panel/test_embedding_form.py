@@ -6,7 +6,8 @@ from SemiSegLib.embeddings import encoder_files
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import RunRequest
-from SemiSegModule import dependencies
+from SemiSegLib.runs.status import RunStatus
+from SemiSegModule import dependencies, jobs
 from SemiSegModule.packages import installation
 from SemiSegModule.panel import embedding_form
 from Testing.host.interaction import choose, click, process_events, type_text
@@ -136,6 +137,22 @@ def test_a_run_on_texts_needs_their_packages_until_it_has_its_vectors(study, cac
     assert not embedding_form.runNeedsText(texts)
     own = RunFolder.create(tmp_path, RunRequest(**asked, preset="paper", options={"embedding": "learned"}), name="own")
     assert not embedding_form.runNeedsText(own)
+
+
+def test_resuming_a_run_on_texts_installs_their_packages_first(study, cache, monkeypatch):
+    folder = study.panel.parameters.studyPath
+    asked = {"dataset": str(folder), "method": "dynamic_head", "preset": "paper", "title": "texts"}
+    run = RunFolder.create(jobs.runsFolder(folder), RunRequest(**asked), name="texts")
+    run.write_status(RunStatus(state="failed", message="a package is missing"))
+    study.panel.training.runs.look()
+    study.panel.parameters.runFolder = str(run.path)
+    study.panel.training._watch()
+    process_events()
+    wanted = []
+    monkeypatch.setattr(study.panel, "ensurePackages", lambda then, *, withText=False: bool(wanted.append(withText)))
+    open_box(study.ui.runsBox)
+    click(study.ui.resumeButton)
+    assert wanted == [True]
 
 
 def test_the_choices_come_back_with_the_scene(study, tmp_path):

@@ -10,15 +10,16 @@ import pytest
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
+from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import aside, jobs, preflight
 from SemiSegModule.aside import Aside
-from SemiSegModule.panel import run_list
+from SemiSegModule.panel import run_entry
 from Testing.host.heartbeat import Heartbeat
 from Testing.host.interaction import click, process_events, type_text, wait_until
 from Testing.panel.models import a_model_file
-from Testing.panel.studies import a_run, alive, column, open_box, shown_run
+from Testing.panel.studies import a_gain, a_run, alive, column, open_box, shown_run
 
 # So long takes each question to the folder.
 SLOW_SECONDS = 0.3
@@ -47,9 +48,12 @@ def slow(panel, moment, monkeypatch):
             (jobs, "runAt"),
             (jobs, "observe"),
             (preflight, "freeBytes"),
-            (run_list, "observe"),
-            (run_list, "splitOf"),
-            (run_list, "is_there"),
+            (jobs, "logTail"),
+            (run_entry, "observe"),
+            (run_entry, "splitOf"),
+            (run_entry, "is_there"),
+            (run_entry, "read_gain"),
+            (RunFolder, "stop_requested"),
         ):
             monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))
         monkeypatch.setattr(
@@ -168,6 +172,81 @@ def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
     assert [name for name, isMain in asked if isMain] == []
 
 
+def test_the_log_of_a_slow_folder_comes_when_it_answers(panel, tmp_path, slow):
+    runs = [a_run(tmp_path, name) for name in ("first", "second")]
+    for run in runs:
+        run.write_status(alive(RunStatus(state="training", step=1)))
+        run.log_path.write_text(f"log of {run.path.name}")
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    training, shown = panel.panel.training, panel.ui.logEdit
+    open_box(panel.ui.logBox)
+    log = training.run.log_path
+    other = next(run for run in runs if run.path != training.run.path)
+    assert shown.plainText == log.read_text()
+    asked = slow()
+    log.write_text("news")
+    training.log.show(training.run)
+    wait_until(lambda: shown.plainText == "news", what="the log has an answer")
+    # What is read of a run that is shown no more is forgotten.
+    log.write_text("older news")
+    training.log.show(training.run)
+    training._onRunChosen(training.runs.entry(other.path))
+    wait_until(lambda: not training.log._aside.isBusy, what="the log has an answer")
+    training.log.show(training.run)
+    wait_until(lambda: shown.plainText == f"log of {other.path.name}", what="the log of the other run")
+    assert [name for name, isMain in asked if isMain] == []
+
+
+def test_a_run_in_a_slow_folder_can_be_stopped_once(panel, tmp_path, slow):
+    run = a_run(tmp_path, "at work")
+    run.write_status(alive(RunStatus(state="training", step=1)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    open_box(panel.ui.runsBox)
+    assert panel.ui.stopButton.enabled
+    asked = slow()
+    runs = panel.panel.training.runs
+    # A look that was begun before the click knows of no stop.
+    runs.look()
+    all_read(panel)
+    runs.look()
+    click(panel.ui.stopButton)
+    assert not panel.ui.stopButton.enabled
+    all_read(panel)
+    process_events()
+    assert not panel.ui.stopButton.enabled
+    assert panel.ui.stopButton.toolTip == "The training saves a model and ends"
+    run.write_status(RunStatus(state="stopped", step=2))
+    run.clear_stop()
+    panel.panel.training.watcher.look()
+    wait_until(lambda: panel.ui.resumeButton.enabled, what="the end is noticed")
+    # Resumed, it can be stopped again.
+    run.write_status(alive(RunStatus(state="training", step=2)))
+    panel.panel.training._watch()
+    wait_until(lambda: panel.ui.stopButton.enabled, what="the training goes on")
+    assert [name for name, isMain in asked if isMain] == []
+
+
+def test_the_gain_in_a_slow_folder_comes_when_it_answers(study, started, slow):
+    click(study.ui.baselineCheckBox)
+    click(study.ui.trainButton)
+    _first, second = started
+    for run in started:
+        run.write_status(RunStatus(state="finished", step=9, best_dice=0.8))
+    study.panel.training.watcher.look()
+    asked = slow()
+    study.panel.training.runs.look()
+    all_read(study)
+    second.gain_path.parent.mkdir(parents=True)
+    write_json(second.gain_path, {"no": "gain"})
+    study.panel.training.runs.look()
+    wait_until(lambda: "gain.json" in study.ui.gainLabel.text, what="the trouble is told")
+    write_json(second.gain_path, a_gain())
+    study.panel.training.runs.look()
+    wait_until(lambda: study.ui.gainLabel.text.startswith(a_gain().sentence), what="the gain has an answer")
+    assert study.ui.gainTable.rowCount == len(a_gain().rows)
+    assert [name for name, isMain in asked if isMain] == []
+
+
 def test_of_many_folders_that_are_typed_the_last_one_is_shown(panel, tmp_path, slow):
     for name in ("a", "ab", "abc"):
         a_run(tmp_path / name, f"run of {name}")
@@ -248,8 +327,52 @@ def test_a_folder_that_never_answers_keeps_no_other_one_waiting(panel, moment, m
     never.set()
 
 
-def test_events_that_were_written_with_the_end_are_told_before_it(host, monkeypatch):
+def test_a_run_that_never_answers_does_not_keep_another_from_being_watched(panel, moment, monkeypatch, tmp_path):
+    gone, there = (a_run(tmp_path / name, name) for name in ("gone", "there"))
+    there.write_status(alive(RunStatus(state="training", step=3)))
+    moment()
+    never, observe = threading.Event(), jobs.observe
+    monkeypatch.setattr(jobs, "observe", lambda run: never.wait() if run is gone else observe(run))
+    watcher = panel.panel.training.watcher
+    watcher.watch(gone)
+    assert watcher._aside.isBusy
+    watcher.watch(there)
+    wait_until(lambda: "step 3" in panel.ui.statusLabel.text, what="the other run is watched")
+    never.set()
+
+
+def test_a_run_shows_what_its_list_knows_until_its_folder_answers(panel, slow, tmp_path):
+    runs = [a_run(tmp_path, name) for name in ("first", "second")]
+    for run in runs:
+        run.write_status(alive(RunStatus(state="training", step=3)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    training = panel.panel.training
+    other = next(run for run in runs if run.path != training.run.path)
+    slow()
+    # The first answer says that the folder is slow.
+    training.watcher.look()
+    wait_until(lambda: not training.watcher._aside.isBusy, what="the look has an answer")
+    training._onRunChosen(training.runs.entry(other.path))
+    assert training.watcher._aside.isBusy
+    assert "step 3" in panel.ui.statusLabel.text
+    assert training.status.is_active
+
+
+def test_nothing_else_is_applied_while_the_folder_of_a_job_does_not_answer(ready, slow):
+    panel, _volumes = ready
+    apply = panel.panel.apply
+    slow()
+    apply.watcher._aside._isQuick = False
+    click(panel.ui.applyAllButton)
+    process_events()
+    assert apply.watcher._aside.isBusy
+    assert not panel.ui.applyAllButton.enabled
+    assert panel.ui.applyAllButton.toolTip == "A model is being applied; wait for it or stop it."
+
+
+def test_events_that_were_written_with_the_end_are_told_before_it(host, monkeypatch, tmp_path):
     told = []
+    (tmp_path / "events").touch()
 
     class Listener:
         def onStatus(self, status):
@@ -264,7 +387,9 @@ def test_events_that_were_written_with_the_end_are_told_before_it(host, monkeypa
     class Run:
         """150 events, and two more with the end, after the first look."""
 
-        path = request_path = events_path = Path(__file__)
+        path = request_path = Path(__file__)
+        # Nothing more in it than was read.
+        events_path = tmp_path / "events"
 
         def events(self, offset, *, most_bytes):
             lines = [{"step": number} for number in range(150 if not told else 152)]

@@ -11,7 +11,7 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
 from SemiSegModule import jobs
-from SemiSegModule.panel import run_list
+from SemiSegModule.panel import run_entry, run_list
 from SemiSegModule.panel.run_list import RunList
 from Testing.host.interaction import click, item_center, process_events, type_text, wait_until
 from Testing.panel.models import a_model_file
@@ -297,8 +297,8 @@ def test_what_ended_is_not_read_again_until_it_changes(two_hundred, monkeypatch)
     found = RunList(lambda: None, Timer)
     found.show(two_hundred)
     read_on(found)
-    reads, original = [], run_list.observe
-    monkeypatch.setattr(run_list, "observe", lambda run: reads.append(run.path.name) or original(run))
+    reads, original = [], run_entry.observe
+    monkeypatch.setattr(run_entry, "observe", lambda run: reads.append(run.path.name) or original(run))
     found.look()
     read_on(found)
     assert reads == []

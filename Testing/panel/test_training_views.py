@@ -7,7 +7,6 @@ import pytest
 import slicer
 
 from SemiSegLib.config import write_json
-from SemiSegLib.runs.gain import Gain, GainRow
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Previewed, Stepped, Validated, event_to_line
 from SemiSegModule.bridge.geometry import toGeometry, volumeGrid
@@ -18,7 +17,7 @@ from SemiSegModule.history import TrainingHistory
 from SemiSegModule.panel.log_view import LINES
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events
-from Testing.panel.studies import alive, choose_run, column, open_box, show_whole
+from Testing.panel.studies import a_gain, alive, choose_run, column, open_box, show_whole
 
 
 def look(panel):
@@ -270,39 +269,6 @@ def test_the_log_is_read_while_its_box_is_open_and_only_its_end(training, screen
     assert study.ui.logEdit.plainText.splitlines()[-1] == "one more"
     show_whole(study)
     screenshot("training_log", study.ui.trainingSection)
-
-
-def a_gain():
-    def row(structure, kind, difference, verdict):
-        return GainRow(
-            structure=structure,
-            kind=kind,
-            cases=4,
-            patients=4,
-            dice=0.8,
-            baseline_dice=0.8 - difference,
-            difference=difference,
-            low=difference - 0.02,
-            high=difference + 0.02,
-            verdict=verdict,
-        )
-
-    return Gain(
-        verdict="helped",
-        sentence="The other scans helped: mean Dice 0.800 instead of 0.740.",
-        rows=(
-            row("", "mean", 0.06, "helped"),
-            row("head", "leaf", 0.1, "helped"),
-            row("tail", "leaf", 0.001, "no measurable gain"),
-        ),
-        run="a",
-        baseline="b",
-        method="marginal",
-        extra_cases={"coarse": 1, "none": 1},
-        confidence=0.95,
-        least_difference=0.005,
-        notes=("Only 4 patients.",),
-    )
 
 
 def test_whether_the_other_scans_helped_is_said_structure_by_structure(host, study, started, screenshot):

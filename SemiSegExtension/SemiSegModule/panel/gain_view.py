@@ -8,9 +8,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegLib.errors import ConfigError
 from SemiSegLib.runs.gain import HARMED, HELPED, NO_GAIN, TOO_FEW, Gain, GainRow
-from SemiSegModule.panel.run_list import RunEntry
+from SemiSegModule.panel.run_entry import RunEntry
 from SemiSegModule.panel.tables import fitRows
 
 
@@ -19,11 +18,10 @@ class GainView:
 
     Args:
         ui: widgets of the form by name.
-        panel: gives ``logic``.
     """
 
-    def __init__(self, ui: Any, panel: Any) -> None:
-        self.ui, self.panel = ui, panel
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
         self._shown: Any = None
         ui.gainTable.verticalHeader().visible = False
         self.show(None, ())
@@ -31,7 +29,7 @@ class GainView:
     def show(self, chosen: RunEntry | None, entries: Sequence[RunEntry]) -> None:
         """Show the verdict about a run, or about the run that it is the baseline of."""
         baseline = _baseline(chosen, entries)
-        key = None if baseline is None else (baseline.run.path, baseline.state, _stamp(baseline))
+        key = None if baseline is None else (baseline.run.path, baseline.state, baseline.gain, baseline.gainTrouble)
         if key == self._shown and key is not None:
             return
         self._shown = key
@@ -39,13 +37,9 @@ class GainView:
         self.ui.gainTable.visible = False
         if baseline is None:
             return
-        try:
-            gain = self.panel.logic.gain(baseline.run)
-        except (ConfigError, OSError) as error:
-            self.ui.gainLabel.text = str(error)
-            return
+        gain = baseline.gain
         if gain is None:
-            self.ui.gainLabel.text = _waiting(baseline)
+            self.ui.gainLabel.text = baseline.gainTrouble or _waiting(baseline)
             return
         self.ui.gainLabel.text = "\n".join([gain.sentence, *gain.notes])
         self._showRows(gain)
@@ -109,10 +103,3 @@ def _waiting(baseline: RunEntry) -> str:
     return _("Whether the other scans helped is not known: '{title}' did not come to its end.").format(
         title=baseline.title
     )
-
-
-def _stamp(entry: RunEntry) -> int:
-    try:
-        return entry.run.gain_path.stat().st_mtime_ns
-    except OSError:
-        return 0

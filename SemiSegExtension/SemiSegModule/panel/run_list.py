@@ -3,90 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import qt
 
-from SemiSegLib.errors import SemiSegError
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.places import is_there
-from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.aside import Aside
-from SemiSegModule.used_sides import splitOf
+from SemiSegModule.panel.run_entry import RunEntry
 
 # A portion of reading: at least some runs, so that it comes to an end, and then what is shown before the rest.
 LEAST_AT_ONCE = 10
 PORTION_SECONDS = 0.02
 # Runs that another program starts or ends are noticed this often.
 LOOK_MILLISECONDS = 5000
-
-
-@dataclass
-class RunEntry:
-    """One run.
-
-    Attributes:
-        run: its folder.
-        title: what a person calls it.
-        created: when it was asked for, seconds since 1970.
-        status: what it is doing; None if that was not read yet, or cannot be.
-        isRead: whether the files have been read.
-        hasModel: whether there is a model to apply or to go on from.
-        baselineOf: the run whose gain over it is measured, or None.
-        after: while it is queued, the run that it comes after; else None.
-        sides: patient to the side of the split on which it uses it; empty until it has been split.
-    """
-
-    run: RunFolder
-    title: str
-    created: float = 0.0
-    status: RunStatus | None = None
-    isRead: bool = False
-    hasModel: bool = False
-    baselineOf: Path | None = None
-    after: Path | None = None
-    sides: Mapping[str, str] = field(default_factory=dict)
-    _stamp: int = -1
-
-    @property
-    def state(self) -> str:
-        """State of the run, "" while it is not known."""
-        return self.status.state if self.status is not None else ""
-
-    @property
-    def isBusy(self) -> bool:
-        """Whether it is worked on or waits for its turn."""
-        return self.status is not None and self.status.is_active
-
-    @property
-    def when(self) -> str:
-        """Day and time of the request."""
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created))
-
-    def hasNews(self) -> bool:
-        """Return whether the status has changed since it was read."""
-        return not self.isRead or self.isBusy or self._stamp != _changed(self.run.status_path)
-
-    def read(self) -> None:
-        """Read what the files say; files that cannot be read leave things unknown."""
-        self._stamp = _changed(self.run.status_path)
-        if not self.isRead:
-            self.created = _changed(self.run.request_path) / 1e9
-            self.baselineOf = _baselineOf(self.run)
-        self.title = jobs.titleOf(self.run)
-        try:
-            self.status = observe(self.run)
-            self.after = self.run.after if self.state == "queued" else None
-        except (SemiSegError, OSError):
-            self.status = None
-        self.hasModel = is_there(self.run.model_path)
-        self.sides = splitOf(self.run.split_path)
-        self.isRead = True
 
 
 @dataclass(frozen=True)
@@ -205,6 +139,7 @@ class RunList:
         if entry is not None:
             isNews = entry.state != status.state
             entry.status = status
+            entry.isAskedToStop &= entry.isBusy
             self._taken.add(run.path)
             if isNews:
                 # It may have been split, or have a model now.
@@ -215,6 +150,13 @@ class RunList:
         entry = self.entry(run.path)
         if entry is not None:
             entry.title = jobs.titleOf(run)
+            self._taken.add(run.path)
+
+    def stopped(self, run: RunFolder) -> None:
+        """Take note that a run was asked to stop, or not to begin."""
+        entry = self.entry(run.path)
+        if entry is not None:
+            entry.isAskedToStop = True
             self._taken.add(run.path)
 
     def close(self) -> None:
@@ -254,7 +196,7 @@ class RunList:
             self._added.pop(entry.run.path, None)
             known = self.entry(entry.run.path) if entry.run.path in self._taken else None
             if known is not None:
-                entry.status, entry.title = known.status, known.title
+                entry.status, entry.title, entry.isAskedToStop = known.status, known.title, known.isAskedToStop
         self.entries = [*self._added.values(), *reading.entries]
         self.isReachable, self._rest = reading.isReachable, reading.rest
 
@@ -284,18 +226,3 @@ def _read(folder: Path | None, known: Sequence[RunEntry], rest: Sequence[Path] |
             entries[path].read()
             count += 1
     return Reading(folder, isReachable, list(entries.values()), [])
-
-
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _baselineOf(run: RunFolder) -> Path | None:
-    try:
-        named = run.request.compare_with
-    except (SemiSegError, OSError):
-        return None
-    return None if named is None else run.sibling(named)

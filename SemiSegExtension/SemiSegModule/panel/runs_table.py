@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SemiSegModule.panel.run_list import RunEntry
+from SemiSegModule.panel.run_entry import RunEntry
 from SemiSegModule.panel.tables import fitRows
 
 TITLE, STATE, DICE, WHEN = range(4)

@@ -14,7 +14,7 @@ from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.methods.catalogue import PAPER_AUTHORS, Card
 from SemiSegLib.runs.request import OUTSIDE_EMBEDDINGS
 from SemiSegModule.panel.embedding_form import EmbeddingForm
-from SemiSegModule.panel.run_list import RunEntry
+from SemiSegModule.panel.run_entry import RunEntry
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_options import OptionsForm, presetValues
 from SemiSegModule.parameters import wholePath

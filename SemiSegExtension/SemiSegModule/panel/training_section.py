@@ -20,7 +20,8 @@ from SemiSegModule.panel.log_view import LogView
 from SemiSegModule.panel.preflight_line import PreflightLine
 from SemiSegModule.panel.preview_view import PreviewView
 from SemiSegModule.panel.progress_view import ProgressView
-from SemiSegModule.panel.run_list import RunEntry, RunList
+from SemiSegModule.panel.run_entry import RunEntry
+from SemiSegModule.panel.run_list import RunList
 from SemiSegModule.panel.runs_table import RunsTable, summary
 from SemiSegModule.panel.study_view import StudyView, rememberUse
 from SemiSegModule.panel.training_buttons import showButtons
@@ -41,7 +42,7 @@ class TrainingSection:
         self.ui, self.panel = ui, panel
         self.form = TrainingForm(ui, panel)
         self.progress = ProgressView(ui)
-        self.log, self.gain, self.preview = LogView(ui), GainView(ui, panel), PreviewView(ui, panel)
+        self.log, self.gain, self.preview = LogView(ui), GainView(ui), PreviewView(ui, panel)
         self.preflight = PreflightLine(ui, panel, self.form)
         self.runs = RunList(self._onRunsRead)
         self.table = RunsTable(ui, self._onRunChosen, self._onRenamed)
@@ -159,6 +160,7 @@ class TrainingSection:
         """Look no more at the runs; trainings go on."""
         self.watcher.close()
         self.runs.close()
+        self.log.close()
         self.preview.close()
         self.preflight.close()
         self.form.close()
@@ -243,6 +245,7 @@ class TrainingSection:
         except SemiSegError as error:
             self.panel.showError(trouble, str(error))
             return
+        self.runs.stopped(self.run)
         self._showButtons(self.panel.view)
 
     def _showExport(self, done: int, count: int, name: str) -> None:
@@ -261,7 +264,7 @@ class TrainingSection:
     def _showButtons(self, view: StudyView) -> None:
         isWaiting = any(entry.isBusy for entry in self.runs.entries)
         state = self.status.state if self.status is not None else ""
-        showButtons(self.ui, self.run, state, whyNot=self.panel.whyNoTraining(view), isWaiting=isWaiting)
+        showButtons(self.ui, self.entry, state, whyNot=self.panel.whyNoTraining(view), isWaiting=isWaiting)
 
     def _stopQuietly(self, run: RunFolder) -> None:
         """Ask a run to stop while Slicer quits: nobody is there any more to read of a failure."""

@@ -152,6 +152,7 @@ def test_a_gain_is_read_back_as_it_was_written_also_from_a_newer_version(tmp_pat
     newer["later"] = newer["rows"][0]["later"] = 1
     write_json(path, newer)
     assert read_gain(path) == gain
-    write_json(path, [])
-    with pytest.raises(ConfigError, match="not a gain"):
-        read_gain(path)
+    for damaged in ([], {"no": "rows"}, {"rows": 1}, {"rows": ["text"]}):
+        write_json(path, damaged)
+        with pytest.raises(ConfigError, match="not a gain"):
+            read_gain(path)
