@@ -11,13 +11,16 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, explain
+from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import ModelInfo, read_model_info
 from SemiSegModule import jobs
 from SemiSegModule.bridge.images import writingTo
+from SemiSegModule.bridge.pairing import drawnIn
 from SemiSegModule.bridge.result_segments import schemeColors
 from SemiSegModule.bridge.results import createJob
+from SemiSegModule.bridge.scene_case import SceneCase
 from SemiSegModule.waiting import Waiting
 
 
@@ -68,6 +71,8 @@ class ModelLogic:
         folder: str | Path | None = None,
         device: str = "auto",
         uncertainty: bool = False,
+        cases: Sequence[SceneCase] = (),
+        scheme: LabelScheme | None = None,
         waiting: Waiting | None = None,
     ) -> ApplyFolder:
         """Start to segment volumes of the scene in a process of its own and return the job at once.
@@ -79,6 +84,8 @@ class ModelLogic:
                 ``findJobs`` finds it, else beside the model.
             device: "auto", "cpu", "cuda" or "mps".
             uncertainty: make a map of uncertainty for each volume too.
+            cases: cases of the study; what a person has drawn in the volume of one is not told as found by the model.
+            scheme: theirs, where cases are given.
             waiting: is told how far the copies of the volumes are.
 
         Raises:
@@ -95,10 +102,13 @@ class ModelLogic:
                     remedy=_("choose a model file, or wait until the training has written one"),
                 )
             )
-        roles = read_model_info(path).channels
-        scans = [channelsFor(roles, v if isinstance(v, Mapping) else {"image": v}) for v in volumes]
+        info = read_model_info(path)
+        scans = [channelsFor(info.channels, v if isinstance(v, Mapping) else {"image": v}) for v in volumes]
+        drawn = None
+        if scheme is not None:
+            drawn = [drawnIn(next(iter(scan.values())), cases, scheme, info.scheme) for scan in scans]
         parent = Path(folder) if folder is not None else jobs.appliedFolderOf(path)
-        job = createJob(parent, path, scans, device=device, uncertainty=uncertainty, waiting=waiting)
+        job = createJob(parent, path, scans, device=device, uncertainty=uncertainty, drawn=drawn, waiting=waiting)
         with writingTo(parent):
             jobs.startWorker(job)
         return job

@@ -7,6 +7,7 @@ import pytest
 import slicer
 
 from SemiSegLib.cases.volume import read_volume
+from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
@@ -310,3 +311,23 @@ def test_a_job_that_is_damaged_while_slicer_is_closed_is_passed_by_when_its_stud
     process_events()
     assert host.dialogs.shown("error") == []
     assert panel.ui.applyStatusLabel.text == ""
+
+
+def test_what_a_person_has_drawn_in_a_scan_is_not_told_as_found(ready, started):
+    panel, _volumes = ready
+    # A model whose names are written another way, and that knows nothing of vessels.
+    scheme = LabelScheme(
+        name="parts",
+        structures=(
+            Structure(name="Organ"),
+            Structure(name="HEAD", parent="Organ"),
+            Structure(name="tail", parent="Organ"),
+        ),
+    )
+    a_model_file(panel.panel.model.path, scheme=scheme)
+    panel.panel.refresh()
+    process_events()
+    click(panel.ui.applyAllButton)
+    (job,) = started
+    drawn = {case.id.split(" ", 1)[1]: case.drawn for case in job.job.cases}
+    assert drawn == {"Ann": ("Organ", "HEAD", "tail"), "Bob": ("Organ", "HEAD", "tail"), "Cid": ("Organ",), "Dan": ()}

@@ -11,6 +11,7 @@ import slicer
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegLib.prediction.findings import drawn_structures
 from SemiSegModule.bridge.frames import framedVolumes
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from SemiSegModule.bridge.scene_case import (
@@ -148,6 +149,21 @@ def sketchStudy(cases: Sequence[SceneCase], scheme: LabelScheme, name: str) -> D
         root=Path(),
         modality={},
     )
+
+
+def drawnIn(volume: Any, cases: Sequence[SceneCase], scheme: LabelScheme, model: LabelScheme) -> tuple[str, ...]:
+    """Return the structures of a model that a person has drawn in a volume, as the model calls them.
+
+    Args:
+        volume: node.
+        cases: of the study; the first that has the volume tells.
+        scheme: of the study.
+        model: scheme of the model.
+    """
+    case = next((case for case in cases if any(node is volume for node in case.volumes.values())), None)
+    annotation = None if case is None else _sketchCase(case, scheme).annotation
+    drawn = {name_key(name) for name in drawn_structures(annotation, scheme)} if annotation is not None else ()
+    return tuple(s.name for s in model.structures if name_key(s.name) in drawn)
 
 
 def _sketchCase(case: SceneCase, scheme: LabelScheme) -> Case:

@@ -35,6 +35,7 @@ def createJob(
     *,
     device: str = "auto",
     uncertainty: bool = False,
+    drawn: Sequence[tuple[str, ...]] | None = None,
     waiting: Waiting | None = None,
 ) -> ApplyFolder:
     """Return a new job folder that holds copies of scans of the scene; nodes are only read.
@@ -45,6 +46,7 @@ def createJob(
         scans: for each scan channel role to volume node.
         device: "auto", "cpu", "cuda" or "mps".
         uncertainty: ask for uncertainty maps too.
+        drawn: for each scan the structures of the model that a person has drawn in it; None where nobody has.
         waiting: is told how far it is, and has what takes long done apart from the scene; None: nobody waits.
 
     Raises:
@@ -64,7 +66,8 @@ def createJob(
         scan = readScan(volumes)
         places[caseId] = asPlace(node, scan.grid)
         names, _notes = waiting.apart(partial(writeScan, scan, node.GetName(), images))
-        files.append(ApplyCase(id=caseId, images={role: str((images / f).absolute()) for role, f in names.items()}))
+        paths = {role: str((images / file).absolute()) for role, file in names.items()}
+        files.append(ApplyCase(id=caseId, images=paths, drawn=drawn[number] if drawn else ()))
     request = ApplyRequest(model=str(model), cases=tuple(files), device=device, uncertainty=uncertainty)
     with writingTo(Path(parent)):
         job = ApplyFolder.create_job(parent, request)

@@ -166,6 +166,8 @@ class ApplySection:
                     folder=folder,
                     device=parameters.device,
                     uncertainty=parameters.wantsUncertainty,
+                    cases=self.panel.view.cases,
+                    scheme=self.panel.view.scheme,
                     waiting=waiting,
                 )
         except SemiSegError as error:
