@@ -45,11 +45,12 @@ class Arm:
     @property
     def name(self) -> str:
         """A name for its folders, without the seed."""
+        ending = self.labels or ("all" if self.fine is None else str(self.fine))
         if self.key:
-            return f"{self.key}_{self.labels or self.fine or 'all'}"
+            return f"{self.key}_{ending}"
         parts = [self.method, *([self.preset] if self.preset else [])]
         parts += [f"{name}-{value}" for name, value in self.options.items()]
-        return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{'-'.join(parts)}_{self.labels or self.fine or 'all'}")
+        return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{'-'.join(parts)}_{ending}")
 
 
 def read_arm(text: str, *, fine: int | None, with_settings: bool = False) -> Arm:

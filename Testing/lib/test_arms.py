@@ -16,9 +16,10 @@ def test_a_word_says_method_preset_and_options():
 
 def test_different_arms_have_different_names_that_are_folders():
     words = ("marginal", "marginal:ours", "marginal+dice_weight=0.5", "marginal+dice_weight=0.25")
-    names = [read_arm(word, fine=fine).name for word in words for fine in (3, 6, None)]
+    names = [read_arm(word, fine=fine).name for word in words for fine in (0, 3, 6, None)]
     assert len(set(names)) == len(names)
     assert all(not set(name) & set('/\\:*?"<>| +=') for name in names)
+    assert read_arm("marginal", fine=0).name == "marginal_0", "no fine case is not every fine case"
 
 
 @pytest.mark.parametrize(
