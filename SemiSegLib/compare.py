@@ -177,11 +177,12 @@ def _run(
 
 
 def _scored(bench: Bench, run: RunFolder) -> tuple[list[CaseScore], ...]:
-    """Return the scores of a run's model on the test side, for each way of scoring."""
+    """Return the scores of a run's model on the test side, for each way of scoring; on the training's device."""
     tested = tested_cases(bench.study)
+    applied = api.PredictionSettings(device=run.request.training.device)
     if bench.settings.largest_component:
-        return api.evaluate_both(run.model_path, bench.study, tested)
-    return (api.evaluate(run.model_path, bench.study, tested),)
+        return api.evaluate_both(run.model_path, bench.study, tested, applied)
+    return (api.evaluate(run.model_path, bench.study, tested, applied),)
 
 
 def _trained(

@@ -176,9 +176,9 @@ def change_labels(study, side):
     file.write_bytes(file.read_bytes() + b"corrected")
 
 
-def finish_run(study, output, monkeypatch, *, seconds=3.5, sides=None):
+def finish_run(study, output, monkeypatch, *, seconds=3.5, sides=None, asked=None):
     """Leave the finished run of an earlier call, whose model scores 0.25 on every case; return who was scored."""
-    (request,) = requests(study, settings(), output)
+    (request,) = requests(study, asked or settings(), output)
     run = RunFolder.create(output / RUNS, request, name="marginal_2_seed0")
     write_split(sides or study, run.split_path)
     run.write_status(RunStatus(state="finished", step=11))
@@ -188,7 +188,7 @@ def finish_run(study, output, monkeypatch, *, seconds=3.5, sides=None):
     run.append_event('{"time": 86400.0}')
     scored = []
 
-    def evaluate(model, dataset, cases):
+    def evaluate(model, dataset, cases, applied):
         scored.extend(case.id for case in cases)
         fixed = {"unit": "mm", "prediction_ml": 1.0, "reference_ml": 1.0, "known_fraction": 1.0, "empty": ""}
         rows = tuple(StructureScore(structure=name, kind="leaf", dice=0.25, **fixed) for name in ("head", "tail"))
@@ -214,6 +214,22 @@ def test_scores_that_are_not_surely_of_the_test_cases_are_made_again(own_study, 
     again = compare(own_study, own_study.root, settings(), tmp_path, view=nothing_is_trained)
     assert len(scored) == 2
     assert to_json(again.results[0]) == to_json(line)
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["as predicted", "largest pieces too"])
+def test_models_are_scored_on_the_device_that_the_trainings_were_told(own_study, monkeypatch, tmp_path, pieces):
+    asked = settings(training=replace(BUDGET, device="cpu"), largest_component=pieces)
+    finish_run(own_study, tmp_path, monkeypatch, asked=asked)
+    told, score = [], api.evaluate
+
+    def evaluate(model, dataset, cases, applied):
+        told.append(applied.device)
+        return score(model, dataset, cases, applied)
+
+    monkeypatch.setattr(api, "evaluate", evaluate)
+    monkeypatch.setattr(api, "evaluate_both", lambda *given: (evaluate(*given),) * 2)
+    compare(own_study, own_study.root, asked, tmp_path, view=nothing_is_trained)
+    assert told == ["cpu"]
 
 
 def test_scores_of_old_test_cases_without_their_run_are_refused(own_study, tmp_path):
