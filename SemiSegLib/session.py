@@ -119,6 +119,9 @@ class Session:
                 self._require_another_try(prepared, shrinks, str(error).splitlines()[0])
                 notice = ""
             # Outside the handlers: the traceback would keep the tensors of the failed step alive.
+            if self.reporter is not None:
+                # It would keep the whole failed trainer. A stop is a file, so the next one that listens hears of it.
+                self.reporter.listen(None, None)
             gc.collect()
             torch.cuda.empty_cache()
             if not notice:

@@ -5,6 +5,7 @@ import random
 import shutil
 import sys
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from SemiSegLib.preparation import Preparation
 from SemiSegLib.runs import process
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
+from SemiSegLib.runs.reporter import LISTEN_SECONDS
 from SemiSegLib.training.checkpoints import load_best, load_latest
 from SemiSegLib.training.distributed import Ranks
 from SemiSegLib.training.events import event_from_data
@@ -347,6 +349,37 @@ def test_a_lack_of_memory_shrinks_the_plan_and_goes_on_from_the_last_checkpoint(
     assert sum("memory ran out" in text for text in notices) == 2
     assert load_latest(run.checkpoints).step == 10
     assert run.status().state == "finished"
+
+
+def test_a_session_that_failed_is_out_of_memory_before_the_next_and_a_stop_in_between_is_heard(
+    tmp_path, data, monkeypatch
+):
+    make, step, shrink = Trainer.__init__, Trainer._advance, session.Session._shrink
+    made, left = [], []
+
+    def init(self, *given, **named):
+        left.append(sum(trainer() is not None for trainer in made))
+        made.append(weakref.ref(self))
+        make(self, *given, **named)
+
+    def advance(self, batches, progress):
+        if len(made) == 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return step(self, batches, progress)
+
+    def stop_and_shrink(self, prepared):
+        self.folder.request_stop()
+        time.sleep(1.5 * LISTEN_SECONDS)
+        return shrink(self, prepared)
+
+    monkeypatch.setattr(Trainer, "__init__", init)
+    monkeypatch.setattr(Trainer, "_advance", advance)
+    monkeypatch.setattr(session.Session, "_shrink", stop_and_shrink)
+    plan = replace(a_request(data).plan, batch=8)
+    run = a_run(tmp_path, data, plan=plan, training={"steps": 1_000_000, "checkpoint_seconds": 60.0})
+    worker.run(run)
+    assert left == [0, 0]
+    assert run.status().state == "stopped"
 
 
 def test_a_lack_of_memory_without_end_is_told_with_numbers(tmp_path, data, monkeypatch):
