@@ -1,7 +1,7 @@
 """UNETR (Hatamizadeh et al. 2022), the network of paper 001, and Swin UNETR, that of paper 002, from MONAI's parts.
 
-Both give their feature map before the output layer. UNETR's position embeddings are learned for the training patch and
-interpolated where an image has another size, so a patch size is not fixed.
+Both give their feature map before the output layer. UNETR's position embeddings are learned for the patch that its
+training began with and interpolated where an image has another size, so a patch size is not fixed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Unetr(Backbone):
         self.channels = shape.channels
         self.feature_channels, self.bottleneck_channels = width, HIDDEN
         self.divisor = (TOKEN_EDGE,) * dimensions
-        self.grid = tuple(ceil(n / TOKEN_EDGE) for n in shape.patch)
+        self.grid = tuple(ceil(n / TOKEN_EDGE) for n in shape.plan.made_for or shape.patch)
         self.net = nets.UNETR(
             in_channels=shape.channels,
             out_channels=1,

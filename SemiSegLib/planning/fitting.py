@@ -131,7 +131,7 @@ def divisor_of(plan: Plan) -> tuple[int, ...]:
 def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:
     """Return a plan that needs less memory, after a step ran out of it: first fewer rows, then smaller patches.
 
-    The prepared cases stay valid.
+    The prepared cases stay valid, and so do weights: the network stays that of the first patch.
 
     Args:
         plan: what was too large.
@@ -153,7 +153,8 @@ def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:
                 remedy="close other programs, use a device with more memory, or plan a narrower network ('features')",
             )
         )
-    return replace(plan, patch=smaller)
+    network = replace(plan.network, made_for=plan.network.made_for or plan.patch)
+    return replace(plan, patch=smaller, network=network)
 
 
 def _with_rows(plan: Plan, budget: Budget, fits: Callable[[Plan], bool]) -> Plan:

@@ -49,6 +49,8 @@ class NetworkPlan:
         deep_supervision: number of lower resolutions that also get the supervised loss; 0 is none.
         dropout: probability, 0 to 1.
         quick_heads: let heads of few features learn as quickly as those of 64 (ours); papers have plain ones.
+        made_for: patch that the weights were made for, where a lack of memory has cut the plan's since; None is the
+            plan's. UNETR has a weight for each of its places.
     """
 
     backbone: str = "plan_unet"
@@ -62,6 +64,7 @@ class NetworkPlan:
     deep_supervision: int = 0
     dropout: float = 0.0
     quick_heads: bool = field(default=False, metadata={YOUNGER: True})
+    made_for: tuple[int, ...] | None = field(default=None, metadata={YOUNGER: True})
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, ("instance", "batch", "group"))

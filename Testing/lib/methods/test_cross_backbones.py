@@ -1,14 +1,19 @@
 """Cross pseudo supervision in 3-D with the networks of paper 001, with and without unlabeled rows."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional
 
+from SemiSegLib.config import from_json, to_json
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.networks.heads import QUICK_CHANNELS
+from SemiSegLib.planning.plan import Plan
+from SemiSegLib.planning.planner import shrink
 from Testing.lib.methods import tiny
 from Testing.lib.methods.cross import LATE, NAME, START, double, largest_difference, learn, method, yielded
 
@@ -149,3 +154,25 @@ def test_the_same_image_goes_to_both_networks_of_the_paper():
         learner.register_forward_pre_hook(lambda module, given: shown.append(given[0]))
     yielded(built, replace(made, image=made.image))
     assert all(torch.equal(image, made.image) for image in shown)
+
+
+@pytest.mark.parametrize(("first", "second"), [("unetr", "same"), ("plan_unet", "unetr")])
+def test_weights_of_a_transformer_stay_valid_where_a_lack_of_memory_cuts_the_patch(first, second):
+    study = tiny.study(**network(first))
+    plan = smaller = replace(study.plan, patch=(48, 48, 48), batch=1)
+    while max(smaller.patch) > 32:
+        smaller = shrink(smaller)
+    # Written and read as a later session does.
+    smaller = from_json(Plan, json.loads(json.dumps(to_json(smaller))), where="plan.json")
+    options = resolve_options(card_of(NAME), None, {"second_backbone": second})
+    before, after = (build_method(NAME, replace(study, plan=made), options).eval() for made in (plan, smaller))
+    after.load_state_dict(before.state_dict(), strict=True)
+    image = torch.randn(1, 2, 9, 17, 5)
+    with torch.no_grad():
+        assert torch.equal(before.predict(image), after.predict(image))
+
+
+def test_plans_of_before_are_read_and_written_as_they_were():
+    told = to_json(tiny.study(**network("unetr")).plan)
+    assert "made_for" not in told["network"]
+    assert from_json(Plan, told, where="plan.json").network.made_for is None
