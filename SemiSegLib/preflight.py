@@ -28,7 +28,7 @@ from SemiSegLib.config import from_json, read_json, to_json
 from SemiSegLib.errors import CaseError, SemiSegError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.catalogue import Card, graphs_at_once
+from SemiSegLib.methods.catalogue import Card, graphs_at_once, maps_of
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Study
 from SemiSegLib.networks.backbones import build_backbone
@@ -91,7 +91,8 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     cases = [case for case in dataset.cases if case.split is not Side.TEST and may_be_used(case, dataset, allowed)]
     grids = _geometries(dataset, cases)
     structures = answered_structures(card, dataset)
-    graphs = graphs_at_once(card, resolve_options(card, request.preset, request.options))
+    options = resolve_options(card, request.preset, request.options)
+    graphs = graphs_at_once(card, options)
     plan = make_plan(
         _fingerprint(dataset, grids),
         dataset,
@@ -106,7 +107,7 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     memory = estimate_memory_gib(plan, classes=classes, structures=structures, graphs=graphs)
     memory += (BYTES_PER_WEIGHT * max(0, trained - graphs * single) + 4 * held) / GIB
     voxels = sum(math.prod(PlanGrid.of(grid, plan).shape) for grid in grids) * len(cases) / len(grids)
-    maps = DISTANCE_BYTES * len(RoiTable.of(dataset.scheme)) if SIGNED_DISTANCE in card.maps else 0
+    maps = DISTANCE_BYTES * len(RoiTable.of(dataset.scheme)) if SIGNED_DISTANCE in maps_of(card, options) else 0
     threads = request.training.threads
     seconds = None
     if device == "cpu":

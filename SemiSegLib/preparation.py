@@ -24,7 +24,7 @@ from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.rois import RoiTable, implied_groups
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.catalogue import Card, batch_shares, graphs_at_once, needs_of
+from SemiSegLib.methods.catalogue import Card, batch_shares, graphs_at_once, maps_of, needs_of
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.plan import Plan
@@ -127,7 +127,7 @@ class Preparation:
         training = tuple(c for c in training if store.summary(c.id).regime.value in allowed)
         counts = Counter(store.summary(c.id).regime.value for c in training)
         _require_needed(card, options, counts, dataset)
-        if SIGNED_DISTANCE in card.maps:
+        if SIGNED_DISTANCE in maps_of(card, options):
             DistanceMaps(store).prepare([c.id for c in training], on_progress=self._progress("measuring distances"))
         self._note(store, validation, counts)
         prepared = Prepared(

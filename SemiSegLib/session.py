@@ -17,7 +17,7 @@ from SemiSegLib.batches.source import BatchSource, prefetch
 from SemiSegLib.config import to_json, write_json
 from SemiSegLib.errors import TrainingError, explain
 from SemiSegLib.methods.cards.presence import PRESENCE
-from SemiSegLib.methods.catalogue import graphs_at_once
+from SemiSegLib.methods.catalogue import graphs_at_once, maps_of
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
 from SemiSegLib.networks.presence import PresenceModel
@@ -213,7 +213,7 @@ class Session:
             augmentation=self.settings.augmentation,
             mirror=self.settings.mirror,
             device=self.device,
-            maps=prepared.card.maps,
+            maps=maps_of(prepared.card, prepared.options),
             target_share=self.settings.target_share,
         )
         share = ShareOfRank(source, self.ranks)

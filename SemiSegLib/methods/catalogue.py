@@ -54,7 +54,8 @@ class Card:
         presets: preset name to option values; "ours" is the default, "paper" and "code" are what was published.
         training: preset name to the training settings that belong to it (fields of ``TrainingSettings``).
         plan: preset name to the plan settings that belong to it (fields of ``PlanSettings``).
-        maps: extra maps it asks of a batch.
+        maps: extra maps it asks of a batch, unless its options say otherwise; see ``maps_of``.
+        without_maps: option name to those of its values with which it asks for none.
         stages: what must be trained first and goes into its ``Study``: "presence" (a network that tells which
             structures an image holds).
         answers: "leaves" (their probabilities sum to 1) or "structures" (each by itself, with maps of its own).
@@ -75,6 +76,7 @@ class Card:
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     maps: tuple[str, ...] = ()
+    without_maps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
     answers: str = "leaves"
     graphs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -104,6 +106,16 @@ def graphs_at_once(card: Card, options: Mapping[str, Any]) -> int:
         options: value of every option.
     """
     return max([counts.get(options[name], 1) for name, counts in card.graphs.items()], default=1)
+
+
+def maps_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the extra maps that a method with these options asks of a batch.
+
+    Args:
+        card: of the method.
+        options: value of every option.
+    """
+    return () if any(options[name] in values for name, values in card.without_maps.items()) else card.maps
 
 
 def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[str, float]:

@@ -233,7 +233,8 @@ def test_batches_are_drawn_as_the_settings_say(runs, data, monkeypatch):
     for settings in ({}, {"target_share": 0.0, "augmentation": "crop_turned"}):
         asked = {}
         run = a_run(runs, data, training={"steps": 2, **settings})
-        prepared = SimpleNamespace(store=None, training=(), plan=None, composition={}, card=card_of("marginal"))
+        nothing = {"store": None, "training": (), "plan": None, "composition": {}, "options": {}}
+        prepared = SimpleNamespace(card=card_of("marginal"), **nothing)
         session.Session(run, None, Ranks(), torch.device("cpu"))._batches(prepared)
         expected = {"target_share": 1 / 3, "augmentation": run.request.training.augmentation, **settings}
         assert {name: asked[name] for name in expected} == expected
@@ -332,6 +333,15 @@ def fail_at(monkeypatch, errors):
 
     monkeypatch.setattr(Trainer, "_advance", advance)
     return sessions
+
+
+def test_distances_are_measured_only_for_options_that_look_at_them(tmp_path, data):
+    for loss, is_measured in (("mask", False), ("both", True)):
+        run = a_run(tmp_path / loss, data, method="dual_task_mutual_learning", options={"distance_loss": loss})
+        prepared = Preparation(run, None, "cpu").run()
+        assert any(prepared.store.folder.glob("distance-*")) == is_measured
+        with contextlib.closing(session.Session(run, None, Ranks(), torch.device("cpu"))._batches(prepared)(0)) as made:
+            assert bool(next(made).maps) == is_measured
 
 
 def test_a_lack_of_memory_shrinks_the_plan_and_goes_on_from_the_last_checkpoint(tmp_path, data, monkeypatch):

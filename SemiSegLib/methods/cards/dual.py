@@ -197,5 +197,7 @@ DUAL_CARDS: tuple[Card, ...] = (
         training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING},
         plan={"paper": PAPER_003_PLAN, "code": PAPER_003_PLAN},
         maps=("signed_distance",),
+        # The network of leaves measures nothing, and a mask is told by the labels.
+        without_maps={"networks": ("segmentation",), "distance_loss": ("mask",)},
     ),
 )

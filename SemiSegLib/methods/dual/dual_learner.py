@@ -152,7 +152,9 @@ class DistanceLearner(nn.Module):
 
 
 def _coarser(rows: Batch, stride: tuple[int, ...]) -> Batch:
-    """Return a batch whose codes and distances are those of every stride-th voxel."""
+    """Return a batch whose codes and distances, where it has any, are those of every stride-th voxel."""
     chosen = tuple(slice(None, None, step) for step in stride)
-    maps = {**rows.maps, SIGNED_DISTANCE: rows.maps[SIGNED_DISTANCE][(slice(None), slice(None), *chosen)]}
+    maps = dict(rows.maps)
+    if SIGNED_DISTANCE in maps:
+        maps[SIGNED_DISTANCE] = maps[SIGNED_DISTANCE][(slice(None), slice(None), *chosen)]
     return replace(rows, codes=rows.codes[(slice(None), *chosen)], maps=maps)

@@ -1,11 +1,16 @@
 """Networks of distances: what their lower resolutions weigh, and which head predicts."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from SemiSegLib.batches.distance import SIGNED_DISTANCE
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.distance import distance_error, squash_distance
+from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.catalogue import maps_of
+from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.networks.heads import LinearHead
 from Testing.lib.methods import tiny
@@ -58,3 +63,27 @@ def test_one_network_predicts_with_either_head_or_with_both(prediction):
         expected = {"segmentation": segmented, "distance": measured, "mean": (segmented + measured) / 2}[prediction]
         assert torch.allclose(built.predict(image), expected, atol=1e-5)
     assert not torch.allclose(segmented, measured, atol=0.01)
+
+
+WITHOUT_MAPS = [{name: value} for name, values in card_of(MUTUAL).without_maps.items() for value in values]
+
+
+@pytest.mark.parametrize("chosen", WITHOUT_MAPS, ids=str)
+def test_what_never_looks_at_distances_learns_the_same_without_them(chosen):
+    built, made = tiny.method(MUTUAL, 2, options=chosen, **THREE_STAGES), tiny.batch_for(MUTUAL, 2)[0]
+    with_maps, without = (
+        [{name: value.item() for name, value in terms.values.items()} for terms in built.losses(part, END)]
+        for part in (made, replace(made, maps={}))
+    )
+    assert with_maps == without
+
+
+def test_maps_are_asked_for_by_those_options_alone_that_look_at_them():
+    card = card_of(MUTUAL)
+    asked = {preset: maps_of(card, resolve_options(card, preset, {})) for preset in card.presets}
+    assert asked == {"ours": (SIGNED_DISTANCE,), "paper": (), "code": ()}
+    bare = replace(tiny.batch_for(MUTUAL, 2)[0], maps={})
+    for chosen in ({"networks": "distance"}, {"distance_loss": "distance"}, {"transform": "published"}):
+        assert maps_of(card, resolve_options(card, None, chosen)) == (SIGNED_DISTANCE,)
+        with pytest.raises(KeyError, match=SIGNED_DISTANCE):
+            list(tiny.method(MUTUAL, 2, options=chosen).losses(bare, END))
