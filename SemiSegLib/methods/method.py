@@ -127,6 +127,10 @@ class Method(Trainable):
         """Return (B, *S) uncertainty in [0, 1], or None to use the entropy of ``predict``."""
         return None
 
+    def predict_with_uncertainty(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what ``predict`` and ``uncertainty`` do; to be overridden where one pass gives both."""
+        return self.predict(image), self.uncertainty(image)
+
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return state-dict name of each output layer to the class name of each output row."""
         return {}

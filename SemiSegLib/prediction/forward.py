@@ -58,8 +58,10 @@ class Forward:
         return total / len(self.flips)
 
     def _once(self, image: Tensor) -> Tensor:
-        probability = self.method.predict(image)
-        own = self.method.uncertainty(image) if self.has_uncertainty else None
+        if self.has_uncertainty:
+            probability, own = self.method.predict_with_uncertainty(image)
+        else:
+            probability, own = self.method.predict(image), None
         if probability.shape[0] != image.shape[0] or probability.shape[2:] != image.shape[2:]:
             raise ShapeError(
                 explain(

@@ -29,7 +29,6 @@ batch norm and dropout included (with strong views, dropout draws other numbers)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,7 +43,7 @@ from SemiSegLib.batches.views import strengthen
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.label_set import label_set_loss
 from SemiSegLib.methods.cross.cross_options import PSEUDO_LOSSES, CrossPseudoSupervisionOptions
-from SemiSegLib.methods.cross.opinion import Opinion, above_chance
+from SemiSegLib.methods.cross.opinion import Opinion, above_chance, apart
 from SemiSegLib.methods.cross.stacked import check_stackable, stacked_outputs
 from SemiSegLib.methods.method import LossTerms, Method, Progress, Study
 from SemiSegLib.methods.parts.learner import Learner, build_learner
@@ -123,8 +122,7 @@ class CrossPseudoSupervision(Method):
     def predict(self, image: Tensor) -> Tensor:
         """Return (B, L, *S) leaf probabilities for (B, M, *S) images."""
         if self.options.prediction == "ensemble":
-            first, second = self._probabilities(image)
-            return (first + second) / 2
+            return self._chosen(self._probabilities(image))
         return self._probability(LEARNERS.index(self.options.prediction), image)
 
     def after_step(self, progress: Progress) -> None:
@@ -133,20 +131,17 @@ class CrossPseudoSupervision(Method):
             self.teachers.follow(self._learners)
 
     def uncertainty(self, image: Tensor) -> Tensor | None:
-        r"""Return (B, *S) how far the two networks are apart, 0 to 1, or None for the entropy of the prediction.
+        """Return (B, *S) how far the two networks are apart, 0 to 1, or None for the entropy of the prediction."""
+        measure = self.options.uncertainty
+        return None if measure == "entropy" else apart(*self._probabilities(image), measure=measure)
 
-        Mutual information of leaf and network: H((p_1 + p_2) / 2) - (H(p_1) + H(p_2)) / 2, at most ln 2, divided by it.
-        Disagreement: sum_l |p_1l - p_2l| / 2.
-        """
-        if self.options.uncertainty == "entropy":
-            return None
-        first, second = self._probabilities(image)
-        if self.options.uncertainty == "disagreement":
-            return (first - second).abs().sum(1).div(2).clamp(0.0, 1.0)
-        entropy = torch.special.entr
-        information = entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
-        share: Tensor = information.sum(1) / math.log(2)
-        return share.clamp(0.0, 1.0)
+    def predict_with_uncertainty(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what ``predict`` and ``uncertainty`` do, from one pass of each network."""
+        measure = self.options.uncertainty
+        if measure == "entropy":
+            return self.predict(image), None
+        said = self._probabilities(image)
+        return self._chosen(said), apart(*said, measure=measure)
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of leaves and superclasses for each output layer of both networks."""
@@ -157,6 +152,12 @@ class CrossPseudoSupervision(Method):
 
     def _probabilities(self, image: Tensor) -> tuple[Tensor, Tensor]:
         return self._probability(0, image), self._probability(1, image)
+
+    def _chosen(self, said: tuple[Tensor, Tensor]) -> Tensor:
+        """Return what is predicted, of what both networks say."""
+        if self.options.prediction == "ensemble":
+            return (said[0] + said[1]) / 2
+        return said[LEARNERS.index(self.options.prediction)]
 
     def _probability(self, index: int, image: Tensor) -> Tensor:
         learner = self._learners[index]

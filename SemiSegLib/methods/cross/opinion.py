@@ -1,7 +1,8 @@
-"""What one network takes voxels for, and how much surer of it than by chance it is."""
+"""What one network takes voxels for, how much surer of it than by chance it is, and how far two are apart."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,3 +37,20 @@ def above_chance(confidence: Tensor, choices: Tensor) -> Tensor:
     chance = 1 / choices.to(confidence.dtype)
     share = (confidence - chance) / (1 - chance).clamp_min(1e-6)
     return torch.where(choices > 1, torch.where(share < LEAST, 0.0, share), 1.0).clamp_max(1.0)
+
+
+def apart(first: Tensor, second: Tensor, *, measure: str) -> Tensor:
+    """Return (B, *S) how far the (B, L, *S) probabilities of two networks are apart, 0 to 1.
+
+    Args:
+        first: of one network.
+        second: of the other.
+        measure: "mutual_information" of leaf and network, H((p_1 + p_2) / 2) - (H(p_1) + H(p_2)) / 2, at most ln 2,
+            divided by it; or "disagreement", sum_l |p_1l - p_2l| / 2.
+    """
+    if measure == "disagreement":
+        return (first - second).abs().sum(1).div(2).clamp(0.0, 1.0)
+    entropy = torch.special.entr
+    information = entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
+    share: Tensor = information.sum(1) / math.log(2)
+    return share.clamp(0.0, 1.0)

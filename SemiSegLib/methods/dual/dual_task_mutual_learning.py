@@ -142,11 +142,14 @@ class DualTaskMutualLearning(Method):
 
     def uncertainty(self, image: Tensor) -> Tensor | None:
         """Return the entropy of the mean of both networks over ln L; None where that is the prediction's own."""
-        if self.segmentation is None or self.distance is None or self.options.prediction == "mean":
-            return None
-        mean = self._mean(image)
-        entropy: Tensor = torch.special.entr(mean).sum(1)
-        return (entropy / math.log(mean.shape[1])).clamp(0, 1)
+        return _doubt(self._mean(image)) if self._has_doubt else None
+
+    def predict_with_uncertainty(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what ``predict`` and ``uncertainty`` do, from one pass of each network."""
+        if not self._has_doubt:
+            return self.predict(image), None
+        said = {name: self._probability(name, image) for name in self._networks}
+        return said[self.options.prediction], _doubt((said["segmentation"] + said["distance"]) / 2)
 
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of leaves and structures for each output layer."""
@@ -156,6 +159,11 @@ class DualTaskMutualLearning(Method):
             if self.teachers is not None:
                 rows |= network.output_rows(f"teachers.{index}.network.")
         return rows
+
+    @property
+    def _has_doubt(self) -> bool:
+        """There are two networks, and their mean is not what is predicted already."""
+        return len(self._networks) == 2 and self.options.prediction != "mean"
 
     def _alone(self, batch: Batch, progress: Progress) -> LossTerms:
         """Return what labels teach the only network; only labeled rows are computed."""
@@ -187,3 +195,9 @@ class DualTaskMutualLearning(Method):
 
     def _mean(self, image: Tensor) -> Tensor:
         return (self._probability("segmentation", image) + self._probability("distance", image)) / 2
+
+
+def _doubt(mean: Tensor) -> Tensor:
+    """Return the (B, *S) entropy of (B, L, *S) probabilities over ln L, 0 to 1."""
+    entropy: Tensor = torch.special.entr(mean).sum(1)
+    return (entropy / math.log(mean.shape[1])).clamp(0, 1)
