@@ -80,7 +80,8 @@ MIX_OPTIONS = (
         name="passes",
         default="one",
         text="See a coarse case once, mixed; or twice, as it is and mixed (paper); or as the released code does, whose "
-        "mixed images train nothing.",
+        "mixed images train nothing, with pseudo_labels=student, agreement=turns, a falling threshold, and "
+        "condition_on_label and renormalize off (preset code).",
         choices=("one", "two", "released"),
     ),
     Option(

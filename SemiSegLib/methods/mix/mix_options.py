@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.parts.hierarchy_learner import HierarchyOptions
 from SemiSegLib.methods.parts.ramps import between, ramp
@@ -18,6 +19,14 @@ THRESHOLDS = ("adaptive", "linear", "exponential")
 MIX_RAMPS = ("constant", "linear", "gaussian", "logistic")
 # Steps of the released training, in which its schedules are written; other lengths run through the same schedules.
 RELEASED_STEPS = 40_000
+# What its pass over mixed images does whatever the options say, by option: the values that say so.
+RELEASED_PASS: dict[str, tuple[str | bool, ...]] = {
+    "pseudo_labels": ("student",),
+    "agreement": ("turns",),
+    "threshold": ("exponential", "linear"),
+    "condition_on_label": (False,),
+    "renormalize": (False,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +50,8 @@ class MixOptions(HierarchyOptions):
         passes: "one" (ours: a coarse row is seen once, mixed; its label stays true of the mixed image, so one pass
             serves the label and L_p), "two" (paper: once as it is, once mixed, without moving running statistics) or
             "released" (the released code, faults included: no gradient from mixed images, one share for the whole
-            image, a Dice masked by its own target, a mean over all voxels, pseudo-labels made in training mode).
+            image, a Dice masked by its own target, a mean over all voxels, pseudo-labels made in training mode). With
+            this one, options must not say other than it does: see ``RELEASED_PASS``.
         pseudo_labels: who makes them: "teacher" (ours, a running mean of the network) or "student" (paper).
         teacher_decay: share of the teacher kept at each step; 0.99 as in the paper's mean-teacher comparison.
         agreement: what else must give the same leaf: the image after random "turns" and flips (paper), the image with
@@ -90,6 +100,8 @@ class MixOptions(HierarchyOptions):
         check_choice("threshold", self.threshold, THRESHOLDS)
         check_range("threshold_start", self.threshold_start, low=0.0, high=1.0)
         check_range("threshold_end", self.threshold_end, low=0.0, high=1.0)
+        if self.passes == "released" and self.is_mixing:
+            self._require_released()
 
     @property
     def is_mixing(self) -> bool:
@@ -113,6 +125,23 @@ class MixOptions(HierarchyOptions):
         if self.threshold == "exponential":
             return max(self.threshold_start * 0.999 ** (released_step(progress) // 10), self.threshold_end)
         return between(progress, self.threshold_start, self.threshold_end)
+
+    def _require_released(self) -> None:
+        """Raise ConfigError where an option asks for what the released pass does not do."""
+        # Without pseudo-labels nobody makes them, and without mixed-in structures there is no share to aim at.
+        idle = {"mixup": set(RELEASED_PASS) - {"renormalize"}, "pseudo": {"renormalize"}}.get(self.mix, set())
+        wrong = {n: can for n, can in RELEASED_PASS.items() if n not in idle and getattr(self, n) not in can}
+        if not wrong:
+            return
+        asked = ", ".join(f"{name}={getattr(self, name)}" for name in wrong)
+        needed = ", ".join(f"{name}={values[0]}" for name, values in wrong.items())
+        raise ConfigError(
+            explain(
+                f"passes=released does not do what is asked for with {asked.lower()}",
+                where="options: passes",
+                remedy=f"choose the preset 'code', set {needed.lower()}, or take other passes",
+            )
+        )
 
 
 def released_step(progress: Progress) -> int:

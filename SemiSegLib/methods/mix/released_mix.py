@@ -10,6 +10,9 @@ EfficientSubclassLearning, ``networks/singlybranchedunet.py``, ``trainutils/trai
 - Views are seen in training mode: with dropout, batch statistics, and running statistics that move.
 - The Dice is masked by its own target, the cross entropy is a mean over all voxels.
 
+Whose pseudo-labels, which agreement and which threshold is its own matter: options that say otherwise are refused
+(``RELEASED_PASS``).
+
 Any number of superclasses by the scheme, where the released code for more than one never ran. Partners come from the
 batch and shares from a generator that goes on, where its workers begin again with the same numbers in every epoch.
 """

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from SemiSegLib.config import from_json
+from SemiSegLib.errors import ConfigError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.released import released_targets
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.methods.method import Progress
+from SemiSegLib.methods.mix.mix_options import RELEASED_PASS
 from SemiSegLib.methods.subclass.efficient_subclass import EfficientSubclassOptions
 from SemiSegLib.networks.modes import evaluating
 from Testing.lib.methods import tiny
@@ -79,6 +81,36 @@ def test_the_released_mix_has_a_value_and_no_gradient():
             mix_teaches(built, batch())
         assert all(part.abs().sum() == 0 for part in gradients_of_mix(built, batch()).values())
     mix_teaches(method(preset="code", options={"mix": "pseudo", **UNSURE}), batch())
+
+
+REPLACED = [
+    {"pseudo_labels": "teacher"},
+    {"agreement": "noise"},
+    {"threshold": "adaptive"},
+    {"condition_on_label": True},
+    {"renormalize": True},
+]
+
+
+@pytest.mark.parametrize("asked", REPLACED, ids=str)
+def test_the_released_pass_refuses_what_it_would_not_do(asked):
+    (name,) = asked
+    with pytest.raises(ConfigError, match=rf"passes=released does not .*{name}=(.|\n)*preset 'code', set {name}="):
+        method(preset="code", options=asked)
+    # Where nothing is mixed in there is no share to aim at, and without pseudo-labels nobody makes them.
+    idle = "pseudo" if name == "renormalize" else "mixup"
+    for mix in (idle, "none"):
+        method(preset="code", options={"mix": mix, **asked})
+
+
+def test_the_released_pass_alone_says_what_else_it_needs():
+    method(preset="paper", options={"passes": "released"})
+    needs = "pseudo_labels=student, agreement=turns, threshold=exponential, condition_on_label=false, renormalize=false"
+    with pytest.raises(ConfigError, match=f"set {needs}"):
+        method(options={"passes": "released"})
+    text = next(option.text for option in card_of("efficient_subclass").options if option.name == "passes")
+    assert all(name in text or name == "threshold" for name in RELEASED_PASS)
+    assert "a falling threshold" in text
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
