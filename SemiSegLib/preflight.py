@@ -28,7 +28,7 @@ from SemiSegLib.config import from_json, read_json, to_json
 from SemiSegLib.errors import CaseError, SemiSegError, explain
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.cards import card_of
-from SemiSegLib.methods.catalogue import Card, graphs_at_once, maps_of
+from SemiSegLib.methods.catalogue import Card, graphs_at_once, maps_of, work_of
 from SemiSegLib.methods.factory import build_method, resolve_options
 from SemiSegLib.methods.method import Study
 from SemiSegLib.networks.backbones import build_backbone
@@ -111,7 +111,7 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     threads = request.training.threads
     seconds = None
     if device == "cpu":
-        seconds = step_core_seconds(plan, classes=classes, graphs=graphs) / usable_cores(threads)
+        seconds = step_core_seconds(plan, classes=classes, work=work_of(card, options)) / usable_cores(threads)
     return Needs(
         cases=len(cases),
         device=device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ DECISIONS = ("superclass_first", "leaf")
 BALANCES = ("fixed", "cube_root", "root", "cases")
 # Whose paper a preset such as "paper_000" is of, for people.
 PAPER_AUTHORS = {"000": "Dai et al.", "001": "Luque et al.", "002": "Zhao et al.", "003": "Zhang and Zhang"}
+# A pass without a graph, as a share of one forward and back: the way back is twice as much work as the way forward.
+FORWARD = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,11 @@ class Option:
     high: float | None = None
     choices: tuple[str, ...] = ()
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def one_network(options: Mapping[str, Any]) -> float:
+    """Return the work of a step in which one network goes forward and back once, whatever the options: 1."""
+    return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,7 @@ class Card:
         answers: "leaves" (their probabilities sum to 1) or "structures" (each by itself, with maps of its own).
         graphs: option name to those of its values with which a step holds the activations of several networks at once,
             and to how many; see ``graphs_at_once``.
+        work: value of every option to how much work a step is; see ``work_of``.
     """
 
     name: str
@@ -80,6 +88,7 @@ class Card:
     stages: tuple[str, ...] = ()
     answers: str = "leaves"
     graphs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    work: Callable[[Mapping[str, Any]], float] = one_network
 
 
 def needs_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -106,6 +115,20 @@ def graphs_at_once(card: Card, options: Mapping[str, Any]) -> int:
         options: value of every option.
     """
     return max([counts.get(options[name], 1) for name, counts in card.graphs.items()], default=1)
+
+
+def work_of(card: Card, options: Mapping[str, Any]) -> float:
+    """Return how much work a training step is, relative to one network that goes forward and back over all rows.
+
+    That is another matter than ``graphs_at_once``: two networks one after the other are two networks' work, and what a
+    teacher looks at costs time although it holds no graph. A pass over some of the rows counts as one over all, as
+    their share is not known here; networks that judge another or tell what an image holds are small and do not count.
+
+    Args:
+        card: of the method.
+        options: value of every option.
+    """
+    return card.work(options)
 
 
 def maps_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -85,22 +85,21 @@ def planned_core_seconds(plan: Plan, *, classes: int) -> float:
     )
 
 
-def step_core_seconds(plan: Plan, *, classes: int, graphs: int = 1) -> float:
+def step_core_seconds(plan: Plan, *, classes: int, work: float = 1.0) -> float:
     """Return about how long a training step takes on one core of a processor.
 
     Args:
         plan: of the study.
         classes: output channels.
-        graphs: networks whose activations a step holds at once, each as dear as the first; see
-            ``methods.catalogue.graphs_at_once``.
+        work: of a step, relative to one network that goes forward and back; see ``methods.catalogue.work_of``.
     """
     fixed = FIXED_BACKBONES.get(plan.network.backbone)
     if fixed is None:
-        return graphs * planned_core_seconds(plan, classes=classes)
+        return work * planned_core_seconds(plan, classes=classes)
     width = width_of(plan.network.backbone, plan.network.features)
     # The network pads what its divisor does not divide.
     voxels = plan.batch * math.prod(-(-n // fixed.divisor) * fixed.divisor for n in plan.patch)
-    return graphs * _core_seconds(
+    return work * _core_seconds(
         voxels * per_voxel(fixed.multiply_adds[plan.dimensions], width),
         voxels * (per_voxel(fixed.outputs[plan.dimensions], width) + classes),
     )

@@ -199,7 +199,8 @@ def test_the_command_describes_the_options_and_the_length_that_train_is_given(co
     crossed = ("--method", "cross_pseudo_supervision", "--setting", "patch=[64,64,64]")
     sequential, joint = needs(*crossed), needs(*crossed, "--option", "backward=joint")
     assert joint["memory_gib"] > 1.5 * sequential["memory_gib"]
-    assert joint["step_seconds"] > 1.5 * sequential["step_seconds"]
+    # Two networks, and without the pass that is spared by holding both: 6 passes forward instead of 7.
+    assert joint["step_seconds"] == pytest.approx(6 / 7 * sequential["step_seconds"])
     assert needs("--minutes", "0.1")["step_seconds"] < needs("--steps", "9")["step_seconds"]
     refused = CliRunner().invoke(app, [*plain, "--minutes", "5", "--steps", "9"])
     assert "both say how long the training is" in str(refused.exception)

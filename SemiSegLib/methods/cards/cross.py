@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from SemiSegLib.methods.cards.parts import (
     EVERYTHING,
     LEARNER_OPTIONS,
@@ -13,7 +16,7 @@ from SemiSegLib.methods.cards.parts import (
     PAPER_001_UNETR_PLAN,
     PAPER_HEADS,
 )
-from SemiSegLib.methods.catalogue import Card, Option
+from SemiSegLib.methods.catalogue import FORWARD, Card, Option
 
 CROSS_OPTIONS = (
     Option(
@@ -144,6 +147,13 @@ PAPER_000_METHOD = {
     "prediction": "first",
 }
 
+
+def _work(options: Mapping[str, Any]) -> float:
+    """Return the work of both networks, and of the passes without a graph that tell what they think."""
+    quiet = 2 if options["views"] == "strong" else int(options["backward"] == "sequential")
+    return 2 + FORWARD * quiet
+
+
 CROSS_CARDS: tuple[Card, ...] = (
     Card(
         name="cross_pseudo_supervision",
@@ -156,6 +166,7 @@ CROSS_CARDS: tuple[Card, ...] = (
         composition={"full": 0.5, "coarse": 0.5, "partial": 0.5, "none": 0.5},
         # torch.func keeps half as much again of the layers that it computes side by side.
         graphs={"backward": {"joint": 2, "stacked": 3}},
+        work=_work,
         options=(*LEARNER_OPTIONS, *CROSS_OPTIONS),
         presets={
             "ours": {},

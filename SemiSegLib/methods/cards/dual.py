@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from SemiSegLib.methods.cards.parts import (
     EVERYTHING,
     PAPER_003_LEARNER,
@@ -164,6 +167,12 @@ MUTUAL_PAPER = {
 # 40 stairs of 150 steps; the weight is 10 times the paper's and counts twice.
 MUTUAL_CODE = {**MUTUAL_PAPER, "consistency_weight": 1.0, "counted_twice": True, "absolute": True, "ramp_levels": 40}
 
+
+def _mutual_work(options: Mapping[str, Any]) -> float:
+    """Return the work of both networks, or of the one that there is."""
+    return 2.0 if options["networks"] == "both" else 1.0
+
+
 DUAL_CARDS: tuple[Card, ...] = (
     Card(
         name="dual_task_consistency",
@@ -192,6 +201,7 @@ DUAL_CARDS: tuple[Card, ...] = (
         uses=EVERYTHING,
         composition=dict.fromkeys(EVERYTHING, 0.5),
         graphs={"networks": {"both": 2}},
+        work=_mutual_work,
         options=(*DISTANCE_OPTIONS, *_weight_of_distances(1.0), *LEARNER_OPTIONS, *MUTUAL_OPTIONS),
         presets={"ours": {}, "paper": MUTUAL_PAPER, "code": MUTUAL_CODE},
         training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING},

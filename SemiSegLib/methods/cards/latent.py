@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from SemiSegLib.methods.cards.parts import CONSISTENCY_WEIGHT, DECAY, EVERYTHING, LABELED, SEGMENTATION_OPTIONS
-from SemiSegLib.methods.catalogue import Card, Option
+from SemiSegLib.methods.catalogue import FORWARD, Card, Option
 
 # Weights and balance are those of every method; how the Dice is formed is not, for here it is one for each structure.
 ROI_LOSS_OPTIONS = (
@@ -153,6 +156,12 @@ DODNET_PLAN = {
 }
 PAPER = "Zhao et al., Exploiting latent classes for medical image segmentation from partially labeled datasets"
 
+
+def _work_with_teacher(options: Mapping[str, Any]) -> float:
+    """Return the work of the network and of one look of its teacher, whatever the options."""
+    return 1 + FORWARD
+
+
 LATENT_CARDS: tuple[Card, ...] = (
     Card(
         name="dynamic_head",
@@ -205,6 +214,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=dict.fromkeys(EVERYTHING, 0.5),
+        work=_work_with_teacher,
         options=(*TEACHER_OPTIONS, CONSISTENCY_WEIGHT),
         presets={"ours": {}, "paper": {**PAPER_002_TEACHER, "consistency_weight": 1.0}},
         training={"paper": PAPER_002_TRAINING},
@@ -221,6 +231,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=dict.fromkeys(EVERYTHING, 0.5),
+        work=_work_with_teacher,
         options=(
             *TEACHER_OPTIONS,
             Option(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from SemiSegLib.methods.cards.parts import (
     PAPER_000_PLAN,
     PAPER_000_TRAINING,
@@ -18,7 +21,7 @@ from SemiSegLib.methods.cards.parts import (
     TWO_HEAD_OPTIONS,
     with_defaults,
 )
-from SemiSegLib.methods.catalogue import Card, Option
+from SemiSegLib.methods.catalogue import FORWARD, Card, Option
 
 HIERARCHY_OPTIONS = (
     *with_defaults(TWO_HEAD_OPTIONS, balance="cube_root"),
@@ -156,6 +159,19 @@ RELEASED_000_METHOD = {
 
 NEGATIVE_LEARNING_PAPER = {**PAPER_LOSS, "negative_weight": 1.0, "balanced": True, "negative_rows": "all"}
 
+
+def _work(options: Mapping[str, Any]) -> float:
+    """Return the work of the labels' pass, of mixed images' own, and of the views that pseudo-labels come from."""
+    mix, passes = str(options["mix"]), str(options["passes"])
+    if mix == "none" or options["mix_weight"] == 0:
+        return 1.0
+    views = 0 if mix == "mixup" else 1 if options["agreement"] == "none" else 2
+    if passes == "released":
+        # The first view is the labels' pass; mixed images are seen without a graph.
+        return 1 + FORWARD * ((mix != "mixup") + (mix != "pseudo"))
+    return 1 + (passes == "two" and mix != "pseudo") + FORWARD * views
+
+
 SUBCLASS_CARDS: tuple[Card, ...] = (
     Card(
         name="supervised",
@@ -261,6 +277,7 @@ SUBCLASS_CARDS: tuple[Card, ...] = (
         needs=("full",),
         uses=("full", "coarse", "partial"),
         composition={"full": 0.5, "coarse": 0.5, "partial": 0.5},
+        work=_work,
         options=(
             *HIERARCHY_OPTIONS,
             *MIX_OPTIONS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from SemiSegLib.methods.cards.parts import (
     CONSISTENCY_WEIGHT,
     DECAY,
@@ -16,7 +19,7 @@ from SemiSegLib.methods.cards.parts import (
     PAPER_HEADS,
     with_defaults,
 )
-from SemiSegLib.methods.catalogue import Card, Option
+from SemiSegLib.methods.catalogue import FORWARD, Card, Option
 
 TEACHER_OPTIONS = (
     *LEARNER_OPTIONS,
@@ -98,6 +101,12 @@ ADAPTED_TRAINING = {**PAPER_000_TRAINING, "schedule": "poly"}
 YU_PASSES = {"passes": 8, "threshold_start": 0.75, "target": "pass", "entropy_base": "leaves"}
 
 
+def _work(options: Mapping[str, Any]) -> float:
+    """Return the work of the student and of what the teacher looks at: once, or in all its passes."""
+    looks = int(options.get("passes", 1)) + int(options.get("target") == "pass")
+    return 1 + FORWARD * looks
+
+
 # The labeled half and the unlabeled half of the papers' batches.
 HALVES = dict.fromkeys(EVERYTHING, 0.5)
 
@@ -111,6 +120,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,
+        work=_work,
         options=TEACHER_OPTIONS,
         presets={"ours": {}, "paper": LEFT_ATRIUM, "code": {**LEFT_ATRIUM, **CODE_TEACHER}, "paper_000": ADAPTED},
         training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING, "paper_000": ADAPTED_TRAINING},
@@ -126,6 +136,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,
+        work=_work,
         options=(
             *with_defaults(TEACHER_OPTIONS, teacher_mode="dropout"),
             PASSES,
@@ -178,6 +189,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,
+        work=_work,
         options=(
             *TEACHER_OPTIONS,
             Option(
@@ -218,6 +230,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         needs=LABELED,
         uses=EVERYTHING,
         composition=HALVES,
+        work=_work,
         options=(
             *with_defaults(TEACHER_OPTIONS, teacher_mode="dropout", consistency_weight=0.1, rows="all"),
             PASSES,

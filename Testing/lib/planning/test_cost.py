@@ -59,15 +59,15 @@ def test_every_backbone_but_the_planned_one_is_in_the_table():
     assert {*FIXED_BACKBONES, "plan_unet"} == {*BACKBONES}
 
 
-def test_a_network_is_paid_for_what_its_divisor_makes_of_the_patch_and_for_each_graph():
+def test_a_network_is_paid_for_what_its_divisor_makes_of_the_patch_and_as_often_as_there_is_work():
     plan = replace(planned(*HIPPOCAMPUS, settings=PlanSettings(backbone="vnet")), patch=(32, 48, 33))
     whole = step_core_seconds(replace(plan, patch=(32, 48, 48)), classes=3)
     assert step_core_seconds(plan, classes=3) == whole
     assert step_core_seconds(replace(plan, batch=2 * plan.batch), classes=3) == pytest.approx(2 * whole)
-    assert step_core_seconds(plan, classes=3, graphs=2) == pytest.approx(2 * whole)
+    assert step_core_seconds(plan, classes=3, work=2) == pytest.approx(2 * whole)
     ours = planned(*HIPPOCAMPUS)
     one = step_core_seconds(ours, classes=3)
-    assert step_core_seconds(ours, classes=3, graphs=2) == pytest.approx(2 * one)
+    assert step_core_seconds(ours, classes=3, work=2) == pytest.approx(2 * one)
 
 
 @pytest.mark.parametrize(("backbone", "graphs"), [("plan_unet", 2), ("vnet", 1), ("vnet", 2), ("paper_unet", 1)])
@@ -76,11 +76,11 @@ def test_a_short_time_on_a_cpu_holds_the_steps_that_are_wanted_whatever_is_train
     usual = planned(*HIPPOCAMPUS, settings=settings, graphs=graphs)
     for core_seconds in (240.0, 540.0):
         short = planned(*HIPPOCAMPUS, settings=settings, graphs=graphs, core_seconds=core_seconds)
-        seconds = step_core_seconds(short, classes=3, graphs=graphs)
+        seconds = step_core_seconds(short, classes=3, work=graphs)
         # Of the networks that pad, nothing is left to cut from two rows of 32 voxels along each axis.
         is_least = math.prod(short.patch) == 32**3 and short.batch == 2
         assert seconds <= core_seconds / planner.FEWEST_STEPS or is_least
-        assert seconds <= step_core_seconds(usual, classes=3, graphs=graphs)
+        assert seconds <= step_core_seconds(usual, classes=3, work=graphs)
     long = planned(*HIPPOCAMPUS, settings=settings, graphs=graphs, core_seconds=6000.0)
     assert long == usual
 
