@@ -5,8 +5,9 @@ import slicer
 from PySide6.QtCore import Qt
 
 from SemiSegLib.labels.schemes import write_scheme
+from SemiSegModule.bridge.scene_case import LEFT_OUT
 from Testing.bridge import scenes
-from Testing.host.interaction import choose, click, click_cell, press, process_events
+from Testing.host.interaction import choose, click, click_cell, press, process_events, type_text
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
 from Testing.panel.trees import alone, click_item, tick_item, ticks
 
@@ -146,3 +147,65 @@ def test_nothing_that_is_said_of_labels_touches_the_segmentation(panel, tmp_path
     click(panel.ui.lookedForSameButton)
     choose(panel.ui.meaningsTable.cellWidget(0, 1), "(left out)")
     assert [scenes.digest(node) for node in nodes] == before
+
+
+def test_what_was_said_of_labels_goes_with_them_when_others_take_their_place(panel):
+    volumes = a_small_study()
+    select(panel, 0)
+    choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
+    click(panel.ui.lookedForAllButton)
+    choose(panel.ui.caseStateComboBox, "done")
+    choose(panel.ui.regionComboBox, "the slices that hold a segment")
+    choose(panel.ui.regionSegmentComboBox, "head")
+    assert 0 not in panel.panel.view.rowProblems
+    # The IDs of its segments are the same.
+    other = scenes.a_segmentation(volumes["Ann"], scenes.blobs(np.random.default_rng(5)), name="Ann again")
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Ann drawn"))
+    process_events()
+    row = panel.panel.parameters.rows()[0]
+    assert row.segmentation is other
+    assert (row.meanings, row.lookedFor, row.overlapRules, row.state) == ({}, None, [], "")
+    assert panel.panel.view.rowProblems[0] == "name the slices that were annotated"
+
+
+def test_the_slices_that_were_named_stay_when_other_labels_take_the_place_of_a_case_s_own(panel):
+    volumes = a_small_study()
+    select(panel, 0)
+    choose(panel.ui.regionComboBox, "some slices")
+    type_text(panel.ui.slicesEdit, "1-3")
+    scenes.a_segmentation(volumes["Ann"], scenes.blobs(np.random.default_rng(5)), name="Ann again")
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Ann drawn"))
+    process_events()
+    assert panel.panel.view.cases[0].segmentation.GetName() == "Ann again"
+    assert panel.panel.view.cases[0].region.ranges == ((1, 3),)
+
+
+def test_what_was_said_of_a_deleted_segment_is_not_said_of_a_new_one_with_its_id(panel):
+    a_small_study()
+    segmentation = slicer.util.getNode("Ann drawn").GetSegmentation()
+    select(panel, 0)
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "organ")
+    choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
+    segmentation.RemoveSegment("id vessel")
+    process_events()
+    assert panel.panel.parameters.rows()[0].meanings == {"id head": "organ"}
+    segmentation.AddEmptySegment("id vessel", "vessel")
+    process_events()
+    assert column(panel.ui.meaningsTable, 1) == ["organ", "tail", "vessel"]
+
+
+def test_what_was_said_of_segments_survives_the_scene_and_a_segmentation_that_was_not_read(panel, tmp_path):
+    a_small_study()
+    select(panel, 0)
+    choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    process_events()
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    process_events()
+    assert panel.panel.parameters.rows()[0].meanings == {"id vessel": LEFT_OUT}
+    # As it is if its file is missing.
+    slicer.util.getNode("Ann drawn").GetSegmentation().RemoveAllSegments()
+    process_events()
+    assert panel.panel.parameters.rows()[0].meanings == {"id vessel": LEFT_OUT}

@@ -32,6 +32,7 @@ from SemiSegModule.bridge.scene_case import (
     suggestState,
 )
 from SemiSegModule.logic import StudyLogic
+from SemiSegModule.panel.row_labels import withoutGoneSegments, withSegmentation
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
 from SemiSegModule.study_scheme import withNames
 
@@ -104,7 +105,8 @@ def updateRows(parameters: StudyParameters) -> bool:
     """Bring the case table in line with the scene and return whether it changed.
 
     New volumes get a row with the segmentation that belongs to them; rows of removed volumes go, and of volumes that
-    are a further channel of another row. What a person has chosen is kept.
+    are a further channel of another row. What a person has chosen is kept, but for what was said of segments and
+    segmentations that are gone.
     """
     before = parameters.rows()
     further = [node for row in before for channel, node in row.volumes.items() if channel != parameters.channels[0]]
@@ -113,11 +115,15 @@ def updateRows(parameters: StudyParameters) -> bool:
     known = [*(node for row in rows for node in row.volumes.values()), *parameters.removedVolumes]
     taken = [row.segmentation for row in rows if row.segmentation is not None]
     free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
-    for row in rows:
-        if row.segmentation is None and not row.isWithoutLabels:
+    for number, row in enumerate(rows):
+        if row.segmentation is not None:
+            rows[number] = withoutGoneSegments(row)
+        elif not row.isWithoutLabels:
             found = (segmentationOf(node, free, volumes) for node in row.volumes.values())
-            row.segmentation = next((node for node in found if node is not None), None)
-            free = [node for node in free if node is not row.segmentation]
+            labels = next((node for node in found if node is not None), None)
+            if labels is not None:
+                rows[number] = withSegmentation(row, labels)
+                free = [node for node in free if node is not labels]
     for volume in volumes:
         if not any(volume is node for node in known):
             found = segmentationOf(volume, free, volumes)
