@@ -209,3 +209,18 @@ def test_what_was_said_of_segments_survives_the_scene_and_a_segmentation_that_wa
     slicer.util.getNode("Ann drawn").GetSegmentation().RemoveAllSegments()
     process_events()
     assert panel.panel.parameters.rows()[0].meanings == {"id vessel": LEFT_OUT}
+
+
+def test_the_segmentation_that_is_chosen_can_be_chosen_again_and_nothing_is_forgotten(panel):
+    volumes = a_small_study()
+    scenes.a_segmentation(volumes["Ann"], scenes.blobs(np.random.default_rng(5)), name="Ann again")
+    process_events()
+    select(panel, 0)
+    choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
+    tick_item(panel.ui.lookedForTree, "head")
+    before = panel.panel.parameters.rows()[0]
+    choose(panel.ui.caseSegmentationSelector, "Ann drawn")
+    assert panel.panel.parameters.rows()[0] == before
+    choose(panel.ui.caseSegmentationSelector, "Ann again")
+    row = panel.panel.parameters.rows()[0]
+    assert (row.segmentation.GetName(), row.meanings, row.lookedFor) == ("Ann again", {}, None)

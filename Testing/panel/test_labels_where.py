@@ -64,6 +64,17 @@ def test_slices_lie_along_any_axis_and_may_be_those_of_a_segment(panel, tmp_path
     assert np.array_equal((found == "*").all(axis=(0, 1)), ~inside)
 
 
+def test_the_axis_that_is_chosen_can_be_chosen_again_and_its_slices_stay(panel):
+    a_small_study()
+    select(panel, 0)
+    choose(panel.ui.regionComboBox, "some slices")
+    type_text(panel.ui.slicesEdit, "1, 3-4")
+    choose(panel.ui.axisComboBox, panel.ui.axisComboBox.itemText(2))
+    assert (region(panel).axis, region(panel).ranges) == (2, ((1, 1), (3, 4)))
+    choose(panel.ui.axisComboBox, panel.ui.axisComboBox.itemText(0))
+    assert (region(panel).axis, region(panel).ranges) == (0, ())
+
+
 def test_a_box_is_made_in_the_middle_of_the_scan_and_asked_for_when_it_is_removed(panel, tmp_path, screenshot):
     a_small_study()
     select(panel, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -11,6 +12,7 @@ from SemiSegModule.bridge.scene_case import STATES
 from SemiSegModule.panel import case_words as words
 from SemiSegModule.panel.case_problems import CaseProblem, CaseProblems
 from SemiSegModule.panel.channels import useVolume
+from SemiSegModule.panel.row_labels import withSegmentation
 from SemiSegModule.panel.study_view import StudyView
 
 # Where the rows of further channels begin in the form, below title and segmentation.
@@ -136,7 +138,15 @@ class CaseDetails:
             self.ui.fixCaseButton.text = worst.label
 
     def _onSegmentation(self, node: Any) -> None:
-        self._change(segmentation=node, isWithoutLabels=node is None, meanings={}, lookedFor=None)
+        if self.panel.parameters is None:
+            return
+        rows = self.panel.parameters.rows()
+        for number in self._rows:
+            row = rows[number] if number < len(rows) else None
+            # Slicer tells of a choice of what is chosen already too; what was said of it stays.
+            if row is not None and (row.segmentation, row.isWithoutLabels) != (node, node is None):
+                rows[number] = replace(withSegmentation(row, node), isWithoutLabels=node is None)
+        self.panel.parameters.setRows(rows)
 
     def _onChannel(self, channel: str, node: Any) -> None:
         if self.panel.parameters is None or not self._rows:

@@ -129,7 +129,8 @@ class RegionView:
 
     def _onAxis(self, axis: int) -> None:
         case = self.section.case
-        if case is not None and case.region is not None:
+        # The axis that is chosen already can be clicked too; its slices stay.
+        if case is not None and case.region is not None and axis != case.region.axis:
             self._keep(Region(kind=case.region.kind, axis=axis, segment=case.region.segment))
 
     def _onSlices(self) -> None:
