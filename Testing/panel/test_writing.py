@@ -4,7 +4,7 @@ import pytest
 import slicer
 
 from SemiSegModule.bridge import images
-from Testing.host.interaction import click, type_text
+from Testing.host.interaction import click, set_slider, tick_cell, type_text
 from Testing.panel.studies import shown_run, watch_writing
 
 
@@ -36,6 +36,20 @@ def test_a_scene_closed_while_the_study_is_written_ends_in_an_explanation(host, 
     click(study.ui.trainButton)
     assert "is no longer in the scene" in host.dialogs.shown("error")[0]
     assert started == []
+    assert study.ui.casesTable.rowCount == 0
+
+
+def test_a_scene_closed_while_the_last_case_is_written_changes_nothing_of_what_was_asked(
+    host, study, started, monkeypatch
+):
+    for row in (1, 2, 3):
+        tick_cell(study.ui.casesTable, row)
+    set_slider(study.ui.minutesSpinBox, 7)
+    watch_writing(monkeypatch, slicer.mrmlScene.Clear)
+    click(study.ui.trainButton)
+    (run,) = started
+    assert run.request.training.seconds == 420.0
+    assert host.dialogs.shown("error") == []
     assert study.ui.casesTable.rowCount == 0
 
 

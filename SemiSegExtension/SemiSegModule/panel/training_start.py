@@ -34,11 +34,12 @@ def exportAndStart(
     # Before anything is written: whatever happens to Slicer from here on, the training is found again.
     panel.rememberStudyFolder(parameters.studyFolder)
     withBaseline = parameters.withBaseline and not form.whyNoBaseline(view, card)
-    folder = parameters.studyPath
+    # Slicer goes on answering while the cases are written: the scene, and the choices with it, may be closed by then.
+    asked, folder = form.asked(card), parameters.studyPath
     export = logic.exportStudy(folder, view.chosen, view.scheme, waiting=Waiting(showExport, keepAnswering))
     last = logic.endOfQueue(folder)
     after = str(last.path) if last is not None else None
-    runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **form.asked(card))]
+    runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **asked)]
     if withBaseline:
         title = _("{title}, fine labels alone").format(title=card.title)
         runs.append(logic.startBaseline(runs[0], title=title))
