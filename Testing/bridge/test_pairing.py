@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import slicer
 
 from SemiSegLib.labels.label_set import Regime
@@ -106,6 +107,34 @@ def test_a_scheme_is_built_from_segments_and_their_superclass_tags(scene):
     scheme = schemeFromSegments([node], "Scene")
     assert scheme.leaf_names == ("background", "head", "tail", "vessel")
     assert scheme.superclass_names == ("background", "vessel", "organ")
+
+
+@pytest.mark.parametrize(
+    ("said", "structures"),
+    [
+        ({"one": "two"}, {"two", "three"}),
+        ({"one": "Two "}, {"two", "three"}),
+        # What nobody is called, or what is exchanged, takes no structure away.
+        ({"one": "four"}, {"one", "two", "three"}),
+        ({"one": "two", "two": "one"}, {"one", "two", "three"}),
+        # The one that another was said to be stays, for that other.
+        ({"one": "two", "two": "three"}, {"two", "three"}),
+        ({"one": "two", "two": "two"}, {"two", "three"}),
+        # A whole that is called so by its parts alone is there too.
+        ({"one": "whole"}, {"two", "three", "whole"}),
+        ({"three": "whole"}, {"one", "two", "three", "whole"}),
+    ],
+)
+def test_a_segment_that_is_another_structure_is_none_of_its_own(scene, said, structures):
+    generator = np.random.default_rng(8)
+    mask = np.ones(scenes.SHAPE, bool)
+    names = ("one", "two", "three")
+    nodes = {name: scenes.a_segmentation(scenes.a_volume(generator, name=name), {name: mask}) for name in names}
+    if "whole" in structures:
+        nodes["three"].GetSegmentation().GetSegment("id three").SetTag("SemiSeg.Superclass", "whole")
+    meanings = [{f"id {name}": said[name]} if name in said else {} for name in names]
+    scheme = schemeFromSegments([*nodes.values()], "Scene", meanings)
+    assert {structure.name for structure in scheme.structures if structure.name != "background"} == structures
 
 
 def test_the_sketch_has_the_regimes_that_the_files_will_have(scene, tmp_path):

@@ -12,7 +12,7 @@ from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.labels.schemes import ready_scheme
 from Testing.bridge import scenes
-from Testing.host.interaction import choose, click, click_cell, drop_files, process_events, wait_until
+from Testing.host.interaction import choose, click, click_cell, drop_files, process_events, tick_cell, wait_until
 from Testing.panel.models import a_model_file
 from Testing.panel.studies import column
 
@@ -88,6 +88,26 @@ def test_what_a_person_calls_no_structure_is_none_of_the_scheme(panel):
     panel.ui.structuresSection.collapsed = False
     click(panel.ui.addSegmentsButton)
     assert set(tree(panel)) == {"head"}
+
+
+def test_a_segment_that_was_said_to_be_what_another_is_called_makes_no_structure_of_its_own(panel):
+    generator = np.random.default_rng(0)
+    masks = scenes.blobs(generator)
+    for name, kinds in (("Ann", ("head", "vessel")), ("Bob", ("label 1", "vessel"))):
+        drawn = {kind: masks["head" if kind == "label 1" else kind] for kind in kinds}
+        scenes.a_segmentation(scenes.a_volume(generator, name=name), drawn, name=f"{name} drawn")
+    process_events()
+    assert column(panel.ui.casesTable, LABELS) == ["partial", "partial"]
+    click_cell(panel.ui.casesTable, 1, 0)
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "head")
+    assert set(tree(panel)) == {"head", "vessel"}
+    assert column(panel.ui.casesTable, LABELS) == ["fine", "fine"]
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "label 1")
+    assert set(tree(panel)) == {"head", "vessel", "label 1"}
+    # Without the case that calls something so, its own name is all that is left.
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "head")
+    tick_cell(panel.ui.casesTable, 0)
+    assert set(tree(panel)) == {"vessel", "label 1"}
 
 
 def test_the_last_segment_can_be_left_out_and_brought_back(panel):

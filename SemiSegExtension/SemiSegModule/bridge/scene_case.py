@@ -145,8 +145,9 @@ def schemeFromSegments(
     Args:
         segmentationNodes: are only read; one that labels several scans may be listed more than once.
         name: of the scheme.
-        meanings: segment ID to what was said of it, one for each node. A segment that was said to be no structure is
-            left out, unless nothing else is there: there is no scheme without structures.
+        meanings: segment ID to what was said of it, one for each node. A segment that was said to be what another one
+            is called is left out, and so is one that was said to be no structure, unless nothing else is there: there
+            is no scheme without structures.
 
     Raises:
         LabelError: there is no segment, or the superclass tags contradict each other.
@@ -170,14 +171,33 @@ def schemeFromSegments(
 
 
 def _structureSegments(segmentationNodes: Sequence[Any], meanings: Sequence[Mapping[str, str]]) -> list[Any]:
-    """Return the segments but those that were said to be no structure; all if these are all."""
+    """Return the segments that make structures; those that were said to be none only if nothing else is there."""
     segments, others = [], []
     for node, said in zip(segmentationNodes, meanings, strict=True):
         segmentation = node.GetSegmentation()
         for index in range(segmentation.GetNumberOfSegments()):
-            isOther = said.get(segmentation.GetNthSegmentID(index)) in _NO_STRUCTURES
-            (others if isOther else segments).append(segmentation.GetNthSegment(index))
-    return segments or others
+            segment, meaning = segmentation.GetNthSegment(index), said.get(segmentation.GetNthSegmentID(index), "")
+            if meaning in _NO_STRUCTURES:
+                others.append(segment)
+            else:
+                own = name_key(segment.GetName())
+                segments.append((segment, own, name_key(meaning) if meaning else own))
+    return _withoutOtherNames(segments) or others
+
+
+def _withoutOtherNames(segments: Sequence[tuple[Any, str, str]]) -> list[Any]:
+    """Return the segments but those that were said to be a structure that another one is called after.
+
+    Nobody looked for the name of such a segment: as a structure of its own it would make every case a partial one.
+
+    Args:
+        segments: each with the keys of its own name and of what it was said to be.
+    """
+    called = {meaning for _segment, own, meaning in segments if meaning != own}
+    # What others are said to be must be there, whatever its own segment was said to be.
+    firm = [segment for segment, own, meaning in segments if meaning == own or own in called]
+    names = {name_key(text) for segment in firm for text in (segment.GetName(), segmentTag(segment, SUPERCLASS_TAG))}
+    return [s for s, own, meaning in segments if meaning == own or own in called or meaning not in names]
 
 
 def safeFileName(text: str) -> str:
