@@ -6,7 +6,7 @@ import slicer
 from SemiSegLib.cases.volume import read_labels
 from SemiSegModule.bridge.overlaps import EITHER
 from Testing.bridge import scenes
-from Testing.host.interaction import choose, click_cell, process_events, type_text, wait_until
+from Testing.host.interaction import choose, click, click_cell, process_events, type_text, wait_until
 from Testing.panel.studies import a_small_study, column
 from Testing.panel.trees import alone
 
@@ -172,6 +172,21 @@ def test_overlapping_siblings_are_listed_and_a_rule_is_asked_and_kept(panel, tmp
     assert panel.panel.view.cases[0].overlapRules == {("head", "vessel"): EITHER}
     assert set(np.unique(exported_names(panel, tmp_path / "either")[shared])) == {"head+vessel"}
     assert scenes.digest(node) == before
+
+
+def test_a_list_of_rules_stays_open_when_the_check_of_another_case_ends(panel):
+    an_overlapping_study(panel)
+    overlaps_shown(panel)
+    combo = panel.ui.overlapsTable.cellWidget(0, 2)
+    click(combo)
+    assert combo.view().isVisible()
+    scenes.a_volume(np.random.default_rng(5), name="Bob")
+    process_events()
+    wait_until(lambda: not panel.panel.cases.checks.isBusy and not panel.panel.isOutdated)
+    assert panel.ui.casesTable.rowCount == 2
+    assert panel.ui.overlapsTable.cellWidget(0, 2) is combo
+    assert combo.view().isVisible()
+    combo.hidePopup()
 
 
 def test_overlaps_go_when_the_segment_is_left_out_and_come_back(panel):

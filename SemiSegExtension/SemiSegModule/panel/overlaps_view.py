@@ -28,6 +28,7 @@ class OverlapsView:
         self.ui, self.section = ui, section
         self._key: Any = None
         self._found: tuple[Overlap, ...] = ()
+        self._shown: Any = None
         ui.overlapsTable.verticalHeader().visible = False
         self._hide()
 
@@ -55,8 +56,11 @@ class OverlapsView:
 
     def _show(self, case: SceneCase) -> None:
         self.ui.overlapsLabel.visible = self.ui.overlapsTable.visible = bool(self._found)
-        if not self._found:
+        shown = (self._found, dict(case.overlapRules))
+        # Every check that ends asks for this: new boxes would close the list that a person has open.
+        if not self._found or shown == self._shown:
             return
+        self._shown = shown
         undecided = sum(overlap.pair not in case.overlapRules for overlap in self._found)
         self.ui.overlapsLabel.text = (
             _("These structures share voxels. Say what such voxels are; until then they are ignored.")
