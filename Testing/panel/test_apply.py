@@ -104,6 +104,22 @@ def test_results_of_a_runs_model_are_named_after_its_method(panel, started, tmp_
     assert [node.GetName() for node in results()] == ["Dan supervised"]
 
 
+def test_a_volume_that_was_ticked_and_is_listed_no_more_is_not_segmented(ready, started):
+    panel, volumes = ready
+    tick_cell(panel.ui.applyVolumesList, 3)
+    volumes["Dan"].SetHideFromEditors(True)
+    panel.panel.refresh()
+    assert panel.ui.applyButton.toolTip == "Tick at least one volume."
+    volumes["Dan"].SetHideFromEditors(False)
+    panel.panel.refresh()
+    tick_cell(panel.ui.applyVolumesList, 0)
+    assert panel.panel.parameters.applyVolumes == [volumes["Ann"], volumes["Dan"]]
+    volumes["Dan"].SetHideFromEditors(True)
+    panel.panel.refresh()
+    click(panel.ui.applyButton)
+    assert [case.id for case in started[0].job.cases] == ["1 Ann"]
+
+
 def test_results_come_back_beside_their_volumes_even_if_these_were_moved(ready, started):
     panel, volumes = ready
     tick_cell(panel.ui.applyVolumesList, 2)

@@ -57,7 +57,7 @@ class ApplySection:
         active = self.status is not None and self.status.is_active
         why = _("A model is being applied; wait for it or stop it.") if active or self._isLoading else ""
         why = why or self.panel.model.whyNot
-        noTick = "" if parameters.applyVolumes else _("Tick at least one volume.")
+        noTick = "" if self._ticked() else _("Tick at least one volume.")
         what = _("Segment the ticked volumes; results are new segmentations beside them")
         setButton(self.ui.applyButton, why or noTick, what)
         noVolume = "" if self._volumes else _("Load a volume into the scene.")
@@ -70,7 +70,7 @@ class ApplySection:
 
     def apply(self) -> None:
         """Start to segment the ticked volumes in a process of its own."""
-        self._apply(self.panel.parameters.applyVolumes)
+        self._apply(self._ticked())
 
     def applyToAll(self) -> None:
         """Start to segment all volumes of the list."""
@@ -251,6 +251,11 @@ class ApplySection:
             if row.volumes[channels[0]] is node:
                 return dict(row.volumes)
         return {channels[0]: node}
+
+    def _ticked(self) -> list[Any]:
+        """Return the ticked volumes of the list: what it shows no longer, a person cannot untick either."""
+        ticked = self.panel.parameters.applyVolumes
+        return [node for node in self._volumes if any(node is other for other in ticked)]
 
     def _showVolumes(self) -> None:
         channels = self.panel.parameters.channels
