@@ -53,6 +53,14 @@ def test_of_several_copies_the_one_of_the_name_is_taken_and_voxels_are_compared_
     assert len(done) == 4
 
 
+def test_a_volume_without_voxels_is_passed_over(scene, tmp_path):
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
+    volume = scenes.a_volume(np.random.default_rng(8), name="renamed")
+    dataset = a_study(tmp_path, volume)
+    assert empty.GetImageData() is None
+    assert findScan(dataset, "scan", Waiting()).volume is volume
+
+
 def test_a_scan_that_is_not_there_is_none_and_another_of_its_name_is_told(scene, tmp_path):
     volume = scenes.a_volume(np.random.default_rng(7), name="scan")
     dataset = a_study(tmp_path, volume)

@@ -27,7 +27,7 @@ _CONSTANTS = slicer.vtkMRMLSubjectHierarchyConstants
 
 
 def scalarVolumes() -> list[Any]:
-    """Return the scene's scalar volumes with voxels, in the scene's order.
+    """Return the scene's scalar volumes, in the scene's order; one whose file was not read holds no voxels.
 
     Label maps, color images and what holds several images are none, nor are maps of uncertainty that a model made.
     """

@@ -96,7 +96,8 @@ def _read(dataset: Path, case: str) -> _StudyFile:
 
 def _turns(node: Any, file: _StudyFile, waiting: Waiting) -> tuple[int, ...] | None:
     image = node.GetImageData()
-    if image.GetNumberOfScalarComponents() != 1 or image.GetDimensions()[::-1] != file.voxels.shape:
+    isScalar = image is not None and image.GetNumberOfScalarComponents() == 1
+    if not isScalar or image.GetDimensions()[::-1] != file.voxels.shape:
         return None
     key = (*file.moment, int(image.GetMTime()))
     if key not in _known:
