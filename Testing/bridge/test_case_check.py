@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from SemiSegLib.errors import CaseError
+from SemiSegModule.bridge import drawing
 from SemiSegModule.bridge.case_check import check, lookedForWithout, snapshot
 from SemiSegModule.bridge.geometry import worldGrid
 from SemiSegModule.bridge.region import SLICES, Region, requireSlices
@@ -32,6 +33,12 @@ def a_drawn_case(drawn, meanings, lookedFor, **changes):
 def found(case):
     checked = check(snapshot(case, scenes.SCHEME))
     return {finding.code for finding in checked.findings}, checked.emptySegments
+
+
+def test_the_place_of_a_finding_is_told_in_the_language_of_slicer(scene, monkeypatch):
+    monkeypatch.setattr(drawing, "_", lambda text: f"<{text}>")
+    checked = check(snapshot(a_drawn_case({}, {"vessel": "vessel"}, ("vessel",)), scenes.SCHEME))
+    assert [finding.where for finding in checked.findings] == ["<segmentation 'labels'>"]
 
 
 def test_one_of_two_segments_of_a_structure_may_be_empty(scene):

@@ -8,6 +8,7 @@ from SemiSegLib.cases.reading import read_codes
 from SemiSegLib.cases.volume import Geometry, Volume, read_volume, write_volume
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import LabelScheme, Structure
+from SemiSegModule.bridge import dataset_import
 from SemiSegModule.bridge.dataset_import import loadCase, readCase
 from SemiSegModule.bridge.overlaps import EITHER
 from SemiSegModule.bridge.study_export import exportStudy
@@ -65,6 +66,15 @@ def test_what_is_one_of_two_structures_never_becomes_background(scene, tmp_path)
     assert np.array_equal(after[~masks["head"]], before[~masks["head"]])
     (finding,) = readCase(dataset, dataset.cases[0]).findings
     assert f"{masks['head'].sum()} that may be head or vessel" in finding.what
+
+
+def test_what_no_segment_can_say_is_told_in_the_language_of_slicer(scene, tmp_path, monkeypatch):
+    voxels = np.zeros(scenes.SHAPE)
+    voxels[2:4] = 1
+    dataset = a_dataset(tmp_path, voxels, {0: ("background",), 1: ("c", "vessel")})
+    monkeypatch.setattr(dataset_import, "_", lambda text: f"<{text}>")
+    (finding,) = readCase(dataset, dataset.cases[0]).findings
+    assert f"<{int(voxels.sum())} that may be c or vessel>" in finding.what
 
 
 def test_the_rest_of_an_organ_comes_back_as_it_was(scene, tmp_path):

@@ -132,7 +132,8 @@ def _lookedFor(sets: Mapping[str, frozenset[int]], elsewhere: frozenset[int], sc
 def _lostFindings(caseId: str, lost: Mapping[frozenset[int], int], scheme: LabelScheme) -> tuple[Finding, ...]:
     if not lost:
         return ()
-    said = "; ".join(f"{count} that may be {scheme.describe(leafSet)}" for leafSet, count in lost.items())
+    each = _("{count} that may be {structures}")
+    said = "; ".join(each.format(count=n, structures=scheme.describe(leafSet)) for leafSet, n in lost.items())
     return (
         Finding(
             case=caseId,

@@ -45,7 +45,7 @@ class Drawing:
     @property
     def where(self) -> str:
         """The place of a finding."""
-        return f"segmentation '{self.name}'"
+        return _("segmentation '{name}'").format(name=self.name)
 
     @property
     def place(self) -> str:
