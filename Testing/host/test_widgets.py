@@ -205,6 +205,11 @@ def test_dialogs_are_remembered_word_for_word_and_answered(host):
     assert qt.QFileDialog.getOpenFileName(None, "Open", "", "*.json") == ""
     host.dialogs.choose_path("/a.json")
     assert qt.QFileDialog.getOpenFileName(None, "Open", "", "*.json") == "/a.json"
+    dialog = qt.QFileDialog(None, "Save", "", "A (*.a);;B (*.b)")
+    assert dialog.exec() == qt.QDialog.Rejected
+    host.dialogs.choose_file("/c", "B (*.b)")
+    assert dialog.exec() == qt.QDialog.Accepted
+    assert (dialog.selectedFiles()[0], dialog.selectedNameFilter()) == ("/c", "B (*.b)")
     assert host.dialogs.shown("confirm") == ["Install 3 packages?", "Delete?", "Stop?"]
     assert host.dialogs.shown("error") == ["It failed"]
     assert host.dialogs.messages[2].details == {"detailedText": "why"}

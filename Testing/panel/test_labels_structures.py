@@ -297,6 +297,29 @@ def test_the_structures_are_saved_as_files_and_as_a_color_table_of_the_scene(hos
     assert set(tree_of(tree)) == {"organ", "head", "tail", "vessel"}
 
 
+def test_structures_are_saved_in_the_form_that_is_chosen_and_over_no_file_unasked(host, panel, tmp_path):
+    a_study(panel)
+    other = tmp_path / "liver.json"
+    other.write_text("mine")
+    host.dialogs.choose_file(tmp_path / "liver", "Color table (*.csv)")
+    click(panel.ui.saveSchemeButton)
+    assert read_color_table(tmp_path / "liver.csv")[0].find("head").parent == "organ"
+    assert host.dialogs.shown("confirm") == []
+    for isYes in (False, True):
+        assert other.read_text() == "mine"
+        host.dialogs.choose_file(tmp_path / "liver", "Label scheme (*.json)")
+        host.dialogs.answer(isYes)
+        click(panel.ui.saveSchemeButton)
+    assert read_scheme(other) == panel.panel.view.scheme
+    assert host.dialogs.shown("confirm") == ["liver.json exists already. Replace it?"] * 2
+    # The dialog itself asks of the name that is chosen in it, and a canceled one writes nothing.
+    host.dialogs.choose_path(str(other), "")
+    click(panel.ui.saveSchemeButton)
+    click(panel.ui.saveSchemeButton)
+    assert len(host.dialogs.shown("confirm")) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["liver.csv", "liver.json"]
+
+
 def test_an_edited_scheme_is_saved_with_the_scene(panel, tmp_path):
     tree = a_study(panel)
     click_item(tree, "vessel")

@@ -10,17 +10,16 @@ from typing import Any
 
 import ctk
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.model_info import ModelInfo
-from SemiSegLib.runs.places import is_there
 from SemiSegModule import jobs
 from SemiSegModule.aside import Aside
 from SemiSegModule.logic_model import exportFile
 from SemiSegModule.panel.model_drop import MODEL_ENDING, ModelDropFilter
+from SemiSegModule.panel.save_dialog import mayWrite
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.parameters import wholePath
@@ -182,7 +181,7 @@ class ModelSection:
             return
         name = f"{self.info.title or self.info.scheme.name or self.info.method}{MODEL_ENDING}".replace("/", "-")
         target = qt.QFileDialog.getSaveFileName(self.ui.modelSection, _("Export model"), name, _kinds())
-        if target and _mayWrite(target):
+        if target and mayWrite(exportFile(target), target, _("Export model")):
             self.exportModel(target)
 
 
@@ -205,15 +204,6 @@ def _lookedAt(asked: tuple[str, str], before: _ModelFile, describe: Callable[[Pa
         return replace(known, info=describe(path))
     except SemiSegError as error:
         return replace(known, problem=str(error))
-
-
-def _mayWrite(target: str) -> bool:
-    """Return whether an export may write its file; asks where the dialog has asked of another name."""
-    path = exportFile(target)
-    if path == Path(target) or not is_there(path):
-        return True
-    text = _("{name} exists already. Replace it?").format(name=path.name)
-    return bool(slicer.util.confirmYesNoDisplay(text, windowTitle=_("Export model")))
 
 
 def fileSize(size: int) -> str:

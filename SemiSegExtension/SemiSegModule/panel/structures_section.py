@@ -14,13 +14,13 @@ from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, name_ke
 from SemiSegModule.bridge.color_tables import colorTables
 from SemiSegModule.bridge.pairing import segmentations
 from SemiSegModule.panel.case_problems import describeOnlyPart
+from SemiSegModule.panel.save_dialog import askWhereToSave
 from SemiSegModule.panel.structure_icons import colorIcon
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.terminology_dialog import chooseTerminology, describeTerminology
 from SemiSegModule.study_scheme import applyEdit, undoEdit
 
 _MOST_ROWS = 12
-_SCHEME, _COLOR_TABLE = ".json", ".csv"
 
 
 class StructuresSection:
@@ -289,12 +289,10 @@ class StructuresSection:
             self.panel.showError(_("The color table cannot be made."), str(error))
 
     def _onSave(self) -> None:
-        kinds = _("Label scheme (*.json);;Color table (*.csv)")
-        path = qt.QFileDialog.getSaveFileName(self.ui.structuresTree, _("Save structures"), "", kinds)
-        if not path:
+        endings = {_("Label scheme (*.json)"): ".json", _("Color table (*.csv)"): ".csv"}
+        path = askWhereToSave(self.ui.structuresTree, _("Save structures"), endings)
+        if path is None:
             return
-        if not path.lower().endswith((_SCHEME, _COLOR_TABLE)):
-            path += _SCHEME
         try:
             self.panel.logic.saveScheme(self.scheme, path)
         except SemiSegError as error:

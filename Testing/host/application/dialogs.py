@@ -55,6 +55,10 @@ class Dialogs:
         """Give what the next file or folder dialogs return; "" cancels."""
         self._paths.extend(paths)
 
+    def choose_file(self, path: Any, kind: str) -> None:
+        """Give what the next dialog of an object of QFileDialog returns, with an entry of its list of kinds."""
+        self._paths.append((path, kind))
+
     def enter_text(self, *texts: str) -> None:
         """Give what is typed into the next text dialogs."""
         self._texts.extend(texts)
@@ -127,6 +131,7 @@ class Dialogs:
         for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory"):
             setattr(file_dialog, name, staticmethod(self._file(str)))
         file_dialog.getOpenFileNames = staticmethod(self._file(_several))
+        file_dialog.exec = file_dialog.exec_ = lambda dialog: self._file_dialog(dialog)
         QtWidgets.QInputDialog.getText = staticmethod(self._text)
         QtWidgets.QInputDialog.getItem = staticmethod(self._item)
         QtWidgets.QColorDialog.getColor = staticmethod(self._color)
@@ -167,6 +172,17 @@ class Dialogs:
             return shaped(self._paths.popleft() if self._paths else "")
 
         return ask
+
+    def _file_dialog(self, dialog: Any) -> Any:
+        self._show("file", dialog.windowTitle())
+        answer = self._paths.popleft() if self._paths else ""
+        path, kind = answer if isinstance(answer, tuple) else (answer, "")
+        if not str(path):
+            return QtWidgets.QDialog.DialogCode.Rejected
+        if kind:
+            dialog.selectNameFilter(kind)
+        dialog.selectFile(str(path))
+        return QtWidgets.QDialog.DialogCode.Accepted
 
     def _text(self, parent: Any, title: str, label: str, *_: Any, **__: Any) -> str:
         """Return the text alone, as PythonQt does; "" when the dialog is cancelled."""
