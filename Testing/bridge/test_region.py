@@ -1,5 +1,7 @@
 """Where a case was annotated, voxel by voxel: slices, slices with a segment, boxes; oblique grids, transforms."""
 
+import json
+
 import numpy as np
 import pytest
 import slicer
@@ -180,6 +182,58 @@ def test_a_region_survives_the_parameter_node(scene):
     region = Region(kind=SLICES, axis=1, ranges=((0, 3), (5, 5)))
     assert regionFromJson(regionToJson(region)) == region
     assert regionFromJson(regionToJson(None)) is None
+
+
+def middle(volume, region):
+    """Where the middle of the annotated voxels is, and how many there are."""
+    inside = np.broadcast_to(readRegion(region).inside(worldGrid(volume), []), scenes.SHAPE)
+    return [*centers(volume)[inside].mean(axis=0), inside.sum()]
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (1, 1, -1), (-1, 1, 1), (-1, -1, -1)])
+def test_the_same_slices_are_meant_when_slicer_counts_them_from_the_other_end(scene, tmp_path, flips):
+    generator = np.random.default_rng(50)
+    volume = scenes.a_volume(generator, scenes.matrix(generator, flips=flips))
+    regions = [Region(kind=SLICES, axis=axis, ranges=((0, 1), (4, 4))) for axis in range(3)]
+    stored = json.dumps([regionToJson(region, volume) for region in regions])
+    before = [middle(volume, region) for region in regions]
+    path = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    scene.Clear()
+    assert scene.ReadFromMRB(str(path))
+    (volume,) = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    assert np.linalg.det(worldGrid(volume).matrix) > 0
+    read = [regionFromJson(data, volume=volume) for data in json.loads(stored)]
+    assert np.allclose([middle(volume, region) for region in read], before, atol=1e-3)
+    isTurned = flips != (1, 1, 1)
+    assert read[2].ranges == (((2, 2), (5, 6)) if isTurned else ((0, 1), (4, 4)))
+    assert (read[0].ranges, read[1].ranges) == (regions[0].ranges, regions[1].ranges)
+    # What is kept now is kept as it is counted now.
+    again = [regionFromJson(regionToJson(region, volume), volume=volume) for region in read]
+    assert again == read
+
+
+def test_slices_stay_as_they_were_named_where_nothing_says_how_they_were_counted(scene):
+    generator = np.random.default_rng(51)
+    volume = scenes.a_volume(generator, scenes.matrix(generator))
+    region = Region(kind=SLICES, axis=2, ranges=((0, 1),))
+    assert regionFromJson(regionToJson(region), volume=volume) == region
+    stored = regionToJson(region, volume)
+    # Another grid, or none at all.
+    volume.SetSpacing(1, 2, 3)
+    assert regionFromJson(stored, volume=volume) == region
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    assert regionFromJson(stored, volume=empty) == region
+
+
+def test_slices_beyond_a_scan_are_no_others_when_it_is_counted_from_the_other_end(scene):
+    generator = np.random.default_rng(52)
+    volume = scenes.a_volume(generator, scenes.matrix(generator))
+    stored = regionToJson(Region(kind=SLICES, axis=2, ranges=((0, 1), (5, 95), (99, 99))), volume)
+    turn = np.diag([1.0, 1.0, -1.0, 1.0])
+    turn[2, 3] = scenes.SHAPE[0] - 1
+    volume.SetIJKToRASMatrix(scenes.to_vtk(worldGrid(volume).matrix @ turn))
+    assert regionFromJson(stored, volume=volume).ranges == ((0, 1), (5, 6))
 
 
 def test_slices_have_their_anatomical_names(scene):

@@ -4,6 +4,7 @@ import numpy as np
 import slicer
 
 from SemiSegLib.cases.volume import read_labels
+from SemiSegModule.bridge.geometry import fromGeometry
 from SemiSegModule.bridge.overlaps import EITHER
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, process_events, type_text, wait_until
@@ -137,6 +138,41 @@ def test_where_a_case_was_annotated_is_saved_with_the_scene(panel, tmp_path):
     process_events()
     assert region(panel).box.GetSize() == size
     assert region(panel, 1).ranges == ((2, 2),)
+
+
+def annotated(panel, folder):
+    """Where the middle of the annotated voxels of the written label image is, and how many there are."""
+    view = panel.panel.view
+    study = panel.logic.study.exportStudy(folder, [view.cases[0]], view.scheme)
+    annotation = study.dataset.cases[0].annotation
+    labels = read_labels(folder / annotation.file)
+    open_ = [value for value, names in annotation.values.items() if names == ("*",)]
+    indices = np.argwhere(~np.isin(labels.voxels, open_))
+    matrix = fromGeometry(labels.geometry).matrix
+    return [*(matrix @ [*indices.mean(axis=0)[::-1], 1])[:3], len(indices)]
+
+
+def test_a_left_handed_scan_is_annotated_in_the_same_slices_when_its_scene_is_opened_again(panel, tmp_path):
+    generator = np.random.default_rng(6)
+    volume = scenes.a_volume(generator, scenes.matrix(generator, flips=(1, 1, -1)), name="Ann")
+    scenes.a_segmentation(volume, scenes.blobs(generator), name="Ann drawn")
+    process_events()
+    select(panel, 0)
+    choose(panel.ui.regionComboBox, "some slices")
+    type_text(panel.ui.slicesEdit, "0-1, 3")
+    before = annotated(panel, tmp_path / "before")
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    process_events()
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    process_events()
+    select(panel, 0)
+    assert panel.ui.slicesEdit.text == "3, 5-6"
+    assert np.allclose(annotated(panel, tmp_path / "after"), before, atol=1e-3)
+    # What is typed now is counted as the scan is now.
+    type_text(panel.ui.slicesEdit, "5-6")
+    assert region(panel).ranges == ((5, 6),)
 
 
 def an_overlapping_study(panel):

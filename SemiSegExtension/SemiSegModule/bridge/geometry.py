@@ -76,10 +76,33 @@ def volumeGrid(volumeNode: Any) -> Grid:
                 remedy=_("load the scan again or leave this volume out"),
             )
         )
+    columns, rows, slices = image.GetDimensions()
+    return Grid(ownMatrix(volumeNode), (slices, rows, columns))
+
+
+def ownMatrix(volumeNode: Any) -> np.ndarray:
+    """Return the (4, 4) matrix of a volume node from index (i, j, k, 1) to RAS mm, without its parent transform."""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
-    columns, rows, slices = image.GetDimensions()
-    return Grid(matrixFromVtk(matrix), (slices, rows, columns))
+    return matrixFromVtk(matrix)
+
+
+def turnSince(before: np.ndarray, now: Grid) -> np.ndarray:
+    """Return the (4, 4) matrix from an index (i, j, k, 1) of a volume as it was to that of the same voxel now.
+
+    Slicer turns the order of slices when it loads a scan again whose axes are left-handed; the voxels are where they
+    were, but count the other way. It is the identity if the grids differ in anything else.
+
+    Args:
+        before: ``ownMatrix`` of the volume then.
+        now: ``volumeGrid`` of the volume.
+    """
+    turned = Grid(before, now.shape).indicesIn(now)
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+    corners[:, :3] *= np.array(now.shape[::-1]) - 1
+    isFlip = np.abs(turned[:3, :3] - np.diag(np.sign(np.diag(turned)[:3]))).max() < SAME_GRID_VOXELS
+    places = {tuple(np.rint(corner)) for corner in corners @ turned.T}
+    return np.rint(turned) if isFlip and places == {tuple(corner) for corner in corners} else np.eye(4)
 
 
 def transformToWorld(node: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import slicer
 
 from SemiSegLib.runs.apply_folder import ApplyCase
-from SemiSegModule.bridge.geometry import SAME_GRID_VOXELS, Grid, volumeGrid
+from SemiSegModule.bridge.geometry import Grid, ownMatrix, turnSince, volumeGrid
 from SemiSegModule.bridge.images import digestOf, voxelsOf
 from SemiSegModule.waiting import Waiting
 
@@ -96,20 +96,11 @@ class JobScan:
         return _known[key] and node.GetScene() is not None
 
     def _turn(self, volume: Any) -> np.ndarray:
-        """Return the (4, 4) matrix from an index (i, j, k, 1) then to that of the same voxel now.
-
-        Slicer turns the order of slices when it loads a scan again whose axes are left-handed; the voxels are where
-        they were, but count the other way.
-        """
+        """Return the (4, 4) matrix from an index (i, j, k, 1) then to that of the same voxel now."""
         now = volumeGrid(volume)
         if self.own is None or now.shape != self.written.shape:
             return np.eye(4)
-        turned = Grid(self.own, self.written.shape).indicesIn(now)
-        corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
-        corners[:, :3] *= np.array(self.written.shape[::-1]) - 1
-        isFlip = np.abs(turned[:3, :3] - np.diag(np.sign(np.diag(turned)[:3]))).max() < SAME_GRID_VOXELS
-        places = {tuple(np.rint(corner)) for corner in corners @ turned.T}
-        return np.rint(turned) if isFlip and places == {tuple(corner) for corner in corners} else np.eye(4)
+        return turnSince(self.own, now)
 
 
 def asPlace(node: Any, written: Grid) -> dict[str, Any]:
@@ -119,5 +110,5 @@ def asPlace(node: Any, written: Grid) -> dict[str, Any]:
         "name": node.GetName(),
         "matrix": written.matrix.tolist(),
         "shape": list(written.shape),
-        "own": volumeGrid(node).matrix.tolist(),
+        "own": ownMatrix(node).tolist(),
     }

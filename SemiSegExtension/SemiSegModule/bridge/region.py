@@ -15,7 +15,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.geometry import Grid, matrixFromVtk, transformToWorld
+from SemiSegModule.bridge.geometry import Grid, matrixFromVtk, ownMatrix, transformToWorld, turnSince, volumeGrid
 
 SLICES, DRAWN_SLICES, BOX = "slices", "drawn slices", "box"
 # A voxel whose center lies on the side of the box belongs to it; matrices are rounded to about this many mm.
@@ -182,22 +182,47 @@ def sliceDirection(reference: Grid, axis: int) -> str:
     return ("sagittal", "coronal", "axial")[int(np.argmax(direction))]
 
 
-def regionToJson(region: Region | None) -> dict[str, Any] | None:
-    """Return a region for the parameter node; the box is kept there as a node reference."""
+def regionToJson(region: Region | None, volume: Any = None) -> dict[str, Any] | None:
+    """Return a region for the parameter node; the box is kept there as a node reference.
+
+    Args:
+        region: or None.
+        volume: node whose slices are counted. Its matrix is kept with them: Slicer counts from the other end of some
+            scans when it loads them again.
+    """
     if region is None:
         return None
     ranges = [list(run) for run in region.ranges]
-    return {"kind": region.kind, "axis": region.axis, "ranges": ranges, "segment": region.segment}
+    data = {"kind": region.kind, "axis": region.axis, "ranges": ranges, "segment": region.segment}
+    return {**data, "matrix": ownMatrix(volume).tolist()} if ranges and volume is not None else data
 
 
-def regionFromJson(data: Mapping[str, Any] | None, box: Any = None) -> Region | None:
-    """Return what ``regionToJson`` wrote, with its box."""
+def regionFromJson(data: Mapping[str, Any] | None, box: Any = None, volume: Any = None) -> Region | None:
+    """Return what ``regionToJson`` wrote, with its box, and with slices as its volume counts them now."""
     if data is None:
         return None
+    axis, ranges = int(data["axis"]), tuple((int(first), int(last)) for first, last in data["ranges"])
+    if volume is not None and "matrix" in data:
+        ranges = _asCountedNow(ranges, axis, np.array(data["matrix"]), volume)
     return Region(
         kind=data["kind"],
-        axis=int(data["axis"]),
-        ranges=tuple((int(first), int(last)) for first, last in data["ranges"]),
+        axis=axis,
+        ranges=ranges,
         segment=data["segment"],
         box=box if data["kind"] == BOX else None,
     )
+
+
+def _asCountedNow(
+    ranges: tuple[tuple[int, int], ...], axis: int, before: np.ndarray, volume: Any
+) -> tuple[tuple[int, int], ...]:
+    """Return runs of slices as a volume counts them now that had another matrix when they were named."""
+    try:
+        grid = volumeGrid(volume)
+    except CaseError:
+        # It holds no voxels, as the check of the case says.
+        return ranges
+    if turnSince(before, grid)[axis, axis] > 0:
+        return ranges
+    last = grid.shape[2 - axis] - 1
+    return tuple((max(0, last - end), last - start) for start, end in reversed(ranges) if start <= last)

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegModule.bridge.geometry import isSameGrid, worldGrid
-from SemiSegModule.bridge.region import DRAWN_SLICES, SLICES, Region, regionToJson
+from SemiSegModule.bridge.region import DRAWN_SLICES, SLICES, Region, regionFromJson, regionToJson
 from SemiSegModule.parameters import CaseRow, StudyParameters
 
 
@@ -87,4 +87,4 @@ def _regionOn(region: dict[str, Any] | None, before: Any, now: Any) -> dict[str,
     except SemiSegError:
         # One of the scans cannot be used, as its check says; which slices are meant is not known.
         isSame = False
-    return region if isSame else regionToJson(Region(kind=SLICES))
+    return regionToJson(regionFromJson(region, volume=before) if isSame else Region(kind=SLICES), now)

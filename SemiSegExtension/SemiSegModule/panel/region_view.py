@@ -173,7 +173,7 @@ class RegionView:
     def _keep(self, region: Region | None) -> None:
         case = self.section.panel.logic.annotatedIn(self.section.case, region)
         box = case.region.box if case.region is not None else None
-        self.section.change(region=regionToJson(case.region), regionBox=box)
+        self.section.change(region=regionToJson(case.region, next(iter(case.volumes.values()))), regionBox=box)
 
 
 def _gridOf(case: SceneCase) -> Grid | None:

@@ -273,7 +273,7 @@ def _case(caseId: str, row: CaseRow, scheme: LabelScheme | None) -> SceneCase:
         patient=row.patient or patientOf(volume),
         side=row.side,
         state=row.state or suggestState(row.segmentation),
-        region=regionFromJson(row.region, row.regionBox) if row.segmentation is not None else None,
+        region=regionFromJson(row.region, row.regionBox, volume) if row.segmentation is not None else None,
         overlapRules={ruleKey(first, second): rule for first, second, rule in row.overlapRules},
     )
 
