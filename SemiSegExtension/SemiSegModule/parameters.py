@@ -10,9 +10,10 @@ from typing import Any
 from SemiSegModule.review_parameters import ReviewParameters
 from SemiSegModule.training_parameters import TrainingParameters
 
-# Node reference roles are this word, the row's number and "channel" with its number, "segmentation" or "region": a
-# scene file holds roles as they are, so a name that a person has typed (with "&", "<" or ";") would make the whole file
-# unreadable. Names stand in parameters, which are written encoded.
+# Node reference roles are this word, the row's number and "channel" with its number, "segmentation" or "region", these
+# two also with "Before" for the labels before those of a result. A scene file holds roles as they are, so a name that a
+# person has typed (with "&", "<" or ";") would make the whole file unreadable. Names stand in parameters, which are
+# written encoded.
 _ROLE = "SemiSeg.case"
 _APPLY_ROLE = "SemiSeg.apply"
 _REMOVED_ROLE = "SemiSeg.removed"
@@ -20,6 +21,9 @@ _REMOVED_ROLE = "SemiSeg.removed"
 # file's path.
 SCHEME_FROM_SCENE = "scene"
 SCHEME_EDITED = "edited"
+# What of a row is no node.
+_SAID = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
+_SAID += ("state", "patient", "usedAs")
 
 
 @dataclass
@@ -41,6 +45,8 @@ class CaseRow:
         state: "untouched", "partial", "done", or "" for what the segments say.
         patient: as a person has said; "" for what the subject hierarchy says.
         usedAs: patients as which runs have used the case; a later name frees it from no side of the split.
+        before: the row, but for its volumes, as it was before its labels were accepted from a result; None if they were
+            not.
     """
 
     volumes: dict[str, Any]
@@ -56,6 +62,7 @@ class CaseRow:
     state: str = ""
     patient: str = ""
     usedAs: list[str] = field(default_factory=list)
+    before: CaseRow | None = None
 
 
 class StudyParameters(TrainingParameters, ReviewParameters):
@@ -179,23 +186,7 @@ class StudyParameters(TrainingParameters, ReviewParameters):
             volumes = {name: found[name] for name in self.channels if found.get(name) is not None}
             if self.channels[0] not in volumes:
                 continue
-            rows.append(
-                CaseRow(
-                    volumes=volumes,
-                    segmentation=self.node.GetNodeReference(_role(number, "segmentation")),
-                    isChosen=bool(data["isChosen"]),
-                    meanings=dict(data["meanings"]),
-                    lookedFor=data["lookedFor"],
-                    side=data["side"],
-                    isWithoutLabels=bool(data["isWithoutLabels"]),
-                    region=data.get("region"),
-                    regionBox=self.node.GetNodeReference(_role(number, "region")),
-                    overlapRules=[list(rule) for rule in data.get("overlapRules", [])],
-                    state=data.get("state", ""),
-                    patient=data.get("patient", ""),
-                    usedAs=list(data.get("usedAs", [])),
-                )
-            )
+            rows.append(self._row(number, data, volumes))
         return rows
 
     def setRows(self, rows: list[CaseRow]) -> None:
@@ -208,13 +199,8 @@ class StudyParameters(TrainingParameters, ReviewParameters):
         for number, row in enumerate(rows):
             for place, node in enumerate(row.volumes.values()):
                 self.node.SetNodeReferenceID(_channelRole(number, place), node.GetID())
-            if row.segmentation is not None:
-                self.node.SetNodeReferenceID(_role(number, "segmentation"), row.segmentation.GetID())
-            if row.regionBox is not None:
-                self.node.SetNodeReferenceID(_role(number, "region"), row.regionBox.GetID())
-        keys = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
-        keys += ("state", "patient", "usedAs")
-        self._set("cases", [{key: getattr(row, key) for key in keys} | {"channels": list(row.volumes)} for row in rows])
+        stored = [self._stored(number, row) | {"channels": list(row.volumes)} for number, row in enumerate(rows)]
+        self._set("cases", stored)
         self.node.EndModify(wasModifying)
 
     @property
@@ -226,6 +212,41 @@ class StudyParameters(TrainingParameters, ReviewParameters):
     def isOfEarlierVersion(self) -> bool:
         """Whether the case table has channel names as roles; the next ``setRows`` gives it those of this version."""
         return any("channels" not in data for data in self._get("cases", []))
+
+    def _row(self, number: int, data: dict[str, Any], volumes: dict[str, Any], mark: str = "") -> CaseRow:
+        """Return a stored row.
+
+        Args:
+            number: of the row.
+            data: what is stored of it beside nodes.
+            volumes: of the row.
+            mark: end of its node reference roles.
+        """
+        before = data.get("before")
+        return CaseRow(
+            volumes=volumes,
+            segmentation=self.node.GetNodeReference(_role(number, f"segmentation{mark}")),
+            isChosen=bool(data["isChosen"]),
+            meanings=dict(data["meanings"]),
+            lookedFor=data["lookedFor"],
+            side=data["side"],
+            isWithoutLabels=bool(data["isWithoutLabels"]),
+            region=data.get("region"),
+            regionBox=self.node.GetNodeReference(_role(number, f"region{mark}")),
+            overlapRules=[list(rule) for rule in data.get("overlapRules", [])],
+            state=data.get("state", ""),
+            patient=data.get("patient", ""),
+            usedAs=list(data.get("usedAs", [])),
+            before=self._row(number, before, {}, "Before") if before is not None else None,
+        )
+
+    def _stored(self, number: int, row: CaseRow, mark: str = "") -> dict[str, Any]:
+        """Keep the nodes of a row but its volumes, and return the rest as ``_row`` takes it."""
+        for what, node in (("segmentation", row.segmentation), ("region", row.regionBox)):
+            if node is not None:
+                self.node.SetNodeReferenceID(_role(number, f"{what}{mark}"), node.GetID())
+        data = {key: getattr(row, key) for key in _SAID}
+        return data if row.before is None else {**data, "before": self._stored(number, row.before, "Before")}
 
     def _channelRoles(self, number: int, data: dict[str, Any]) -> dict[str, str]:
         """Return channel to node reference role of a stored row."""

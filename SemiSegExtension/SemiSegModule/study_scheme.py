@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def undoEdit(parameters: StudyParameters) -> bool:
     rows = []
     for row in parameters.rows():
         entry = known.get(_volumeId(row))
-        rows.append(replace(row, **entry["before"]) if entry is not None and _said(row) == entry["after"] else row)
+        isAsLeft = entry is not None and _said(row) == entry["after"]
+        rows.append(_withSaid(row, entry["before"]) if isAsLeft else row)
     wasModifying = parameters.node.StartModify()
     parameters.editedScheme = undo["scheme"]
     parameters.schemeBase = undo.get("base", SCHEME_FROM_SCENE)
@@ -150,11 +151,21 @@ def withNames(row: CaseRow, now: Callable[[str], str | None]) -> CaseRow:
         pair, winner = (now(first), now(second)), now(rule)
         if None not in (*pair, winner) and pair[0] != pair[1]:
             rules[ruleKey(*pair)] = winner
-    return replace(row, meanings=meanings, lookedFor=lookedFor, overlapRules=[[*pair, rules[pair]] for pair in rules])
+    kept = [[*pair, rules[pair]] for pair in rules]
+    before = withNames(row.before, now) if row.before is not None else None
+    return replace(row, meanings=meanings, lookedFor=lookedFor, overlapRules=kept, before=before)
 
 
 def _said(row: CaseRow) -> dict[str, Any]:
-    return {"meanings": row.meanings, "lookedFor": row.lookedFor, "overlapRules": row.overlapRules}
+    said = {"meanings": row.meanings, "lookedFor": row.lookedFor, "overlapRules": row.overlapRules}
+    return said if row.before is None else {**said, "labelsBefore": _said(row.before)}
+
+
+def _withSaid(row: CaseRow, said: Mapping[str, Any]) -> CaseRow:
+    """Return a row with what ``_said`` gave of it."""
+    own = {name: value for name, value in said.items() if name != "labelsBefore"}
+    before = _withSaid(row.before, said["labelsBefore"]) if row.before is not None else None
+    return replace(row, **own, before=before)
 
 
 def _volumeId(row: CaseRow) -> str:

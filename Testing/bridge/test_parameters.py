@@ -1,6 +1,7 @@
 """What the panel remembers survives saving the scene."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,41 @@ def test_everything_comes_back_from_a_saved_scene(scene, tmp_path):
     assert first.overlapRules == [["head", "vessel", "head"]]
     assert (second.region, second.regionBox, second.overlapRules) == (None, None, [])
     assert (second.isChosen, second.isWithoutLabels, second.lookedFor) == (False, True, None)
+
+
+def test_the_labels_before_those_of_a_result_come_back_from_a_saved_scene(scene, tmp_path):
+    generator = np.random.default_rng(1)
+    one = scenes.a_volume(generator, name="one")
+    drawn, made = (scenes.a_segmentation(one, scenes.blobs(generator), name=name) for name in ("drawn", "made"))
+    box = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    before = CaseRow(
+        {},
+        drawn,
+        False,
+        {"id head": "head"},
+        ["head"],
+        region={"kind": "box", "axis": 2, "ranges": [], "segment": ""},
+        regionBox=box,
+        overlapRules=[["head", "vessel", "head"]],
+        state="partial",
+    )
+    parameters = StudyParameters(a_node(scene))
+    row = CaseRow({"image": one}, made, side="train", before=before)
+    parameters.setRows([row])
+    assert parameters.rows() == [row]
+    path = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(path))
+    (back,) = StudyParameters(scene.GetFirstNodeByName("SemiSeg")).rows()
+    assert (back.segmentation.GetName(), back.regionBox, back.before.before) == ("made", None, None)
+    assert (back.before.segmentation.GetName(), back.before.regionBox.GetName()) == ("drawn", "box")
+    assert replace(back.before, segmentation=drawn, regionBox=box) == before
+    # Without it nothing of it is left in the node.
+    parameters = StudyParameters(scene.GetFirstNodeByName("SemiSeg"))
+    parameters.setRows([replace(back, before=None)])
+    assert parameters.node.GetNodeReference("SemiSeg.case0.segmentationBefore") is None
+    assert parameters.rows()[0].before is None
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from SemiSegModule.bridge.geometry import worldGrid
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.parameters import SCHEME_EDITED, CaseRow
+from SemiSegModule.study_scheme import applyEdit, undoEdit
 from Testing.bridge import scenes
-from Testing.host.interaction import click, click_cell, process_events, type_text
+from Testing.host.interaction import choose, click, click_cell, process_events, tick_cell, type_text
 from Testing.panel.models import a_model_file
 from Testing.panel.reviews import apply_to_all, reviewed, row_of
 from Testing.panel.studies import a_small_study, column
+from Testing.panel.trees import tick_item
 
 
 @pytest.fixture
@@ -57,6 +59,78 @@ def test_rejecting_takes_back_what_was_accepted_and_a_person_s_own_labels_come_a
     click_cell(panel.ui.resultSegmentsTable.tableWidget(), 1, 3)
     click(panel.ui.acceptSelectedButton)
     assert row_of(panel, "Bob").lookedFor == ["tail"]
+
+
+def say_much_of(panel, row):
+    """Say of the labels of a case what can be said."""
+    click_cell(panel.ui.casesTable, row, 2)
+    choose(panel.ui.meaningsTable.cellWidget(1, 1), "head")
+    choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
+    choose(panel.ui.regionComboBox, "some slices")
+    type_text(panel.ui.slicesEdit, "0-4")
+    tick_item(panel.ui.lookedForTree, "vessel")
+    choose(panel.ui.caseStateComboBox, "partial")
+    tick_cell(panel.ui.casesTable, row)
+
+
+def test_what_was_said_of_the_labels_of_before_comes_back_with_them(ready, started):
+    panel, _ = ready
+    say_much_of(panel, 1)
+    before = row_of(panel, "Bob")
+    assert before.meanings == {"id tail": "head", "id vessel": LEFT_OUT}
+    assert (before.state, before.isChosen) == ("partial", False)
+    apply_to_all(panel, started, scores={1: 0.9})
+    # Accepted twice, and corrected between: it is the first time that counts.
+    click(panel.ui.acceptButton)
+    click(panel.ui.correctButton)
+    click(panel.ui.acceptButton)
+    row = row_of(panel, "Bob")
+    assert (row.region, row.isChosen, row.side) == (None, True, "train")
+    click(panel.ui.rejectButton)
+    assert row_of(panel, "Bob") == before
+    assert panel.panel.view.cases[1].region.ranges == ((0, 4),)
+
+
+def test_labels_come_back_with_what_was_said_of_them_when_the_accepted_ones_are_deleted(ready, started):
+    panel, _ = ready
+    say_much_of(panel, 1)
+    before = row_of(panel, "Bob")
+    apply_to_all(panel, started, scores={1: 0.9})
+    click(panel.ui.acceptButton)
+    slicer.mrmlScene.RemoveNode(row_of(panel, "Bob").segmentation)
+    process_events()
+    assert row_of(panel, "Bob") == before
+
+
+def test_what_was_chosen_while_a_result_was_accepted_is_not_taken_back_with_it(ready, started):
+    panel, _ = ready
+    apply_to_all(panel, started, scores={1: 0.9})
+    click(panel.ui.acceptButton)
+    click_cell(panel.ui.casesTable, 1, 2)
+    choose(panel.ui.caseSideComboBox, "validation")
+    type_text(panel.ui.casePatientEdit, "P 2")
+    tick_cell(panel.ui.casesTable, 1)
+    click(panel.ui.rejectButton)
+    row = row_of(panel, "Bob")
+    assert (row.side, row.patient, row.isChosen) == ("validation", "P 2", False)
+
+
+def test_labels_that_come_back_know_the_structures_by_their_names_of_today(ready, started):
+    panel, _ = ready
+    say_much_of(panel, 1)
+    apply_to_all(panel, started, scores={1: 0.9})
+    click(panel.ui.acceptButton)
+    before = panel.panel.parameters.rows()
+    applyEdit(panel.panel.parameters, StudyLogic().renameStructure(panel.panel.view.scheme, "head", "caput"))
+    process_events()
+    assert row_of(panel, "Bob").before.meanings["id tail"] == "caput"
+    assert undoEdit(panel.panel.parameters)
+    process_events()
+    assert panel.panel.parameters.rows() == before
+    applyEdit(panel.panel.parameters, StudyLogic().renameStructure(panel.panel.view.scheme, "head", "caput"))
+    process_events()
+    click(panel.ui.rejectButton)
+    assert row_of(panel, "Bob").meanings["id tail"] == "caput"
 
 
 def test_a_case_whose_only_labels_are_rejected_is_without_labels(ready, started):

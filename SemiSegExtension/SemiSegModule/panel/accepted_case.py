@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from slicer.i18n import tr as _
 
@@ -10,7 +11,9 @@ from SemiSegLib.errors import CaseError, SemiSegError
 from SemiSegModule.bridge.acceptance import Acceptance
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.logic import StudyLogic
-from SemiSegModule.panel.study_view import schemeOf, updateRows
+from SemiSegModule.panel.case_rows import updateRows
+from SemiSegModule.panel.row_labels import SIDE_OF_ACCEPTED, givenBack
+from SemiSegModule.panel.study_view import schemeOf
 from SemiSegModule.parameters import CaseRow, StudyParameters
 
 
@@ -43,10 +46,13 @@ def acceptIntoStudy(
     if row.segmentation is not None and row.segmentation is not accepted.segmentation:
         text = _("'{name}' stays in the scene, but is no longer what the study learns from.")
         notices.append(text.format(name=row.segmentation.GetName()))
+    if not _hasLabelsOf(result, row):
+        # Accepted once more, it is the labels of before the first time that come back.
+        row.before = replace(row, volumes={}, before=None)
     row.segmentation, row.isChosen, row.isWithoutLabels = accepted.segmentation, True, False
     row.meanings, row.overlapRules = dict(accepted.meanings), []
     row.region, row.regionBox = None, None
-    row.side, row.state = row.side or "train", accepted.state
+    row.side, row.state = row.side or SIDE_OF_ACCEPTED, accepted.state
     row.lookedFor, unknown = _namesInStudy(accepted, rows, parameters, logic)
     if unknown:
         text = _("The study has no structure {names}. Add it in Structures, or say in Labels what its segment is.")
@@ -61,23 +67,23 @@ def acceptIntoStudy(
 def takeFromStudy(parameters: StudyParameters, result: Result) -> list[str]:
     """Take the labels of a result from its case again; return what a person should know of it.
 
-    What was said of these labels goes with them; a segmentation of the scene that belongs to the scan comes back.
+    What was said of these labels goes with them, and the labels of before come back with what was said of them; if they
+    are gone, a segmentation of the scene that belongs to the scan.
     """
     rows = parameters.rows()
-    labels = [node for node in (result.node, result.correction) if node is not None]
-    labeled = [row for row in rows if any(row.segmentation is node for node in labels)]
-    if not labeled:
+    if not any(_hasLabelsOf(result, row) for row in rows):
         return []
-    for row in labeled:
-        row.segmentation, row.meanings, row.lookedFor, row.overlapRules, row.state = None, {}, None, [], ""
-        row.region, row.regionBox = None, None
-    parameters.setRows(rows)
+    parameters.setRows([givenBack(row) if _hasLabelsOf(result, row) else row for row in rows])
     updateRows(parameters)
     row = _rowOf(result, parameters.rows())
     if row is None or row.segmentation is None:
         return [_("The study no longer learns from it; the case is without labels.")]
     text = _("The study no longer learns from it; the case has '{name}' again.")
     return [text.format(name=row.segmentation.GetName())]
+
+
+def _hasLabelsOf(result: Result, row: CaseRow) -> bool:
+    return row.segmentation is not None and any(row.segmentation is node for node in (result.node, result.correction))
 
 
 def _rowOf(result: Result, rows: list[CaseRow]) -> CaseRow | None:

@@ -35,8 +35,7 @@ def changeChannels(parameters: StudyParameters, names: Sequence[str]) -> str:
     moved = []
     for row in rows:
         volumes = {new: row.volumes[sources[new]] for new in names if sources.get(new) in row.volumes}
-        region = _regionOn(row.region, row.volumes[before[0]], volumes[names[0]])
-        moved.append(replace(row, volumes=volumes, region=region))
+        moved.append(replace(_countedOn(row, row.volumes[before[0]], volumes[names[0]]), volumes=volumes))
     wasModifying = parameters.node.StartModify()
     parameters.setRows([])
     parameters.channels = list(names)
@@ -75,7 +74,14 @@ def _join(row: CaseRow, other: CaseRow, volume: Any, otherVolume: Any) -> None:
         return
     row.segmentation, row.isWithoutLabels, row.state = other.segmentation, False, other.state
     row.meanings, row.lookedFor, row.overlapRules = other.meanings, other.lookedFor, other.overlapRules
-    row.region, row.regionBox = _regionOn(other.region, otherVolume, volume), other.regionBox
+    counted = _countedOn(other, otherVolume, volume)
+    row.region, row.regionBox, row.before = counted.region, counted.regionBox, counted.before
+
+
+def _countedOn(row: CaseRow, before: Any, now: Any) -> CaseRow:
+    """Return a row whose slices are those of another volume, which is its first now."""
+    kept = _countedOn(row.before, before, now) if row.before is not None else None
+    return replace(row, region=_regionOn(row.region, before, now), before=kept)
 
 
 def _regionOn(region: dict[str, Any] | None, before: Any, now: Any) -> dict[str, Any] | None:

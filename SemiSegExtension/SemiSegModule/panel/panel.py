@@ -17,6 +17,7 @@ from SemiSegLib.methods.recommend import Recommendation
 from SemiSegLib.runs.places import is_there
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
+from SemiSegModule.panel.case_rows import updateRows
 from SemiSegModule.panel.cases_section import CasesSection
 from SemiSegModule.panel.labels_section import LabelsSection
 from SemiSegModule.panel.model_section import ModelSection
@@ -24,7 +25,7 @@ from SemiSegModule.panel.packages_section import PackagesSection
 from SemiSegModule.panel.review_section import ReviewSection
 from SemiSegModule.panel.scene_import import StudyJoining
 from SemiSegModule.panel.structures_section import StructuresSection
-from SemiSegModule.panel.study_view import StudyView, updateRows, viewOf
+from SemiSegModule.panel.study_view import StudyView, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
 from SemiSegModule.parameters import StudyParameters, wholePath
 

@@ -14,13 +14,7 @@ from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
 from SemiSegModule.bridge.overlaps import EITHER, IGNORE, ruleKey
-from SemiSegModule.bridge.pairing import (
-    patientOf,
-    scalarVolumes,
-    segmentationOf,
-    segmentations,
-    sketchStudy,
-)
+from SemiSegModule.bridge.pairing import patientOf, sketchStudy
 from SemiSegModule.bridge.region import BOX, DRAWN_SLICES, SLICES, regionFromJson, whyIncomplete
 from SemiSegModule.bridge.scene_case import (
     ANNOTATED_REGION,
@@ -32,7 +26,6 @@ from SemiSegModule.bridge.scene_case import (
     suggestState,
 )
 from SemiSegModule.logic import StudyLogic
-from SemiSegModule.panel.row_labels import withoutGoneSegments, withSegmentation
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
 from SemiSegModule.study_scheme import withNames
 
@@ -99,40 +92,6 @@ class StudyView:
         if all(self.regimes[n] is Regime.NONE for n, row in enumerate(self.rows) if row.isChosen):
             return _("None of the ticked cases has labels.")
         return ""
-
-
-def updateRows(parameters: StudyParameters) -> bool:
-    """Bring the case table in line with the scene and return whether it changed.
-
-    New volumes get a row with the segmentation that belongs to them; rows of removed volumes go, and of volumes that
-    are a further channel of another row. What a person has chosen is kept, but for what was said of segments and
-    segmentations that are gone.
-    """
-    before = parameters.rows()
-    further = [node for row in before for channel, node in row.volumes.items() if channel != parameters.channels[0]]
-    rows = [replace(row) for row in before if not any(row.volumes[parameters.channels[0]] is node for node in further)]
-    volumes = scalarVolumes()
-    known = [*(node for row in rows for node in row.volumes.values()), *parameters.removedVolumes]
-    taken = [row.segmentation for row in rows if row.segmentation is not None]
-    free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
-    for number, row in enumerate(rows):
-        if row.segmentation is not None:
-            rows[number] = withoutGoneSegments(row)
-        elif not row.isWithoutLabels:
-            found = (segmentationOf(node, free, volumes) for node in row.volumes.values())
-            labels = next((node for node in found if node is not None), None)
-            if labels is not None:
-                rows[number] = withSegmentation(row, labels)
-                free = [node for node in free if node is not labels]
-    for volume in volumes:
-        if not any(volume is node for node in known):
-            found = segmentationOf(volume, free, volumes)
-            free = [node for node in free if node is not found]
-            rows.append(CaseRow(volumes={parameters.channels[0]: volume}, segmentation=found))
-    changed = rows != before or len(rows) != parameters.storedRowCount or parameters.isOfEarlierVersion
-    if changed:
-        parameters.setRows(rows)
-    return changed
 
 
 def viewOf(parameters: StudyParameters, logic: StudyLogic, used: Mapping[str, str]) -> StudyView:

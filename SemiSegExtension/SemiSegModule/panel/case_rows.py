@@ -1,0 +1,44 @@
+"""The case table follows the scene: volumes and segmentations come and go, what a person has said of them stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from SemiSegModule.bridge.pairing import scalarVolumes, segmentationOf, segmentations
+from SemiSegModule.panel.row_labels import withLabelsLeft, withoutGoneSegments, withSegmentation
+from SemiSegModule.parameters import CaseRow, StudyParameters
+
+
+def updateRows(parameters: StudyParameters) -> bool:
+    """Bring the case table in line with the scene and return whether it changed.
+
+    New volumes get a row with the segmentation that belongs to them; rows of removed volumes go, and of volumes that
+    are a further channel of another row. What a person has chosen is kept, but for what was said of segments and
+    segmentations that are gone.
+    """
+    before = parameters.rows()
+    further = [node for row in before for channel, node in row.volumes.items() if channel != parameters.channels[0]]
+    rows = [replace(row) for row in before if not any(row.volumes[parameters.channels[0]] is node for node in further)]
+    rows = [withLabelsLeft(row) for row in rows]
+    volumes = scalarVolumes()
+    known = [*(node for row in rows for node in row.volumes.values()), *parameters.removedVolumes]
+    taken = [held.segmentation for row in rows for held in (row, row.before) if held is not None]
+    free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
+    for number, row in enumerate(rows):
+        if row.segmentation is not None:
+            rows[number] = withoutGoneSegments(row)
+        elif not row.isWithoutLabels:
+            found = (segmentationOf(node, free, volumes) for node in row.volumes.values())
+            labels = next((node for node in found if node is not None), None)
+            if labels is not None:
+                rows[number] = withSegmentation(row, labels)
+                free = [node for node in free if node is not labels]
+    for volume in volumes:
+        if not any(volume is node for node in known):
+            found = segmentationOf(volume, free, volumes)
+            free = [node for node in free if node is not found]
+            rows.append(CaseRow(volumes={parameters.channels[0]: volume}, segmentation=found))
+    changed = rows != before or len(rows) != parameters.storedRowCount or parameters.isOfEarlierVersion
+    if changed:
+        parameters.setRows(rows)
+    return changed
