@@ -25,6 +25,8 @@ RENAME_ATTEMPTS = 10
 RENAME_WAIT_SECONDS = 0.5
 # In the metadata of a dataclass field that was added after files of its class had been written.
 YOUNGER = "younger"
+# In the metadata of a dataclass field that is no data, such as a function.
+NO_DATA = "no data"
 # Looking up the types of a class takes three times as long as checking one event of a run against them.
 _type_hints = typing.cast("Callable[[type[Any]], dict[str, Any]]", functools.cache(typing.get_type_hints))
 
@@ -60,7 +62,8 @@ def to_json(value: Any) -> Any:
     """Return plain JSON data for a dataclass, enum, tuple, mapping, path or plain value.
 
     A field with ``YOUNGER`` in its metadata is left out while it has its default, so that what is written of earlier
-    requests, and compared with what was kept of them, stays as it was before there was such a field.
+    requests, and compared with what was kept of them, stays as it was before there was such a field;
+    one with ``NO_DATA`` is left out always.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if _is_written(value, f)}
@@ -75,7 +78,9 @@ def to_json(value: Any) -> Any:
 
 
 def _is_written(value: Any, field: dataclasses.Field[Any]) -> bool:
-    """Return whether a field stands in JSON: the younger ones (metadata ``YOUNGER``) only if they were set."""
+    """Return whether a field stands in JSON: if it is data, and of the younger ones only what was set."""
+    if NO_DATA in field.metadata:
+        return False
     if YOUNGER not in field.metadata:
         return field.init
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from SemiSegLib.config import NO_DATA
+
 DECISIONS = ("superclass_first", "leaf")
 BALANCES = ("fixed", "cube_root", "root", "cases")
 # Whose paper a preset such as "paper_000" is of, for people.
@@ -88,7 +90,7 @@ class Card:
     stages: tuple[str, ...] = ()
     answers: str = "leaves"
     graphs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    work: Callable[[Mapping[str, Any]], float] = one_network
+    work: Callable[[Mapping[str, Any]], float] = field(default=one_network, metadata={NO_DATA: True})
 
 
 def needs_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:
