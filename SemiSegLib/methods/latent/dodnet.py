@@ -167,6 +167,11 @@ class Dodnet(Method):
         """Return (B, *S): the doubt of the structure of which there is most."""
         return binary_entropy(self.roi_logits(image)).amax(1)
 
+    def predict_with_uncertainty(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what ``predict`` and ``uncertainty`` do, from one pass."""
+        logits = self.roi_logits(image)
+        return leaf_probability(logits, self.table), binary_entropy(logits).amax(1)
+
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of the organs for the controller's rows, and of the structures at lower resolutions."""
         layers = [f"deep_heads.{i}.convolution.{part}" for i in range(len(self.deep_heads)) for part in _PARTS]

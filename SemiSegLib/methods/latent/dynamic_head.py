@@ -61,6 +61,11 @@ class DynamicHeadMethod(Method):
         """Return (B, *S): the doubt of the structure of which there is most; with the softmax, that of ``predict``."""
         return None if self.learner.is_softmax else self.learner.doubt(self.predictor(image))
 
+    def predict_with_uncertainty(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what ``predict`` and ``uncertainty`` do, from one pass."""
+        outputs = self.predictor(image)
+        return self.learner.probability(outputs), None if self.learner.is_softmax else self.learner.doubt(outputs)
+
     def warm_start_rows(self) -> dict[str, tuple[str, ...]]:
         """Return the names of the structures for each output layer."""
         return self.learner.output_rows("learner.")

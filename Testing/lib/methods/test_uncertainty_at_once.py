@@ -1,4 +1,4 @@
-"""Prediction and uncertainty asked together: the same numbers, and two networks look once each."""
+"""Prediction and uncertainty asked together: the same numbers, and every network looks once."""
 
 from collections import Counter
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from SemiSegLib.networks.network import SegmentationNetwork
+from SemiSegLib.networks.backbone import Backbone
 from SemiSegLib.prediction.forward import Forward
 from Testing.lib.methods import tiny
 
@@ -18,6 +18,10 @@ CHOICES = [
     ),
     *((MUTUAL, {"prediction": prediction}) for prediction in ("segmentation", "distance", "mean")),
     (MUTUAL, {"prediction": "segmentation", "networks": "distance"}),
+    ("dynamic_head", {}),
+    ("dynamic_head", {"output": "softmax"}),
+    ("roi_mean_teacher", {"predict": "teacher"}),
+    ("dodnet", {}),
 ]
 
 
@@ -37,7 +41,7 @@ def test_each_network_looks_once(name, options):
         expected, doubt = built.predict(image), built.uncertainty(image)
     looks = Counter()
     for key, part in built.named_modules():
-        if isinstance(part, SegmentationNetwork):
+        if isinstance(part, Backbone):
             part.register_forward_hook(lambda module, given, made, key=key: looks.update([key]))
     forward = Forward(built, mirror_axes=(), precision="fp32", uncertainty=True, device=torch.device("cpu"))
     found = forward(image)
