@@ -65,6 +65,7 @@ class Compute:
             codes=batch.codes.to(self.device),
             label_sets=batch.label_sets.to(self.device),
             maps={name: value.to(self.device) for name, value in batch.maps.items()},
+            case_codes=None if batch.case_codes is None else batch.case_codes.to(self.device),
         )
 
     def place_method(self, method: nn.Module) -> None:
