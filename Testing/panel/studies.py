@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import qt
+import slicer
 from PySide6 import QtCore
 
 from SemiSegLib.runs.folder import RunFolder
@@ -46,6 +47,15 @@ def a_small_study():
     volumes["Dan"] = scenes.a_volume(generator, scenes.matrix(generator), name="Dan")
     process_events()
     return volumes
+
+
+def reopen_scene(path):
+    """Save the scene, close it and open it again."""
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear()
+    process_events()
+    assert slicer.mrmlScene.ReadFromMRB(str(path))
+    process_events()
 
 
 def watch_writing(monkeypatch, look):

@@ -15,7 +15,7 @@ from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, tick_cell, type_text
 from Testing.panel.models import a_model_file
-from Testing.panel.studies import a_run, a_small_study, alive, watch_writing
+from Testing.panel.studies import a_run, a_small_study, alive, reopen_scene, watch_writing
 
 SHIFTED = np.eye(4)
 SHIFTED[:3, 3] = 5, -7, 11
@@ -248,12 +248,7 @@ def test_a_job_that_was_going_on_when_the_scene_was_saved_is_taken_up_again(read
     panel, _ = ready
     tick_cell(panel.ui.applyVolumesList, 0)
     click(panel.ui.applyButton)
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     finish(started[0])
     look(panel)
     assert [node.GetName() for node in results()] == ["Ann organ model"]

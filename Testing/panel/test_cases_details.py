@@ -22,7 +22,7 @@ from Testing.host.interaction import (
     type_text,
     wait_until,
 )
-from Testing.panel.studies import a_drawn_scan, a_run, a_small_study, column
+from Testing.panel.studies import a_drawn_scan, a_run, a_small_study, column, reopen_scene
 
 CASE, SEGMENTATION, LABELS, STATE, SIDE, CHECK, PATIENT = range(7)
 
@@ -88,12 +88,7 @@ def test_what_was_said_of_cases_survives_the_scene(panel, tmp_path):
     type_text(panel.ui.casePatientEdit, "P 7")
     click_cell(table, 0, LABELS)
     choose(panel.ui.caseSideComboBox, "validation")
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     assert column(table, STATE) == ["done", "done", "done", "partial"]
     assert column(table, SIDE) == ["validate", "auto", "auto", "auto"]
     assert column(table, PATIENT)[3] == "P 7"

@@ -8,7 +8,7 @@ from SemiSegLib.labels.schemes import write_scheme
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, press, process_events, type_text
-from Testing.panel.studies import a_drawn_scan, a_small_study, column
+from Testing.panel.studies import a_drawn_scan, a_small_study, column, reopen_scene
 from Testing.panel.trees import alone, click_item, tick_item, ticks
 
 
@@ -198,12 +198,7 @@ def test_what_was_said_of_segments_survives_the_scene_and_a_segmentation_that_wa
     a_small_study()
     select(panel, 0)
     choose(panel.ui.meaningsTable.cellWidget(2, 1), "(left out)")
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     assert panel.panel.parameters.rows()[0].meanings == {"id vessel": LEFT_OUT}
     # As it is if its file is missing.
     slicer.util.getNode("Ann drawn").GetSegmentation().RemoveAllSegments()

@@ -8,7 +8,7 @@ from SemiSegModule.bridge.geometry import fromGeometry
 from SemiSegModule.bridge.overlaps import EITHER
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, process_events, type_text, wait_until
-from Testing.panel.studies import a_small_study, column
+from Testing.panel.studies import a_small_study, column, reopen_scene
 from Testing.panel.trees import alone
 
 
@@ -130,12 +130,7 @@ def test_where_a_case_was_annotated_is_saved_with_the_scene(panel, tmp_path):
     choose(panel.ui.regionComboBox, "some slices")
     type_text(panel.ui.slicesEdit, "2")
     size = region(panel).box.GetSize()
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     assert region(panel).box.GetSize() == size
     assert region(panel, 1).ranges == ((2, 2),)
 
@@ -161,12 +156,7 @@ def test_a_left_handed_scan_is_annotated_in_the_same_slices_when_its_scene_is_op
     choose(panel.ui.regionComboBox, "some slices")
     type_text(panel.ui.slicesEdit, "0-1, 3")
     before = annotated(panel, tmp_path / "before")
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     select(panel, 0)
     assert panel.ui.slicesEdit.text == "3, 5-6"
     assert np.allclose(annotated(panel, tmp_path / "after"), before, atol=1e-3)

@@ -1,14 +1,13 @@
 """What the next training will be: preset, options made from the card, start, baseline, and what to know before."""
 
 import pytest
-import slicer
 
 from SemiSegLib.methods.cards import CARDS, card_of
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegModule import dependencies, look_ahead, preflight
 from SemiSegModule.panel.training_options import optionTitle, presetValues
 from Testing.host.interaction import choose, click, process_events, set_slider, tick_cell, type_text, wait_until
-from Testing.panel.studies import a_run, column, open_box, show_whole, shown_run
+from Testing.panel.studies import a_run, column, open_box, reopen_scene, show_whole, shown_run
 
 # A new Python that imports torch on a busy machine.
 PATIENCE_SECONDS = 200
@@ -246,12 +245,7 @@ def test_choices_are_saved_with_the_scene(study, tmp_path):
     open_box(study.ui.advancedBox)
     type_text(editor(study, "dice_weight"), "0.25")
     click(study.ui.baselineCheckBox)
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     assert study.ui.presetComboBox.currentText == "As in the paper"
     assert editor(study, "dice_weight").value == 0.25
     assert study.ui.baselineCheckBox.checked

@@ -17,7 +17,7 @@ from SemiSegModule.history import TrainingHistory
 from SemiSegModule.panel.log_view import LINES
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events
-from Testing.panel.studies import a_gain, alive, choose_run, column, open_box, show_whole
+from Testing.panel.studies import a_gain, alive, choose_run, column, open_box, reopen_scene, show_whole
 
 
 def look(panel):
@@ -118,12 +118,7 @@ def test_a_plot_that_was_deleted_is_not_made_again_until_it_is_asked_for(trainin
 def test_the_plot_is_not_saved_with_the_scene(training, tmp_path):
     study, _run = training
     click(study.ui.showPlotButton)
-    path = tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
-    slicer.mrmlScene.Clear()
-    process_events()
-    assert slicer.mrmlScene.ReadFromMRB(str(path))
-    process_events()
+    reopen_scene(tmp_path / "scene.mrb")
     for name in ("vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
         assert plot_nodes(name) == []
 
