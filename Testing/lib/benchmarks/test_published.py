@@ -186,7 +186,7 @@ def test_what_is_different_from_the_paper_is_said_where_it_is(heart, tmp_path):
 def test_the_reduced_size_of_the_heart_is_one_budget_and_one_grid_for_all(heart, tmp_path):
     found = requests(acdc.benchmark(heart, "reduced"), tmp_path)
     for name, request in found.items():
-        assert (request.training.steps, request.training.seconds) == (None, 120.0)
+        assert (request.training.steps, request.training.seconds) == (None, 60.0)
         assert has(request.plan, {"dimensions": 2, "patch": (64, 64), "batch": 8})
         # Twice the pixels' size, and slices as they are.
         assert request.plan.spacing_mm == pytest.approx((0.0, 2.0, 2.0))
@@ -194,7 +194,7 @@ def test_the_reduced_size_of_the_heart_is_one_budget_and_one_grid_for_all(heart,
             assert has(request.training, PAPER_000), name
             assert request.plan.backbone == "paper_unet"
     assert found["ours_6"].plan.backbone is None
-    assert found["ours_6"].training == TrainingSettings(steps=None, seconds=120.0)
+    assert found["ours_6"].training == TrainingSettings(steps=None, seconds=60.0)
 
 
 def test_the_atrium_keeps_the_published_labels_and_tests_on_the_last_of_the_others(atria, tmp_path):
@@ -238,7 +238,7 @@ def test_the_reduced_size_of_the_atrium_has_one_grid_whatever_the_resolution_at_
     for data in (atria, folder):
         found = requests(left_atrium.benchmark(data, "reduced"), tmp_path)
         for name, request in found.items():
-            assert (request.training.steps, request.training.seconds) == (None, 240.0)
+            assert (request.training.steps, request.training.seconds) == (None, 120.0)
             assert has(request.plan, {"dimensions": 3, "patch": (16, 32, 32), "batch": 4})
             assert request.plan.spacing_mm == pytest.approx((2.5, 2.5, 2.5))
             if name != "dtml_ours_2":
