@@ -12,7 +12,7 @@ checkpoint with 20 fully labeled scans, which no line here may see, so each take
 Published: the paper's 40,000 steps of 24 crops of 256 x 256 with its own U-Net, for the paper's lines and for the
 marginal loss; "ours" with the plan, training and as many steps. Takes days on a CPU, so ``auto`` takes it on a CUDA
 device only. Reduced: half the resolution, 8 crops of 64 x 64 (half of the published field of view along each edge) and
-60 s for every line, "ours" with its own network and training: about 1.5 minutes a run with scoring.
+60 s for every line, "ours" with its own network and training: about 2 minutes a run with scoring.
 
 Writes OUTPUT.md and OUTPUT.json after each line and keeps all runs in the folder OUTPUT: the same command goes on where
 it ended, and more seeds or lines are added to those that are there.
