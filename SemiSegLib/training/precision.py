@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,11 @@ from SemiSegLib.networks.dodnet_unet import Standardized
 from SemiSegLib.runs.request import TrainingSettings
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# The weight gradient of a bf16 convolution over fewer than 3 voxels along the last axis reads memory that was
-# never written (oneDNN in torch 2.13: values up to 1e37 for a width of 1 or 2, with a stride too). It sums over what
-# goes in and what comes out, so neither may be so narrow. Such maps are tiny: fp32 is free.
+# What oneDNN in torch 2.13 cannot do in bf16: the weight gradient of a convolution whose input or output has
+# - fewer than 3 voxels along the last axis, with a stride too: it reads memory that was never written (values to 1e37);
+# - fewer along another axis than a kernel whose windows overlap, such as 3 x 3 x 3 over 2 slices: it takes in numbers
+#   that are none and writes beyond its memory, which ends the process then or much later.
+# Such maps are small: fp32 is nearly free.
 SMALLEST_BF16_WIDTH = 4
 # Every module that calls a convolution: the last one keeps its layer for the weights and never calls it.
 CONVOLVING = (nn.modules.conv._ConvNd, Standardized)
@@ -168,7 +170,7 @@ class _TinyGuard:
             handle.remove()
 
     def _before(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        is_tiny = _narrowest(module, arguments[0].shape[-1]) < SMALLEST_BF16_WIDTH
+        is_tiny = _is_tiny(module, arguments[0].shape[2:])
         context = torch.autocast("cpu", enabled=False) if is_tiny else contextlib.nullcontext()
         context.__enter__()
         self._contexts.append(context)
@@ -178,17 +180,27 @@ class _TinyGuard:
         self._contexts.pop().__exit__(None, None, None)
 
 
-def _narrowest(module: nn.Module, width: int) -> int:
-    """Return the smaller of the widths of what a convolution sees, an image of a width, and of what it makes of it."""
+def _is_tiny(module: nn.Module, shape: Sequence[int]) -> bool:
+    """Return whether what a convolution sees, an image of a shape, or what it makes of it is too small for bf16."""
     layer = module
     if isinstance(module, Standardized):
-        width, layer = -(-width // module.steps[-1]), module.layer
+        shape, layer = [-(-n // step) for n, step in zip(shape, module.steps, strict=True)], module.layer
     assert isinstance(layer, nn.modules.conv._ConvNd), "hooks sit on nothing else"
+    smallest = [min(n, _made(layer, axis, n)) for axis, n in enumerate(shape)]
+    if smallest[-1] < SMALLEST_BF16_WIDTH:
+        return True
+    windows = zip(smallest[:-1], layer.kernel_size, layer.stride, strict=False)
+    return any(n < kernel for n, kernel, stride in windows if kernel > stride)
+
+
+def _made(layer: nn.modules.conv._ConvNd, axis: int, extent: int) -> int:
+    """Return the voxels along an axis that a convolution makes of so many; for a transposed one, those it sees."""
     if layer.transposed:
-        return width
+        return extent
     # What torch itself pads by, whether the padding was given in voxels or by name; the last axis comes first.
-    padded = width + sum(layer._reversed_padding_repeated_twice[:2])
-    return min(width, (padded - layer.dilation[-1] * (layer.kernel_size[-1] - 1) - 1) // layer.stride[-1] + 1)
+    first = 2 * (len(layer.kernel_size) - 1 - axis)
+    padded = extent + sum(layer._reversed_padding_repeated_twice[first : first + 2])
+    return (padded - layer.dilation[axis] * (layer.kernel_size[axis] - 1) - 1) // layer.stride[axis] + 1
 
 
 def _gpu_precision(device: torch.device) -> str:

@@ -315,16 +315,17 @@ assert all(p.dtype == torch.float32 for p in trainer.method.parameters())
 
 torch.manual_seed(0)
 compute = Compute(device="cpu", precision="bf16")
-for width in (1, 2, 3, 5):
+shapes = [(3, 4, width) for width in (1, 2, 3, 5)] + [(depth, 4, 5) for depth in (1, 2)] + [(4, 2, 5), (2, 8, 8)]
+for shape in shapes:
     layer = torch.nn.Conv3d(8, 8, 3, padding=1)
-    image = torch.randn(2, 8, 3, 4, width)
+    image = torch.randn(2, 8, *shape)
     layer(image).square().mean().backward()
     expected, layer.weight.grad = layer.weight.grad, None
     for _ in range(5):
         layer.weight.grad = None
         with fp32_where_tiny(layer, compute), compute.autocast():
             layer(image).float().square().mean().backward()
-        assert (layer.weight.grad - expected).abs().max() < 0.05 * expected.abs().max(), width
+        assert (layer.weight.grad - expected).abs().max() < 0.05 * expected.abs().max(), shape
 """
 
 
