@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegLib.labels import edits
 from SemiSegLib.labels.color_table import write_color_table
@@ -31,8 +32,10 @@ _BOX_SHARE = 0.5
 class LabelsLogic:
     """Part of ``StudyLogic``; schemes and cases are values: every call returns a new one."""
 
-    def addStructure(self, scheme: LabelScheme, name: str, parent: str | None = None) -> Edit:
+    def addStructure(self, scheme: LabelScheme | None, name: str, parent: str | None = None) -> Edit:
         """Return the scheme (``.scheme`` of the result) with a new structure, alone or as a part of another one.
+
+        Without a scheme (None) the structure begins one.
 
         Raises:
             LabelError: the name is empty, taken or cannot be used.
@@ -193,11 +196,11 @@ class LabelsLogic:
         Raises:
             CaseError: the scan holds no voxels, or is under a transform that is not linear.
         """
+        grid = worldGrid(next(iter(case.volumes.values())))
         if box is None:
-            name = slicer.mrmlScene.GenerateUniqueName(f"{case.id} annotated")
+            name = slicer.mrmlScene.GenerateUniqueName(_("{case} annotated").format(case=case.id))
             box = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", name)
         box.CreateDefaultDisplayNodes()
-        grid = worldGrid(next(iter(case.volumes.values())))
         count = [*reversed(grid.shape)]
         corners = [
             grid.matrix @ [i * count[0] - 0.5, j * count[1] - 0.5, k * count[2] - 0.5, 1.0] for i, j, k in _CORNERS

@@ -180,8 +180,38 @@ class StudyParameters(TrainingParameters, ReviewParameters):
 
     def rows(self) -> list[CaseRow]:
         """Return the case table; rows whose first volume is gone from the scene are left out."""
+        return self._rows(isRemoved=False)
+
+    def removedRows(self) -> list[CaseRow]:
+        """Return what was said of the cases that a person took out of the study, for the time when they come back."""
+        return self._rows(isRemoved=True)
+
+    def setRows(self, rows: list[CaseRow], removed: list[CaseRow] | None = None) -> None:
+        """Replace the case table, as one change.
+
+        Args:
+            rows: the table.
+            removed: cases out of the study, of which more is remembered than their volumes; None: those of before.
+        """
+        removed = self.removedRows() if removed is None else removed
+        wasModifying = self.node.StartModify()
+        roles = [self.node.GetNthNodeReferenceRole(index) for index in range(self.node.GetNumberOfNodeReferenceRoles())]
+        for role in roles:
+            if role.startswith(_ROLE):
+                self.node.RemoveNodeReferenceIDs(role)
+        stored = []
+        for number, row in enumerate([*rows, *removed]):
+            for place, node in enumerate(row.volumes.values()):
+                self.node.SetNodeReferenceID(_channelRole(number, place), node.GetID())
+            stored.append(self._stored(number, row) | {"channels": list(row.volumes), "isRemoved": number >= len(rows)})
+        self._set("cases", stored)
+        self.node.EndModify(wasModifying)
+
+    def _rows(self, isRemoved: bool) -> list[CaseRow]:
         rows = []
         for number, data in enumerate(self._get("cases", [])):
+            if data.get("isRemoved", False) != isRemoved:
+                continue
             found = {name: self.node.GetNodeReference(role) for name, role in self._channelRoles(number, data).items()}
             volumes = {name: found[name] for name in self.channels if found.get(name) is not None}
             if self.channels[0] not in volumes:
@@ -189,24 +219,10 @@ class StudyParameters(TrainingParameters, ReviewParameters):
             rows.append(self._row(number, data, volumes))
         return rows
 
-    def setRows(self, rows: list[CaseRow]) -> None:
-        """Replace the case table, as one change."""
-        wasModifying = self.node.StartModify()
-        roles = [self.node.GetNthNodeReferenceRole(index) for index in range(self.node.GetNumberOfNodeReferenceRoles())]
-        for role in roles:
-            if role.startswith(_ROLE):
-                self.node.RemoveNodeReferenceIDs(role)
-        for number, row in enumerate(rows):
-            for place, node in enumerate(row.volumes.values()):
-                self.node.SetNodeReferenceID(_channelRole(number, place), node.GetID())
-        stored = [self._stored(number, row) | {"channels": list(row.volumes)} for number, row in enumerate(rows)]
-        self._set("cases", stored)
-        self.node.EndModify(wasModifying)
-
     @property
     def storedRowCount(self) -> int:
-        """Rows of the case table, those of removed volumes included."""
-        return len(self._get("cases", []))
+        """Rows of the case table, those of volumes that are gone included."""
+        return sum(not data.get("isRemoved", False) for data in self._get("cases", []))
 
     @property
     def isOfEarlierVersion(self) -> bool:

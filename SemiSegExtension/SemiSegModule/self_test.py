@@ -23,7 +23,7 @@ def checkRoundTrip(logic: Any) -> None:
     with TemporaryDirectory() as folder:
         original = write_cohort(Path(folder) / "cohort", fine=1, coarse=1, partial=1, none=1, validation=0)
         cases = [loadCase(original, case) for case in original.cases]
-        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turned")
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
         for case in cases:
             for node in filter(None, (*case.volumes.values(), case.segmentation)):
                 node.SetAndObserveTransformNodeID(transform.GetID())

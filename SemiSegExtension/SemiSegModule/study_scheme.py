@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from SemiSegLib.config import from_json, to_json
 from SemiSegLib.errors import CheckpointError
 from SemiSegLib.labels.edits import Edit, add_structures
@@ -23,7 +25,8 @@ def applyEdit(parameters: StudyParameters, edit: Edit) -> None:
     The scheme is then the study's own, wherever it came from: neither the scene nor a file changes it any more.
     """
     isFirst = parameters.schemeSource != SCHEME_EDITED
-    before = parameters.rows()
+    rows, removed = parameters.rows(), parameters.removedRows()
+    before = [*rows, *removed]
     after = [withNames(row, edit.name_now) for row in before]
     wasModifying = parameters.node.StartModify()
     parameters.schemeUndo = {
@@ -44,7 +47,7 @@ def applyEdit(parameters: StudyParameters, edit: Edit) -> None:
     earlier = [] if isFirst else parameters.schemeSteps
     parameters.schemeSteps = [*earlier, *(to_json(step) for step in edit.steps)]
     parameters.schemeSource = SCHEME_EDITED
-    parameters.setRows(after)
+    parameters.setRows(after[: len(rows)], removed=after[len(rows) :])
     parameters.node.EndModify(wasModifying)
 
 
@@ -57,18 +60,21 @@ def undoEdit(parameters: StudyParameters) -> bool:
     if undo is None:
         return False
     known = {entry["volume"]: entry for entry in undo["rows"]}
-    rows = []
-    for row in parameters.rows():
+
+    def undone(row: CaseRow) -> CaseRow:
         entry = known.get(_volumeId(row))
         isAsLeft = entry is not None and _said(row) == entry["after"]
-        rows.append(_withSaid(row, entry["before"]) if isAsLeft else row)
+        return _withSaid(row, entry["before"]) if isAsLeft else row
+
+    rows = [undone(row) for row in parameters.rows()]
+    removed = [undone(row) for row in parameters.removedRows()]
     wasModifying = parameters.node.StartModify()
     parameters.editedScheme = undo["scheme"]
     parameters.schemeBase = undo.get("base", SCHEME_FROM_SCENE)
     parameters.schemeSteps = undo["steps"]
     parameters.schemeSource = undo["source"]
     parameters.schemeUndo = None
-    parameters.setRows(rows)
+    parameters.setRows(rows, removed)
     parameters.node.EndModify(wasModifying)
     return True
 
@@ -127,7 +133,7 @@ def namesInModel(parameters: StudyParameters, model: str) -> tuple[dict[str, str
     except CheckpointError:
         # What is wrong with the file is told when it is loaded.
         return {}, {}
-    steps = [from_json(Step, step, where="edited label scheme") for step in since]
+    steps = [from_json(Step, step, where=_("edited label scheme")) for step in since]
     renamed, merged = origins(steps, None if isOurs else known)
     keys = {name_key(name) for name in known}
     before: dict[str, tuple[str, ...]] = {}

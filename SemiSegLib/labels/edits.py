@@ -11,6 +11,8 @@ from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, Structure, Termino
 
 # Characters that Slicer's tags and color tables cannot hold in a name.
 _LOST_MARKS = '"|\n\r\t'
+# Name of a scheme that begins with a structure.
+NEW_SCHEME = "Study"
 # Colors that are told apart on light and dark images, for structures that nobody gave a color.
 _COLORS = (
     (0.90, 0.30, 0.24),
@@ -45,13 +47,22 @@ class Edit:
 
 
 def add_structure(
-    scheme: LabelScheme, name: str, *, parent: str | None = None, color: tuple[float, float, float] | None = None
+    scheme: LabelScheme | None,
+    name: str,
+    *,
+    parent: str | None = None,
+    color: tuple[float, float, float] | None = None,
 ) -> Edit:
     """Return the scheme with a new structure; inside a structure without parts it is the first of its parts.
+
+    Without a scheme (None) the structure begins one.
 
     Raises:
         LabelError: the name is empty, taken or cannot be used, or there is no such parent.
     """
+    if scheme is None:
+        first = Structure(name=_usable_name(name), parent=parent, color=color or _COLORS[0])
+        return Edit(LabelScheme(name=NEW_SCHEME, structures=(first,)), (Step(kind="add", before=(), after=first.name),))
     name = _checked_name(scheme, name)
     whole = scheme.find(parent) if parent else None
     step = Step(kind="add", before=(), after=name)
@@ -256,14 +267,19 @@ def _without_alias(structures: Iterable[Structure], name: str, *, keep: str = ""
 
 
 def _checked_name(scheme: LabelScheme, name: str, *, of: Structure | None = None) -> str:
+    name = _usable_name(name)
+    for structure in scheme.structures:
+        if structure is not of and name_key(structure.name) == name_key(name):
+            raise _error(f"there is a structure '{structure.name}' already", "choose another name")
+    return name
+
+
+def _usable_name(name: str) -> str:
     name = " ".join(name.split(" ")).strip()
     if not name_key(name):
         raise _error("a structure needs a name", "type one")
     if name_key(name) == "*" or any(mark in name for mark in _LOST_MARKS):
         raise _error(f"'{name}' cannot be a name", 'leave out quotes, line breaks and |; "*" stands for anything')
-    for structure in scheme.structures:
-        if structure is not of and name_key(structure.name) == name_key(name):
-            raise _error(f"there is a structure '{structure.name}' already", "choose another name")
     return name
 
 

@@ -152,6 +152,18 @@ def test_files_and_folders_are_dropped_on_the_table(panel, tmp_path):
     assert column(panel.ui.casesTable, CASE) == ["P3", "P1", "P2"]
 
 
+def test_nothing_is_dropped_while_other_files_are_loaded(panel, tmp_path):
+    root = a_folder(tmp_path)
+    panel.panel.cases.loading.start([str(root / "images/P3.nii.gz")])
+    assert panel.panel.cases.loading.isBusy
+    assert not drop_files(panel.ui.casesTable.viewport(), [root / "images/P1.nii.gz"])
+    loaded(panel)
+    assert column(panel.ui.casesTable, CASE) == ["P3"]
+    assert drop_files(panel.ui.casesTable.viewport(), [root / "images/P1.nii.gz"])
+    loaded(panel)
+    assert column(panel.ui.casesTable, CASE) == ["P3", "P1"]
+
+
 def test_what_is_no_scan_is_left_to_slicer(panel, tmp_path):
     for name in ("scene.mrb", "notes.txt"):
         (tmp_path / name).write_text("")

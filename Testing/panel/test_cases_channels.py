@@ -62,6 +62,20 @@ def test_channels_are_turned_round_by_their_names(host, panel):
     assert panel.panel.view.cases[0].volumes == {"T2 FLAIR": volumes["Ann FLAIR"]}
 
 
+def test_channels_that_are_being_typed_outlive_a_refresh_and_end_with_their_scene(host, panel):
+    a_small_study()
+    open_structures(panel)
+    edit = panel.ui.channelsEdit
+    edit.setFocus()
+    edit.text = "T1, FL"
+    panel.panel.refresh()
+    assert edit.text == "T1, FL"
+    slicer.mrmlScene.Clear(0)
+    edit.editingFinished.emit()
+    process_events()
+    assert not host.problems()
+
+
 def test_what_was_said_of_a_scan_goes_with_it_when_it_becomes_a_channel(panel):
     volumes = a_small_study()
     generator = np.random.default_rng(7)

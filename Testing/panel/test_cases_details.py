@@ -8,9 +8,11 @@ from PySide6.QtCore import Qt
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
+from SemiSegLib.labels.edits import rename_structure
 from SemiSegLib.labels.schemes import write_scheme
 from SemiSegModule.bridge.pairing import patientOf
 from SemiSegModule.parameters import CaseRow
+from SemiSegModule.study_scheme import applyEdit, undoEdit
 from Testing.bridge import scenes
 from Testing.host.interaction import (
     choose,
@@ -217,6 +219,58 @@ def test_a_case_is_removed_without_its_nodes_and_taken_back(panel):
     click(panel.ui.addVolumesButton)
     assert sorted(column(panel.ui.casesTable, CASE)) == ["Ann", "Bob", "Cid", "Dan"]
     assert not panel.ui.addVolumesButton.visible
+
+
+def test_what_was_said_of_a_removed_case_holds_when_it_is_taken_back(panel, tmp_path):
+    a_small_study()
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    panel.panel.labels.change(lookedFor=["head"])
+    choose(panel.ui.caseSideComboBox, "validation")
+    type_text(panel.ui.casePatientEdit, "P 4")
+    choose(panel.ui.regionComboBox, "some slices")
+    type_text(panel.ui.slicesEdit, "1-3")
+    rows = panel.panel.parameters.rows()
+    # A run has used it: it must not get to the other side.
+    rows[0].usedAs = ["P 4"]
+    panel.panel.parameters.setRows(rows)
+    said = panel.panel.parameters.rows()[0]
+    select(panel, 0)
+    click(panel.ui.removeCasesButton)
+    assert column(panel.ui.casesTable, CASE) == ["Bob", "Cid", "Dan"]
+    # Other changes of the table keep it, and so does a scene.
+    panel.ui.structuresSection.collapsed = False
+    process_events()
+    type_text(panel.ui.channelsEdit, "T1")
+    reopen_scene(tmp_path / "scene.mrb")
+    assert column(panel.ui.casesTable, CASE) == ["Bob", "Cid", "Dan"]
+    click(panel.ui.addVolumesButton)
+    names = column(panel.ui.casesTable, CASE)
+    assert sorted(names) == ["Ann", "Bob", "Cid", "Dan"]
+    row = panel.panel.parameters.rows()[names.index("Ann")]
+    assert row.volumes == {"T1": slicer.util.getNode("Ann")}
+    assert row.segmentation is slicer.util.getNode("Ann drawn")
+    assert (row.lookedFor, row.side, row.patient, row.usedAs) == (["head"], "validation", "P 4", ["P 4"])
+    assert row.region == said.region
+    assert panel.panel.parameters.removedRows() == []
+
+
+def test_a_removed_case_keeps_its_labels_and_follows_the_names_of_structures(panel):
+    a_small_study()
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    panel.panel.labels.change(lookedFor=["head"])
+    select(panel, 0)
+    click(panel.ui.removeCasesButton)
+    # Another image of the same grid must not take its segmentation meanwhile.
+    drawn = slicer.util.getNode("Ann drawn")
+    process_events()
+    assert not any(row.segmentation is drawn for row in panel.panel.parameters.rows())
+    scheme = panel.panel.view.scheme
+    applyEdit(panel.panel.parameters, rename_structure(scheme, "head", "caput"))
+    (removed,) = panel.panel.parameters.removedRows()
+    assert removed.lookedFor == ["caput"]
+    assert undoEdit(panel.panel.parameters)
+    (removed,) = panel.panel.parameters.removedRows()
+    assert (removed.lookedFor, removed.segmentation) == (["head"], drawn)
 
 
 def test_the_table_is_worked_with_by_keyboard(panel):

@@ -87,6 +87,38 @@ def test_structures_and_parts_are_added_and_bad_names_refused_with_a_sentence(ho
     assert set(tree_of(tree)) == {"organ", "head", "tail", "vessel", "cyst", "wall"}
 
 
+def test_the_first_structure_is_typed_where_nothing_is_drawn(host, panel):
+    scenes.a_volume(np.random.default_rng(7), name="Ann")
+    process_events()
+    tree = open_structures(panel)
+    host.dialogs.enter_text("liver")
+    click(panel.ui.addStructureButton)
+    host.dialogs.enter_text("tumor")
+    click(panel.ui.addPartButton)
+    assert tree_of(tree) == {"liver": "", "tumor": "liver"}
+    assert panel.panel.parameters.schemeSource == "edited"
+    click(panel.ui.undoStructureButton)
+    assert tree_of(tree) == {"liver": ""}
+
+
+def test_a_scheme_file_that_cannot_be_read_is_not_replaced_by_a_typed_structure(panel, tmp_path):
+    panel.panel.parameters.schemeSource = str(tmp_path / "gone.json")
+    process_events()
+    open_structures(panel)
+    assert not panel.ui.addStructureButton.enabled
+
+
+def test_a_name_that_is_being_typed_ends_with_its_scene(host, panel):
+    tree = a_study(panel)
+    click_item(tree, "tail")
+    press(tree, Qt.Key.Key_F2)
+    (editor,) = tree.findChildren(QtWidgets.QLineEdit)
+    QtTest.QTest.keyClicks(editor, "cauda")
+    slicer.mrmlScene.Clear(0)
+    process_events()
+    assert not host.problems()
+
+
 def test_a_name_is_changed_by_f2_and_what_was_said_of_cases_follows(host, panel):
     tree = a_study(panel)
     click_cell(panel.ui.casesTable, 0, 0)

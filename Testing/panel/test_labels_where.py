@@ -6,6 +6,7 @@ import slicer
 from SemiSegLib.cases.volume import read_labels
 from SemiSegModule.bridge.geometry import fromGeometry
 from SemiSegModule.bridge.overlaps import EITHER
+from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, click_cell, process_events, type_text, wait_until
 from Testing.panel.studies import a_small_study, column, reopen_scene
@@ -96,6 +97,21 @@ def test_a_box_is_made_in_the_middle_of_the_scan_and_asked_for_when_it_is_remove
     choose(panel.ui.regionComboBox, "the whole scan")
     assert region(panel) is None
     assert 0 not in panel.panel.view.rowProblems
+
+
+def test_a_box_that_cannot_be_placed_is_told_and_none_is_left(panel, host):
+    volumes = a_small_study()
+    bent = scenes.a_transform(None, name="warp", cls="vtkMRMLGridTransformNode")
+    volumes["Ann"].SetAndObserveTransformNodeID(bent.GetID())
+    select(panel, 0)
+    choose(panel.ui.regionComboBox, "the inside of a box")
+    choose(panel.ui.regionBoxComboBox, "Create new...")
+    (message,) = host.dialogs.shown("error")
+    assert message.startswith("The box cannot be placed.")
+    assert "'warp', which is not linear" in message
+    assert slicer.util.getNodesByClass("vtkMRMLMarkupsROINode") == []
+    assert region(panel).box is None
+    assert StudyLogic().placeBox(panel.panel.view.cases[1]) is not None
 
 
 def test_a_scene_is_closed_with_the_box_that_is_shown(panel, host):

@@ -7,7 +7,7 @@ from SemiSegLib.errors import CaseError, CheckpointError
 from SemiSegModule import jobs
 from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
-from Testing.host.interaction import click, drop_files, process_events, tick_cell, type_text
+from Testing.host.interaction import click, drop_files, process_events, tick_cell, type_text, wait_until
 from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_run, a_small_study
 
@@ -128,7 +128,22 @@ def test_a_model_that_cannot_be_reached_is_none(panel, tmp_path):
     type_text(panel.ui.modelEdit, str(tmp_path / f"{'x' * 300}.safetensors"))
     panel.panel.refresh()
     assert panel.panel.model.path is None
-    assert panel.ui.exportModelButton.toolTip == "Choose a model file, or train one above."
+    assert "choose it where it is now" in panel.ui.exportModelButton.toolTip
+
+
+def test_a_chosen_model_that_was_moved_is_told_by_its_path(panel, tmp_path):
+    file = a_model_file(tmp_path / "model.safetensors")
+    type_text(panel.ui.modelEdit, str(file))
+    wait_until(lambda: panel.panel.model.path == file, what="the model is looked at")
+    file.rename(tmp_path / "elsewhere.safetensors")
+    panel.panel.refresh()
+    wait_until(lambda: panel.panel.model.path is None, what="the model is looked at again")
+    panel.panel.refresh()
+    expected = f"There is no model file {file}: choose it where it is now, or connect its drive."
+    assert panel.ui.modelInfoLabel.text == expected
+    assert panel.panel.model.whyNot == expected
+    type_text(panel.ui.modelEdit, "")
+    wait_until(lambda: "No model yet" in panel.ui.modelInfoLabel.text, what="nothing is chosen")
 
 
 def test_an_export_that_cannot_be_written_is_told(host, panel, tmp_path):

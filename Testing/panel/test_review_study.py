@@ -154,13 +154,17 @@ def test_a_rejected_result_takes_nothing_from_a_case_that_has_other_labels(ready
 def test_an_accepted_result_of_a_scan_that_was_taken_out_makes_it_a_case_again(ready, started):
     panel, volumes = ready
     click_cell(panel.ui.casesTable, 3, 0)
+    choose(panel.ui.caseSideComboBox, "validation")
+    type_text(panel.ui.casePatientEdit, "P 7")
     click(panel.ui.removeCasesButton)
     assert len(panel.panel.parameters.rows()) == 3
     apply_to_all(panel, started, scores={3: 0.9})
     click(panel.ui.acceptButton)
     row = row_of(panel, "Dan")
     assert (row.segmentation, row.isChosen) == (panel.panel.review.current.node, True)
+    assert (row.side, row.patient) == ("validation", "P 7")
     assert panel.panel.parameters.removedVolumes == []
+    assert panel.panel.parameters.removedRows() == []
     assert len(panel.panel.view.cases) == len(volumes)
     assert "'Dan' is a case of the study now." in panel.ui.resultLabel.text
 
@@ -182,10 +186,25 @@ def test_nothing_is_decided_on_a_scan_that_alone_is_no_case_of_the_study(two_cha
     apply_to_all(panel, started, scores={3: 0.9})
     click_cell(panel.ui.casesTable, 3, 0)
     click(panel.ui.removeCasesButton)
+    # As a scene of an earlier version, which does not remember what it was.
+    panel.panel.parameters.setRows(panel.panel.parameters.rows(), removed=[])
     click(panel.ui.acceptButton)
     assert panel.panel.review.current.decision == ""
     assert len(panel.panel.parameters.rows()) == 3
     assert "has the channels T2, T1" in host.dialogs.shown("error")[0]
+
+
+def test_a_removed_case_of_several_channels_comes_back_whole_with_its_accepted_result(two_channels, started):
+    panel = two_channels
+    apply_to_all(panel, started, scores={3: 0.9})
+    volumes = panel.panel.parameters.rows()[3].volumes
+    assert len(volumes) == 2
+    click_cell(panel.ui.casesTable, 3, 0)
+    click(panel.ui.removeCasesButton)
+    click(panel.ui.acceptButton)
+    row = panel.panel.parameters.rows()[3]
+    assert (row.volumes, row.segmentation) == (volumes, panel.panel.review.current.node)
+    assert panel.panel.parameters.removedVolumes == []
 
 
 def test_what_was_looked_for_is_told_by_the_names_of_the_study(ready, started):

@@ -11,6 +11,8 @@ FILES = [EXTENSION / "SemiSeg.py", *sorted((EXTENSION / "SemiSegModule").rglob("
 SHOWN = {"text", "toolTip", "title", "windowTitle", "placeholderText"}
 SHOWING = {"setText", "setToolTip", "addItem", "setHorizontalHeaderLabels", "showError", "errorDisplay"}
 SHOWING |= {"confirmOkCancelDisplay", "confirmYesNoDisplay", "infoDisplay", "warningDisplay", "messageBox"}
+# Names of nodes.
+SHOWING |= {"AddNewNodeByClass", "GenerateUniqueName", "GetUniqueNameByString", "SetName"}
 SHOWING |= {"showStatusMessage", "delayDisplay", "appendPlainText", "addAction", "setWindowTitle", "addItems"}
 # Keyword arguments of these that are shown.
 KEYWORDS = {"windowTitle", "text", "title", "toolTip", "detailedText"}
@@ -45,7 +47,7 @@ def test_no_text_reaches_the_screen_untranslated(path):
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SHOWING:
             shown = [*node.args, *(item.value for item in node.keywords if item.arg in KEYWORDS)]
             found += [word for argument in shown for word in words(argument)]
-    assert [word for word in found if word not in NAMES] == []
+    assert [word for word in found if word not in NAMES and not word.startswith("vtkMRML")] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

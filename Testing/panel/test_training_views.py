@@ -1,5 +1,6 @@
 """What can be looked at while a model learns: plot, preview, log, and whether the other scans helped."""
 
+import shutil
 import zipfile
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import slicer
 
 from SemiSegLib.config import write_json
+from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Previewed, Stepped, Validated, event_to_line
 from SemiSegModule.bridge.geometry import toGeometry, volumeGrid
@@ -171,6 +173,22 @@ def test_the_preview_is_shown_only_if_wanted_in_one_node_beside_its_scan(trainin
     assert study.ui.previewLabel.text == "Ann at step 30"
     click(study.ui.previewCheckBox)
     assert previews() == []
+
+
+def test_a_preview_is_told_of_its_own_run_alone(training):
+    study, run = training
+    labels = np.zeros(scenes.SHAPE, np.uint8)
+    labels[1:3, 1:4, 1:5] = 1
+    tell(run, Previewed(step=20, case="Ann", file=write_preview(run, slicer.util.getNode("Ann"), labels)))
+    click(study.ui.previewCheckBox)
+    look(study)
+    assert study.ui.previewLabel.text == "Ann at step 20"
+    preview = study.panel.training.preview
+    shown = study.panel.training.progress.data.preview
+    preview.show(RunFolder(shutil.copytree(run.path, run.path.with_name("other"))), None)
+    assert study.ui.previewLabel.text == ""
+    preview.show(run, shown)
+    assert study.ui.previewLabel.text == "Ann at step 20"
 
 
 def test_a_preview_is_neither_labels_nor_a_result_to_review_nor_saved(training, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegLib.cases.finding import Finding
@@ -66,7 +67,8 @@ def addCase(files: CaseFiles) -> SceneCase:
     volumes = {role: addVolume(volume, names[role]) for role, volume in files.volumes.items()}
     segmentation = None
     if files.drawn is not None:
-        segmentation = _addSegmentation(files.drawn, next(iter(volumes.values())), f"{files.id} labels")
+        name = _("{case} labels").format(case=files.id)
+        segmentation = _addSegmentation(files.drawn, next(iter(volumes.values())), name)
     return SceneCase(
         id=files.id,
         volumes=volumes,

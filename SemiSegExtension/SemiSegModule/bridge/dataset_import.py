@@ -19,7 +19,7 @@ from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, SUPERCLASS_TAG, Sc
 from SemiSegModule.bridge.segmentation_file import FileSegment
 from SemiSegModule.bridge.states import readStates
 
-REGION_NAME = "annotated region"
+REGION_ID = "annotated region"
 _REGION_COLOR = (0.6, 0.6, 0.6)
 _TERMINOLOGY_TAG = "TerminologyEntry"
 
@@ -95,8 +95,8 @@ def _drawn(
     lookedFor = _lookedFor(sets, elsewhere, scheme)
     if not isAnnotated.all():
         layers.append((isAnnotated[codes], grid))
-        segments.append(FileSegment(id=REGION_NAME, name=REGION_NAME, layer=1, value=1, color=_REGION_COLOR))
-        meanings[REGION_NAME] = ANNOTATED_REGION
+        segments.append(FileSegment(id=REGION_ID, name=_("annotated region"), layer=1, value=1, color=_REGION_COLOR))
+        meanings[REGION_ID] = ANNOTATED_REGION
     return Drawn(layers=tuple(layers), segments=tuple(segments), meanings=meanings, lookedFor=lookedFor), lost
 
 

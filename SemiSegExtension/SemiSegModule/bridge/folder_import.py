@@ -202,5 +202,5 @@ def _readDrawn(path: Path, grid: Grid) -> Drawn:
 
 def _unnamed(value: int) -> FileSegment:
     """Return a segment of which only a number is known; a person says what it is."""
-    name = f"label {value}"
-    return FileSegment(id=name, name=name, layer=0, value=value, color=_COLORS[(value - 1) % len(_COLORS)])
+    name = _("label {value}").format(value=value)
+    return FileSegment(id=f"label {value}", name=name, layer=0, value=value, color=_COLORS[(value - 1) % len(_COLORS)])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from SemiSegModule.bridge.geometry import matrixFromVtk, matrixToVtk
 from SemiSegModule.bridge.pairing import segmentations
@@ -151,7 +152,7 @@ def correctionOf(result: Result) -> Any:
     """Return the copy of a result that a person corrects; made once, named after the case."""
     if result.correction is not None:
         return result.correction
-    name = slicer.mrmlScene.GetUniqueNameByString(f"{result.name} corrected")
+    name = slicer.mrmlScene.GetUniqueNameByString(_("{case} corrected").format(case=result.name))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.GetSegmentation().DeepCopy(result.node.GetSegmentation())
     standBeside(node, result.volume)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SemiSegLib.cases.volume import read_volume
@@ -68,7 +69,7 @@ def addUncertainty(found: UncertaintyMap, volumeNode: Any, job: str, *, writtenG
     """
     matrix = placedOn(volumeNode, found.grid, writtenGrid, found.path)
     percent = found.percent
-    name = f"{volumeNode.GetName()} uncertainty (%)"
+    name = _("{scan} uncertainty (%)").format(scan=volumeNode.GetName())
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.SetAttribute(RESULT_ATTRIBUTE, job)
     image = vtk.vtkImageData()

@@ -58,8 +58,9 @@ def acceptIntoStudy(
         text = _("The study has no structure {names}. Add it in Structures, or say in Labels what its segment is.")
         notices.append(text.format(names=", ".join(unknown)))
     wasModifying = parameters.node.StartModify()
-    parameters.removedVolumes = [node for node in parameters.removedVolumes if node is not result.volume]
-    parameters.setRows(rows)
+    used = list(row.volumes.values())
+    parameters.removedVolumes = [v for v in parameters.removedVolumes if not any(v is node for node in used)]
+    parameters.setRows(rows, removed=[other for other in parameters.removedRows() if _rowOf(result, [other]) is None])
     parameters.node.EndModify(wasModifying)
     return notices
 
@@ -92,6 +93,10 @@ def _rowOf(result: Result, rows: list[CaseRow]) -> CaseRow | None:
 
 
 def _newRow(result: Result, parameters: StudyParameters) -> CaseRow:
+    removed = _rowOf(result, parameters.removedRows())
+    if removed is not None:
+        # It was a case before: its patient and its side of the split stay.
+        return removed
     if len(parameters.channels) > 1:
         text = _(
             "'{name}' is no case of the study, and a case of the study has the channels {channels}. Take it into the "

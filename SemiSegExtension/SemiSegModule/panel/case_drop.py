@@ -17,11 +17,12 @@ class DropFilter(qt.QObject):
 
     Args:
         onDropped: called with the paths.
+        isBusy: whether nothing can be dropped now; the pointer shows it.
     """
 
-    def __init__(self, onDropped: Callable[[list[str]], None]) -> None:
+    def __init__(self, onDropped: Callable[[list[str]], None], isBusy: Callable[[], bool]) -> None:
         qt.QObject.__init__(self)
-        self._onDropped = onDropped
+        self._onDropped, self._isBusy = onDropped, isBusy
 
     def eventFilter(self, _target: Any, event: Any) -> bool:
         """Accept files and folders; called by Qt with every event of the widget."""
@@ -31,6 +32,9 @@ class DropFilter(qt.QObject):
         paths = _paths(event.mimeData())
         if not paths:
             return False
+        if self._isBusy():
+            event.ignore()
+            return True
         event.acceptProposedAction()
         if kind == qt.QEvent.Drop:
             self._onDropped(paths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import slicer
@@ -15,6 +15,7 @@ from SemiSegModule.bridge.pairing import scalarVolumes, suggestChannel
 from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.panel import case_words as words
 from SemiSegModule.panel.channels import useVolume
+from SemiSegModule.panel.row_labels import withSegmentation
 from SemiSegModule.panel.study_view import OnlyPart, StudyView
 from SemiSegModule.waiting import Waiting, keepAnswering
 
@@ -141,7 +142,7 @@ class CaseProblems:
 
     def _useWithoutLabels(self, number: int) -> None:
         rows = self.panel.parameters.rows()
-        rows[number].segmentation, rows[number].isWithoutLabels = None, True
+        rows[number] = replace(withSegmentation(rows[number], None), isWithoutLabels=True)
         self.panel.parameters.setRows(rows)
 
     def _leaveOut(self, view: StudyView, number: int, segmentIds: tuple[str, ...]) -> None:

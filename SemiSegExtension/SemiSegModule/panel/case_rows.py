@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from SemiSegModule.bridge.pairing import scalarVolumes, segmentationOf, segmentations
@@ -12,17 +13,18 @@ from SemiSegModule.parameters import CaseRow, StudyParameters
 def updateRows(parameters: StudyParameters) -> bool:
     """Bring the case table in line with the scene and return whether it changed.
 
-    New volumes get a row with the segmentation that belongs to them; rows of removed volumes go, and of volumes that
-    are a further channel of another row. What a person has chosen is kept, but for what was said of segments and
-    segmentations that are gone.
+    New volumes get a row with the segmentation that belongs to them, and removed ones that were added again their row
+    of before. Rows of volumes that are gone go, and of those that are a further channel of another row. What a person
+    has chosen is kept, but for what was said of segments and segmentations that are gone.
     """
     before = parameters.rows()
     further = [node for row in before for channel, node in row.volumes.items() if channel != parameters.channels[0]]
     rows = [replace(row) for row in before if not any(row.volumes[parameters.channels[0]] is node for node in further)]
-    rows = [withLabelsLeft(row) for row in rows]
+    back, removed = _returned(rows, parameters)
+    rows = [withLabelsLeft(row) for row in [*rows, *back]]
     volumes = scalarVolumes()
     known = [*(node for row in rows for node in row.volumes.values()), *parameters.removedVolumes]
-    taken = [held.segmentation for row in rows for held in (row, row.before) if held is not None]
+    taken = [held.segmentation for row in [*rows, *removed] for held in (row, row.before) if held is not None]
     free = [node for node in segmentations(withResults=False) if not any(node is t for t in taken)]
     for number, row in enumerate(rows):
         if row.segmentation is not None:
@@ -40,5 +42,21 @@ def updateRows(parameters: StudyParameters) -> bool:
             rows.append(CaseRow(volumes={parameters.channels[0]: volume}, segmentation=found))
     changed = rows != before or len(rows) != parameters.storedRowCount or parameters.isOfEarlierVersion
     if changed:
-        parameters.setRows(rows)
+        parameters.setRows(rows, removed)
     return changed
+
+
+def _returned(rows: Sequence[CaseRow], parameters: StudyParameters) -> tuple[list[CaseRow], list[CaseRow]]:
+    """Return the rows of removed cases that may come back, without images that are another case's now, and the rest."""
+    back: list[CaseRow] = []
+    left: list[CaseRow] = []
+    for row in parameters.removedRows():
+        first = row.volumes[parameters.channels[0]]
+        if any(first is node for node in parameters.removedVolumes):
+            left.append(row)
+            continue
+        used = [node for other in [*rows, *back] for node in other.volumes.values()]
+        if not any(first is node for node in used):
+            volumes = {name: node for name, node in row.volumes.items() if not any(node is other for other in used)}
+            back.append(replace(row, volumes=volumes))
+    return back, left

@@ -61,7 +61,7 @@ class CasesSection:
         self._delete = qt.QShortcut(qt.QKeySequence("Del"), ui.casesTable)
         self._delete.context = qt.Qt.WidgetShortcut
         self._delete.connect("activated()", self._onRemove)
-        self._drop = DropFilter(self.loading.start)
+        self._drop = DropFilter(self.loading.start, lambda: self.loading.isBusy)
         ui.casesSection.acceptDrops = True
         ui.casesSection.installEventFilter(self._drop)
 
@@ -74,7 +74,9 @@ class CasesSection:
         """Show a study."""
         self._updating = True
         self._showSchemes()
-        self.ui.channelsEdit.text = ", ".join(self.panel.parameters.channels)
+        if not self.ui.channelsEdit.hasFocus():
+            # What is being typed stays.
+            self.ui.channelsEdit.text = ", ".join(self.panel.parameters.channels)
         self._find(view)
         self.table.show(view, self._shownProblems)
         self._showDetails(view)
@@ -214,16 +216,18 @@ class CasesSection:
         self.panel.parameters.removedVolumes = []
 
     def _onRemove(self) -> None:
-        """Take the selected cases out of the study; their nodes stay as they are."""
+        """Take the selected cases out of the study; their nodes stay, and what was said of them until they return."""
         parameters = self.panel.parameters
         selected = self.table.selectedRows
         if parameters is None or not selected:
             return
         rows = parameters.rows()
-        volumes = [node for number in selected for node in rows[number].volumes.values()]
+        gone = [rows[number] for number in selected]
+        volumes = [node for row in gone for node in row.volumes.values()]
+        kept = [row for number, row in enumerate(rows) if number not in selected]
         wasModifying = parameters.node.StartModify()
         parameters.removedVolumes = [*parameters.removedVolumes, *volumes]
-        parameters.setRows([row for number, row in enumerate(rows) if number not in selected])
+        parameters.setRows(kept, removed=[*parameters.removedRows(), *gone])
         parameters.node.EndModify(wasModifying)
 
     def _onSchemeActivated(self, index: int) -> None:
@@ -245,7 +249,8 @@ class CasesSection:
         self.panel.parameters.schemeSource = str(path)
 
     def _onChannelsEdited(self) -> None:
-        if self._updating:
+        # Qt tells that the typing ended also when the form is disabled since its scene is closed.
+        if self._updating or self.panel.parameters is None:
             return
         names = list(dict.fromkeys(name.strip() for name in self.ui.channelsEdit.text.split(",") if name.strip()))
         parameters = self.panel.parameters

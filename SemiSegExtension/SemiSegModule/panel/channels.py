@@ -20,7 +20,7 @@ def changeChannels(parameters: StudyParameters, names: Sequence[str]) -> str:
     A name that is known keeps its images wherever it stands; a new one in the place of one that is gone is its new
     name. Images of a channel that goes are no cases of their own: they leave the study and can be added again.
     """
-    before, rows = parameters.channels, parameters.rows()
+    before, rows, removed = parameters.channels, parameters.rows(), parameters.removedRows()
     sources = {new: new for new in names if new in before}
     for old, new in zip(before, names, strict=False):
         if old not in names and new not in before:
@@ -32,14 +32,16 @@ def changeChannels(parameters: StudyParameters, names: Sequence[str]) -> str:
             "channel last, choose its images, and change the order then."
         ).format(count=lacking, name=names[0])
     gone = [node for row in rows for channel, node in row.volumes.items() if channel not in sources.values()]
-    moved = []
-    for row in rows:
+
+    def moved(row: CaseRow) -> CaseRow:
         volumes = {new: row.volumes[sources[new]] for new in names if sources.get(new) in row.volumes}
-        moved.append(replace(_countedOn(row, row.volumes[before[0]], volumes[names[0]]), volumes=volumes))
+        return replace(_countedOn(row, row.volumes[before[0]], volumes[names[0]]), volumes=volumes)
+
     wasModifying = parameters.node.StartModify()
-    parameters.setRows([])
     parameters.channels = list(names)
-    parameters.setRows(moved)
+    parameters.setRows(
+        [moved(row) for row in rows], removed=[moved(row) for row in removed if sources.get(names[0]) in row.volumes]
+    )
     parameters.removedVolumes = [*parameters.removedVolumes, *gone]
     parameters.node.EndModify(wasModifying)
     return ""

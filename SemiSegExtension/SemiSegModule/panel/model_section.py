@@ -85,6 +85,10 @@ class ModelSection:
     @property
     def problem(self) -> str:
         """Why the file cannot be used, or the empty string."""
+        modelPath, _run = self._file.asked
+        if self._file.path is None and modelPath:
+            text = _("There is no model file {path}: choose it where it is now, or connect its drive.")
+            return text.format(path=modelPath)
         return self._file.problem
 
     @property
@@ -92,7 +96,7 @@ class ModelSection:
         """Why no model can be used, or the empty string."""
         if self._file.asked != self._asked():
             return _("The model file is being looked at.")
-        if self.path is None:
+        if self.path is None and not self.problem:
             return _("Choose a model file, or train one above.")
         return self.problem.split("\n")[0]
 
@@ -162,8 +166,10 @@ class ModelSection:
             self._look()
 
     def _description(self, path: Path | None) -> str:
-        if path is None:
-            return self.whyNot if self._file.asked != self._asked() else _("No model yet: train one, or open a file.")
+        if self._file.asked != self._asked():
+            return self.whyNot
+        if path is None and not self.problem:
+            return _("No model yet: train one, or open a file.")
         if self.info is None:
             return html.escape(self.problem).replace("\n", "<br>")
         lines = [_structures(self.info, self.panel.logic.modelColors(self.info)), *_facts(self.info)]

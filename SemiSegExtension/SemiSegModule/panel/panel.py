@@ -77,10 +77,12 @@ class Panel:
         self.apply.close()
         self.review.close()
         self.parameters = StudyParameters(node) if node is not None else None
-        self._enable()
         if self.parameters is None:
             self._timer.stop()
+            # Before the form is disabled, which ends what is being typed in it: it belongs to no study any more.
             self._forget()
+        self._enable()
+        if self.parameters is None:
             return
         if not self.parameters.studyFolder:
             self.parameters.studyFolder = _lastStudyFolder()

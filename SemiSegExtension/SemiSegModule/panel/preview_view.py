@@ -25,7 +25,9 @@ class PreviewView:
         self.ui, self.panel = ui, panel
         self._run: RunFolder | None = None
         self._preview: Previewed | None = None
+        # Run and step of the preview that is shown, and what is said of it.
         self._loaded: Any = None
+        self._text = ""
         self._isLoading = False
         ui.previewCheckBox.connect("toggled(bool)", self._onToggled)
 
@@ -35,15 +37,20 @@ class PreviewView:
 
     def show(self, run: RunFolder | None, preview: Previewed | None) -> None:
         """Show the newest preview of a run in the scene, if that is wanted and it is not shown already."""
+        isOther = self._run is not None and (run is None or run.path != self._run.path)
         self._run, self._preview = run, preview
+        if isOther:
+            # What it said is of another run.
+            self.ui.previewLabel.text = ""
         parameters = self.panel.parameters
         if run is None or preview is None or parameters is None or not parameters.showsPreview or self._isLoading:
             return
         key = (run.path, preview.step)
         if key == self._loaded:
+            self.ui.previewLabel.text = self._text
             return
         # An error is told once for each preview, not each second.
-        self._loaded, self._isLoading = key, True
+        self._loaded, self._text, self._isLoading = key, "", True
         try:
             node = self.panel.logic.showPreview(run, preview, waiting=Waiting(apart=keepAnswering))
             text = _("{case} at step {step}") if node is not None else _("{case} is not in the scene")
@@ -52,7 +59,10 @@ class PreviewView:
             text = str(error).split("\n")[0]
         finally:
             self._isLoading = False
-        self.ui.previewLabel.text = text
+        if key == self._loaded and self.panel.parameters is parameters:
+            self._text = text
+            isShown = self._run is not None and self._run.path == run.path
+            self.ui.previewLabel.text = text if isShown else ""
 
     def close(self) -> None:
         """Forget what was shown: the scene is closing, or the module."""

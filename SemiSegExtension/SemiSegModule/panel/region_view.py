@@ -167,8 +167,14 @@ class RegionView:
             self._keep(Region(kind=BOX, axis=case.region.axis, box=node))
 
     def _onNewBox(self, node: Any) -> None:
-        if self.section.case is not None:
+        if self.section.case is None:
+            return
+        try:
             self.section.panel.logic.placeBox(self.section.case, node)
+        except SemiSegError as error:
+            # Around nothing it would mean nothing.
+            slicer.mrmlScene.RemoveNode(node)
+            self.section.panel.showError(_("The box cannot be placed."), str(error))
 
     def _keep(self, region: Region | None) -> None:
         case = self.section.panel.logic.annotatedIn(self.section.case, region)

@@ -82,18 +82,22 @@ def joinStudies(node: Any, before: StudyBefore) -> str:
     if _contentOf(node) == before:
         return ""
     parameters = StudyParameters(node)
-    theirs, theirChannels = parameters.rows(), parameters.channels
+    theirs, theirRemoved, theirChannels = parameters.rows(), parameters.removedRows(), parameters.channels
     removed, ticked = parameters.removedVolumes, parameters.applyVolumes
     wasModifying = node.StartModify()
     _restore(node, before)
     rows = [_rowOf(row, theirChannels, parameters.channels) for row in theirs]
     joined = [row for row in rows if row is not None]
+    out = [_rowOf(row, theirChannels, parameters.channels) for row in theirRemoved]
     # Images that belong to no channel of this study are no cases; they can be added again.
     used = [volume for row in joined for volume in row.volumes.values()]
     loose = [v for row in theirs for v in row.volumes.values() if not any(v is other for other in used)]
     parameters.removedVolumes = _withoutRepeats([*parameters.removedVolumes, *removed, *loose])
     parameters.applyVolumes = _withoutRepeats([*parameters.applyVolumes, *ticked])
-    parameters.setRows([*parameters.rows(), *joined])
+    parameters.setRows(
+        [*parameters.rows(), *joined],
+        removed=[*parameters.removedRows(), *(row for row in out if row is not None)],
+    )
     node.EndModify(wasModifying)
     return _told(len(joined), len(rows) - len(joined), parameters.channels[0])
 

@@ -139,7 +139,7 @@ class StructuresSection:
             getattr(self.ui, name).enabled = structure is not None
         for name in ("makeColorTableButton", "saveSchemeButton"):
             getattr(self.ui, name).enabled = scheme is not None
-        self.ui.addStructureButton.enabled = scheme is not None
+        self.ui.addStructureButton.enabled = scheme is not None or self.panel.view.mayBeginScheme
         if structure is None:
             return
         self._updating = True
@@ -191,7 +191,7 @@ class StructuresSection:
 
     def _addStructure(self, question: str, parent: str | None) -> None:
         name = qt.QInputDialog.getText(self.ui.structuresTree, _("Structures"), question)
-        if name and self.scheme is not None:
+        if name and (self.scheme is not None or self.panel.view.mayBeginScheme):
             self._edit(lambda: self.panel.logic.addStructure(self.scheme, name, parent), name.strip())
 
     def _onRename(self) -> None:

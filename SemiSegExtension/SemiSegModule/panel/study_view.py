@@ -54,6 +54,7 @@ class StudyView:
         cases: one per row.
         scheme: label scheme, or None if there is none yet.
         problem: why there is no scheme, or "".
+        mayBeginScheme: whether nobody has chosen or drawn any structure, so that the first one can be typed.
         rowProblems: row number to what a person must decide before this case can be used.
         sideConflicts: row numbers whose patient stands on two sides of the split.
         lockedSides: row number to the side on which a run has used the case or its patient; it never changes again.
@@ -67,6 +68,7 @@ class StudyView:
     cases: list[SceneCase] = field(default_factory=list)
     scheme: LabelScheme | None = None
     problem: str = ""
+    mayBeginScheme: bool = False
     rowProblems: dict[int, str] = field(default_factory=dict)
     lockedSides: dict[int, str] = field(default_factory=dict)
     lockedByName: set[int] = field(default_factory=set)
@@ -107,6 +109,8 @@ def viewOf(parameters: StudyParameters, logic: StudyLogic, used: Mapping[str, st
         view.scheme = schemeOf(parameters, logic, view.rows)
     except SemiSegError as error:
         view.problem = str(error)
+        isDrawn = any(row.isChosen and row.segmentation is not None for row in view.rows)
+        view.mayBeginScheme = parameters.schemeSource == SCHEME_FROM_SCENE and not isDrawn
     names = [row.volumes[parameters.channels[0]].GetName() for row in view.rows]
     for number, row in enumerate(view.rows):
         repeat = names[:number].count(names[number])

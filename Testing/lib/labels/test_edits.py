@@ -114,6 +114,16 @@ def test_structures_of_another_scheme_come_in_by_codes_name_and_alias():
     assert tree(edit.scheme) == {**tree(SCHEME), "arch": "vessel", "cyst": None}
     assert edit.scheme.find("cyst").aliases == ("bubble",)
     assert edits.add_structures(None, more).scheme is more
+
+
+def test_a_scheme_begins_with_its_first_structure():
+    edit = edits.add_structure(None, " liver ")
+    assert [s.name for s in edit.scheme.structures] == ["background", "liver"]
+    assert [(step.kind, step.after) for step in edit.steps] == [("add", "liver")]
+    with pytest.raises(LabelError, match="background"):
+        edits.add_structure(None, "background")
+    with pytest.raises(LabelError, match="organ"):
+        edits.add_structure(None, "liver", parent="organ")
     assert edits.add_structures(SCHEME, SCHEME).scheme is SCHEME
 
 
