@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import slicer
 from SemiSegLib.errors import explain
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule import jobs
-from SemiSegModule.bridge.case_check import CaseCheck, CaseSnapshot, check, copyOntoScan, snapshot
+from SemiSegModule.bridge.case_check import CaseCheck, CaseSnapshot, check, copyOntoScan, lookedForWithout, snapshot
 from SemiSegModule.bridge.case_files import CaseFiles, addCase
 from SemiSegModule.bridge.case_import import ImportPlan, planImport
 from SemiSegModule.bridge.frames import Frames, framedVolumes, parseFrames, splitFrames
 from SemiSegModule.bridge.layers import SurfaceImages
-from SemiSegModule.bridge.scene_case import SceneCase
+from SemiSegModule.bridge.scene_case import LEFT_OUT, SceneCase
 from SemiSegModule.used_sides import splitOf
 from SemiSegModule.waiting import Waiting
 
@@ -104,6 +105,18 @@ class CasesLogic:
         if isinstance(case, SceneCase):
             case = snapshot(case, scheme or self.readScheme())  # type: ignore[attr-defined]
         return check(case)
+
+    def leaveOut(self, case: SceneCase, segments: Collection[str], scheme: LabelScheme) -> SceneCase:
+        """Return a case of which empty segments say nothing: their structures are neither drawn nor absent.
+
+        Args:
+            case: of the scene.
+            segments: IDs of segments without any voxel, as ``checkCase(...).emptySegments`` names them.
+            scheme: label scheme.
+        """
+        left = [segmentId for segmentId in segments if segmentId in case.meanings]
+        meanings = {**case.meanings, **dict.fromkeys(left, LEFT_OUT)}
+        return replace(case, meanings=meanings, lookedFor=lookedForWithout(case, left, scheme))
 
     def copyOntoScan(self, segmentation: Any, volume: Any, waiting: Waiting | None = None) -> Any:
         """Return a new segmentation node with the same segments on the voxels of a volume; neither node is changed.

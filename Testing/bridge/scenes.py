@@ -106,10 +106,20 @@ def a_motion(generator):
 
 
 def digest(node):
-    """Content of a volume or segmentation node, and the moment of its last modification."""
+    """Content of a volume, segmentation, transform, box or color table, and the moment of its last modification."""
     state = hashlib.sha256()
-    parts = [node.GetName(), node.GetTransformNodeID(), node.GetMTime()]
-    if node.IsA("vtkMRMLSegmentationNode"):
+    parts = [node.GetName(), node.GetMTime()]
+    if node.IsA("vtkMRMLTransformableNode"):
+        parts.append(node.GetTransformNodeID())
+    if node.IsA("vtkMRMLLinearTransformNode"):
+        matrix = vtk.vtkMatrix4x4()
+        node.GetMatrixTransformToParent(matrix)
+        parts.append([matrix.GetElement(row, column) for row in range(4) for column in range(4)])
+    elif node.IsA("vtkMRMLMarkupsROINode"):
+        parts += [node.GetCenter(), node.GetSize()]
+    elif node.IsA("vtkMRMLColorTableNode"):
+        parts += [node.GetColorName(index) for index in range(node.GetNumberOfColors())]
+    elif node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         parts.append(segmentation.GetMTime())
         for index in range(segmentation.GetNumberOfSegments()):

@@ -23,6 +23,70 @@ def test_every_public_call_is_shown():
     assert sorted(set(PUBLIC) - {name for name, _node in calls()}) == [], f"add an example to {PAGE.name}"
 
 
+# Buttons of the panel to what they are on the console; several calls where a person answers in between.
+BUTTONS = {
+    "addFolderButton": "planImport importCases",
+    "addDatasetButton": "planImport importCases",
+    "addVolumesButton": "casesFromScene",
+    "splitFramesButton": "splitFrames",
+    "ignoreFramesButton": "framedVolumes",
+    "fixCaseButton": "leaveOut copyOntoScan addRest",
+    "openSchemeButton": "readScheme",
+    "acceptSuggestionsButton": "proposeMeanings acceptMeanings",
+    "acceptEverywhereButton": "proposeMeanings acceptMeanings",
+    "lookedForAllButton": "lookedForAll",
+    "lookedForDrawnButton": "lookedForDrawn",
+    "lookedForSameButton": "casesOfKind",
+    "addStructureButton": "addStructure",
+    "addPartButton": "addStructure",
+    "addRestButton": "addRest",
+    "renameStructureButton": "renameStructure",
+    "removeStructureButton": "removeStructure",
+    "structureColorButton": "recolorStructure",
+    "terminologyButton": "codeStructure",
+    "clearTerminologyButton": "codeStructure",
+    "addSegmentsButton": "addSegments",
+    "addColorTableButton": "addColorTable",
+    "addSchemeFileButton": "addSchemeFile",
+    "makeColorTableButton": "makeColorTable",
+    "saveSchemeButton": "saveScheme",
+    "preflightButton": "preflight lookAhead",
+    "trainButton": "exportStudy startTraining startBaseline",
+    "stopButton": "stop",
+    "resumeButton": "resumeTraining",
+    "removeRunButton": "removeFromQueue",
+    "showPlotButton": "showPlot",
+    "openModelButton": "describeModel",
+    "exportModelButton": "exportModel",
+    "applyButton": "applyModel",
+    "applyAllButton": "applyModel",
+    "applyStopButton": "stop",
+    "nextCaseButton": "nextResult showResult",
+    "doubtButton": "jumpToMostUncertain",
+    "uncertaintyButton": "showUncertainty",
+    "acceptButton": "acceptResult acceptIntoCases",
+    "acceptSelectedButton": "acceptResult acceptIntoCases",
+    "rejectButton": "rejectResult",
+    "correctButton": "correct",
+    "compareButton": "compare",
+    "trainOnButton": "trainOn",
+    "installButton": "installPackages",
+    "checkComputerButton": "checkComputer",
+}
+# Values on the console: one goes on with those of before, or leaves out what is not meant.
+VALUES = {"removeCasesButton", "undoStructureButton", "resetOptionsButton"}
+# What is going on in the window alone: a list that is being read, a question, a folder in the file manager.
+OF_THE_WINDOW = {"cancelImportButton", "installCancelButton", "openRunButton"}
+
+
+def test_every_button_is_a_call():
+    forms = PAGE.parents[2].joinpath("SemiSegExtension/Resources/UI").glob("*.ui")
+    buttons = {name for form in forms for name in re.findall(r'name="(\w+Button)"', form.read_text(encoding="utf-8"))}
+    folded = {name for name in buttons if name.endswith("CollapsibleButton")}
+    assert buttons - folded == {*BUTTONS, *VALUES, *OF_THE_WINDOW}
+    assert {call for calls in BUTTONS.values() for call in calls.split()} <= set(PUBLIC)
+
+
 def test_every_example_calls_what_there_is_with_arguments_that_it_takes():
     for name, node in calls():
         inspect.signature(getattr(StudyLogic, name)).bind(

@@ -18,11 +18,13 @@ import SampleData
 import slicer
 
 from SemiSegLib.cases.cohort import write_cohort
+from SemiSegLib.labels.schemes import ready_scheme
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import is_running, observe
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
+from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
 from Testing.bridge.results import write_results
 from Testing.host import interaction
@@ -169,8 +171,11 @@ class Owned:
 
     def __init__(self, *folders):
         kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode")
+        kinds += ("vtkMRMLTransformNode", "vtkMRMLMarkupsROINode", "vtkMRMLColorTableNode")
         self.nodes = [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
         self.folders = folders
+        # The first look at the voxels of a scan under a transform brings its pipeline up to date.
+        self._now()
         self._before = self._now()
 
     def check(self, after):
@@ -193,7 +198,12 @@ def given(tmp_path):
 @pytest.fixture
 def drawn(panel):
     """A scan and its labels that are in the scene before anything is imported."""
-    a_drawn_scan(np.random.default_rng(0), "Ann", ("head", "tail", "vessel"))
+    volume, segmentation = a_drawn_scan(np.random.default_rng(0), "Ann", ("head", "tail", "vessel"))
+    turned = scenes.a_transform(np.diag([1.0, -1.0, -1.0, 1.0]), name="turned")
+    for node in (volume, segmentation):
+        node.SetAndObserveTransformNodeID(turned.GetID())
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    StudyLogic().makeColorTable(ready_scheme("hippocampus"))
     process_events()
 
 

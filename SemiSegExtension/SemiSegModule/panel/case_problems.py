@@ -10,9 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
-from SemiSegModule.bridge.case_check import CaseCheck, lookedForWithout
+from SemiSegModule.bridge.case_check import CaseCheck
 from SemiSegModule.bridge.pairing import scalarVolumes, suggestChannel
-from SemiSegModule.bridge.scene_case import LEFT_OUT
 from SemiSegModule.panel import case_words as words
 from SemiSegModule.panel.channels import useVolume
 from SemiSegModule.panel.row_labels import withSegmentation
@@ -148,9 +147,10 @@ class CaseProblems:
     def _leaveOut(self, view: StudyView, number: int, segmentIds: tuple[str, ...]) -> None:
         """Let empty segments say nothing: neither drawn nor absent."""
         rows, case = self.panel.parameters.rows(), view.cases[number]
-        left = [segmentId for segmentId in segmentIds if segmentId in case.meanings]
-        rows[number].meanings = {**rows[number].meanings, **dict.fromkeys(left, LEFT_OUT)}
-        rows[number].lookedFor = list(lookedForWithout(case, left, view.scheme))
+        changed = self.panel.logic.leaveOut(case, segmentIds, view.scheme)
+        news = {i: meaning for i, meaning in changed.meanings.items() if meaning != case.meanings[i]}
+        rows[number].meanings = {**rows[number].meanings, **news}
+        rows[number].lookedFor = list(changed.lookedFor)
         self.panel.parameters.setRows(rows)
 
     def _copyOntoScan(self, view: StudyView, number: int) -> None:
