@@ -44,11 +44,12 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the cohort, the runs and the picture.")] = Path(
         "demo-output"
     ),
-    seconds: Annotated[float, typer.Option(help="Time budget of each of the two trainings.")] = 75.0,
+    # Steps, not seconds: a busy or slow computer takes longer, and does not show something else.
+    steps: Annotated[int, typer.Option(help="Steps of each of the two trainings.")] = 800,
 ) -> None:
     """Train on the built-in sample cohort with and without coarse labels, and show what the coarse labels gave."""
     with interruptible(lambda: find_runs(output / RUNS)):
-        result = run_demo(output, seconds=seconds, view=RunView)
+        result = run_demo(output, steps=steps, view=RunView)
     show_table("Dice on scans that no training saw", result.columns, result.rows)
     console.print(f"Picture: {result.picture}\nReport:  {result.report}", soft_wrap=True, markup=False)
 

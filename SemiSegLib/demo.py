@@ -30,13 +30,13 @@ class DemoResult:
 
 
 def run_demo(
-    output: Path | str, *, seconds: float, view: Callable[[str], AbstractContextManager[View]], seed: int = 0
+    output: Path | str, *, steps: int, view: Callable[[str], AbstractContextManager[View]], seed: int = 0
 ) -> DemoResult:
     """Make the cohort, train ``supervised`` and the recommended method on it, and score both on unseen scans.
 
     Args:
         output: folder for everything; what an earlier demo left there is used again.
-        seconds: time budget of each training.
+        steps: of each training.
         view: shows the progress of one run.
         seed: of cohort and trainings.
     """
@@ -46,9 +46,7 @@ def run_demo(
     methods = ("supervised", recommend(study).method)
     rows, panels, report = [], [], output
     for method in methods:
-        request = RunRequest(
-            dataset=str(study.root), method=method, seed=seed, training=TrainingSettings(steps=None, seconds=seconds)
-        )
+        request = RunRequest(dataset=str(study.root), method=method, seed=seed, training=TrainingSettings(steps=steps))
         run = api.start(request, output / RUNS)
         with view(method) as shown:
             api.follow(run, on_event=shown.show, on_status=shown.tell)

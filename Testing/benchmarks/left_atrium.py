@@ -44,13 +44,17 @@ REDUCED_PATCH = (16, 32, 32)
 TEST_SHARE = 20 / 64
 PAPER_LOSS = "+cross_entropy_weight=0.5+dice_weight=0.5+dice=foreground"
 PAIRS = (
+    ("ua_mt", "lower"),
     ("dtc", "ua_mt"),
     ("dtml", "dtc"),
     ("upper", "dtml"),
     ("ua_mt_code", "ua_mt"),
     ("dtc_code", "dtc"),
     ("dtml_code", "dtml"),
+    ("ua_mt_ours", "ua_mt"),
+    ("dtc_ours", "dtc"),
     ("dtml_ours", "dtml"),
+    ("dtml_ours", "dtc_ours"),
     ("dtml_ours", "upper"),
 )
 # Dice of paper 003, Table 3: without the largest piece alone (V-Net, UA-MT), and with it (DTC, DTML).
@@ -58,8 +62,10 @@ LINES: tuple[tuple[str, str, str, float | None, float | None], ...] = (
     ("lower", "V-Net, labeled scans alone", f"supervised{PAPER_LOSS}", 0.8603, None),
     ("ua_mt", "UA-MT, paper", "uncertainty_aware_mean_teacher:paper", 0.8888, None),
     ("ua_mt_code", "UA-MT, code", "uncertainty_aware_mean_teacher:code", None, None),
+    ("ua_mt_ours", "UA-MT, ours", "uncertainty_aware_mean_teacher:ours", None, None),
     ("dtc", "DTC, paper", "dual_task_consistency:paper", None, 0.8942),
     ("dtc_code", "DTC, code", "dual_task_consistency:code", None, None),
+    ("dtc_ours", "DTC, ours", "dual_task_consistency:ours", None, None),
     ("dtml", "DTML, paper", "dual_task_mutual_learning:paper", None, 0.9012),
     ("dtml_code", "DTML, code", "dual_task_mutual_learning:code", None, None),
     ("dtml_ours", "DTML, ours", "dual_task_mutual_learning:ours", None, None),
@@ -131,7 +137,7 @@ def _lines(plan: dict[str, Any], labeled: int) -> tuple[tuple[Line, int | None],
                 key=key,
                 title=title,
                 text=text,
-                own=ours if key == "dtml_ours" else paper,
+                own=ours if key.endswith("_ours") else paper,
                 published=published,
                 published_largest=largest,
             ),

@@ -226,11 +226,12 @@ def test_the_published_size_of_the_atrium_fits_the_resolution_at_hand(atria, tmp
     for found, patch in ((half, (48, 64, 64)), (whole, (80, 112, 112))):
         for name, request in found.items():
             assert (request.training.steps, request.training.seconds) == (6_000, None)
-            if name != "dtml_ours_2":
+            if not name.endswith("_ours_2"):
                 assert has(request.training, {**PAPER_003, "mirror": None}), name
                 assert has(request.plan, {"patch": patch, "batch": 4, "backbone": "vnet", "spacing_mm": None})
-        assert found["dtml_ours_2"].plan == PlanSettings(dimensions=3)
-        assert found["dtml_ours_2"].training == TrainingSettings(steps=6_000)
+        for name in ("ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
+            assert found[name].plan == PlanSettings(dimensions=3)
+            assert found[name].training == TrainingSettings(steps=6_000)
 
 
 def test_the_reduced_size_of_the_atrium_has_one_grid_whatever_the_resolution_at_hand(atria, tmp_path):
@@ -241,10 +242,11 @@ def test_the_reduced_size_of_the_atrium_has_one_grid_whatever_the_resolution_at_
             assert (request.training.steps, request.training.seconds) == (None, 120.0)
             assert has(request.plan, {"dimensions": 3, "patch": (16, 32, 32), "batch": 4})
             assert request.plan.spacing_mm == pytest.approx((2.5, 2.5, 2.5))
-            if name != "dtml_ours_2":
+            if not name.endswith("_ours_2"):
                 assert has(request.training, PAPER_003), name
                 assert request.plan.backbone == "vnet"
-        assert found["dtml_ours_2"].plan.backbone is None
+        for name in ("ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
+            assert found[name].plan.backbone is None
 
 
 def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, tmp_path):
@@ -253,8 +255,10 @@ def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, t
         "lower_2": ("supervised", None),
         "ua_mt_2": ("uncertainty_aware_mean_teacher", "paper"),
         "ua_mt_code_2": ("uncertainty_aware_mean_teacher", "code"),
+        "ua_mt_ours_2": ("uncertainty_aware_mean_teacher", "ours"),
         "dtc_2": ("dual_task_consistency", "paper"),
         "dtc_code_2": ("dual_task_consistency", "code"),
+        "dtc_ours_2": ("dual_task_consistency", "ours"),
         "dtml_2": ("dual_task_mutual_learning", "paper"),
         "dtml_code_2": ("dual_task_mutual_learning", "code"),
         "dtml_ours_2": ("dual_task_mutual_learning", "ours"),
