@@ -8,7 +8,8 @@ import slicer
 
 from SemiSegLib.cases.volume import read_labels, read_volume
 from SemiSegLib.errors import CaseError
-from SemiSegModule.bridge import copies, layers, study_export
+from SemiSegModule.bridge import case_check, copies, layers, study_export
+from SemiSegModule.bridge.case_check import copyOntoScan
 from SemiSegModule.bridge.geometry import worldGrid
 from SemiSegModule.bridge.layers import SurfaceImages, readLayers
 from SemiSegModule.bridge.scene_case import SceneCase
@@ -34,6 +35,7 @@ class Turns:
         for place, name, what in (
             (layers, "_converted", lambda _node, segment, _grid: segment),
             (copies, "_copy", lambda image, _target, _part: image.GetScalarTypeAsString()),
+            (case_check, "labelImage", lambda _voxels, _matrix: "label image"),
         ):
             monkeypatch.setattr(place, name, self._noted(getattr(place, name), what))
 
@@ -184,3 +186,22 @@ def test_modality_is_guessed_apart_from_the_lowest_number_of_each_channel(scene,
     assert len(threads) == 2
     assert threading.main_thread() not in threads
     assert study.dataset.modality == {"ct": "CT", "mr": "MR"}
+
+
+def test_a_copy_on_the_scan_takes_one_segment_in_a_turn(turns, surfaces):
+    volume, node, _case = surfaces
+    copy = copyOntoScan(node, volume, waiting=turns.waiting)
+    assert [works for works in turns.works if works] == [["s0"], ["s1"], ["s2"], *[["label image"]] * 3]
+    assert turns.told == ["s0", "s1", "s2", "surfaces"]
+    for segment in ("s0", "s1", "s2"):
+        assert slicer.util.arrayFromSegmentBinaryLabelmap(copy, segment, volume).any()
+
+
+@pytest.mark.parametrize("at", ["s0", "label image"])
+def test_a_segmentation_removed_while_it_is_copied_leaves_no_copy(turns, surfaces, at):
+    volume, node, _case = surfaces
+    turns.meanwhile[at] = lambda: slicer.mrmlScene.RemoveNode(node)
+    with pytest.raises(CaseError, match=r"no longer in the scene|removed from the scene"):
+        copyOntoScan(node, volume, waiting=turns.waiting)
+    assert turns.works[-2:] == [[at], []]
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
