@@ -11,6 +11,7 @@ from SemiSegLib.errors import ConfigError, did_you_mean, explain
 from SemiSegLib.labels.color_table import read_color_table
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.labels.schemes import fitting_scheme, read_scheme, ready_scheme, ready_schemes
+from SemiSegModule.bridge.layers import SurfaceImages
 from SemiSegModule.bridge.pairing import findCases, segmentations
 from SemiSegModule.bridge.scene_case import SceneCase, schemeFromSegments
 from SemiSegModule.bridge.study_export import StudyExport, exportStudy
@@ -90,6 +91,7 @@ class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLog
         *,
         name: str = "",
         modality: Mapping[str, str] | None = None,
+        surfaces: SurfaceImages | None = None,
         waiting: Waiting | None = None,
     ) -> StudyExport:
         """Write cases of the scene as a dataset and return where, with what the user should know.
@@ -100,6 +102,7 @@ class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLog
             scheme: holds every structure that a case names.
             name: name of the study; the folder's if empty.
             modality: channel role to "CT" or "MR"; guessed from the scans if None.
+            surfaces: closed surfaces that were turned into voxels already, and keeps the others; None keeps nothing.
             waiting: is told how far it is; without it the call returns when everything is written.
 
         Raises:
@@ -107,4 +110,6 @@ class StudyLogic(CasesLogic, LabelsLogic, TrainingLogic, ReviewLogic, ConsoleLog
             LabelError: a case names a structure that the scheme does not have.
         """
         name = name or Path(folder).name
-        return exportStudy(Path(folder), cases, scheme, name=name, modality=modality, waiting=waiting)
+        return exportStudy(
+            Path(folder), cases, scheme, name=name, modality=modality, surfaces=surfaces, waiting=waiting
+        )

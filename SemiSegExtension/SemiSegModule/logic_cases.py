@@ -118,13 +118,26 @@ class CasesLogic:
         meanings = {**case.meanings, **dict.fromkeys(left, LEFT_OUT)}
         return replace(case, meanings=meanings, lookedFor=lookedForWithout(case, left, scheme))
 
-    def copyOntoScan(self, segmentation: Any, volume: Any, waiting: Waiting | None = None) -> Any:
+    def copyOntoScan(
+        self,
+        segmentation: Any,
+        volume: Any,
+        *,
+        surfaces: SurfaceImages | None = None,
+        waiting: Waiting | None = None,
+    ) -> Any:
         """Return a new segmentation node with the same segments on the voxels of a volume; neither node is changed.
 
+        Args:
+            segmentation: node with the segments.
+            volume: node on whose voxels they are wanted.
+            surfaces: closed surfaces that were turned into voxels already, and keeps the others; None keeps nothing.
+            waiting: is told how far it is; without it the call returns when everything is copied.
+
         Raises:
-            CaseError: a segment cannot be turned into voxels.
+            CaseError: a segment cannot be turned into voxels, or a node has left the scene meanwhile.
         """
-        return copyOntoScan(segmentation, volume, waiting)
+        return copyOntoScan(segmentation, volume, surfaces=surfaces, waiting=waiting)
 
     def showCase(self, case: SceneCase) -> None:
         """Show a case in the slice views: its first volume, its segmentation, and of other segmentations none."""

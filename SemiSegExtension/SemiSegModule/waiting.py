@@ -39,6 +39,10 @@ def _sayNothing(_done: int, _count: int, _name: str) -> None:
     """Tell nobody."""
 
 
+def _doNothing() -> None:
+    """Be over at once."""
+
+
 @dataclass(frozen=True)
 class Waiting:
     """How somebody waits.
@@ -50,3 +54,10 @@ class Waiting:
 
     tell: Callable[[int, int, str], None] = _sayNothing
     apart: Callable[[Callable[[], Any]], Any] = atOnce
+
+    def answer(self) -> None:
+        """Let Slicer answer between two works that touch its objects, and so cannot be done apart.
+
+        Whatever a person can do meanwhile may have been done afterwards: nodes may have changed, or left the scene.
+        """
+        self.apart(_doNothing)

@@ -108,9 +108,9 @@ def a_motion(generator):
 def digest(node):
     """Content of a volume, segmentation, transform, box or color table, and the moment of its last modification."""
     state = hashlib.sha256()
-    parts = [node.GetName(), node.GetMTime()]
-    if node.IsA("vtkMRMLTransformableNode"):
-        parts.append(node.GetTransformNodeID())
+    # The first question for the transform finds its node, which counts as a modification.
+    transform = node.GetTransformNodeID() if node.IsA("vtkMRMLTransformableNode") else None
+    parts = [node.GetName(), transform, node.GetMTime()]
     if node.IsA("vtkMRMLLinearTransformNode"):
         matrix = vtk.vtkMatrix4x4()
         node.GetMatrixTransformToParent(matrix)

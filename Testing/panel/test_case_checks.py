@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import qt
 import slicer
 import vtk
 
@@ -10,7 +11,7 @@ from SemiSegModule.bridge.case_check import snapshot
 from SemiSegModule.bridge.geometry import worldGrid
 from SemiSegModule.panel import case_checks
 from Testing.bridge import scenes
-from Testing.host.interaction import choose, click_cell, process_events, wait_until
+from Testing.host.interaction import choose, click, click_cell, process_events, type_text, wait_until
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
 
 CHECK = 5
@@ -63,6 +64,60 @@ def test_surfaces_are_converted_one_by_one_and_not_again_for_what_is_said(panel,
     wait_until(lambda: not checks.isBusy, what="the case is checked again")
     assert len(made) == 3
     checks.close()
+
+
+@pytest.fixture
+def converted(monkeypatch):
+    """IDs of the segments that are turned into voxels from now on."""
+    made, original = [], layers._converted
+    monkeypatch.setattr(layers, "_converted", lambda n, i, g: made.append(i) or original(n, i, g))
+    return made
+
+
+def test_surfaces_that_were_checked_are_written_without_being_converted_again(
+    panel, surfaces, started, tmp_path, converted
+):
+    type_text(panel.ui.studyFolderEdit, str(tmp_path / "study"))
+    all_checked(panel)
+    converted.clear()
+    click(panel.ui.trainButton)
+    assert len(started) == 1
+    all_checked(panel)
+    assert converted == []
+
+
+def test_no_check_begins_while_a_study_is_written(panel, surfaces, converted):
+    all_checked(panel)
+    checks, (case,), scheme = panel.panel.cases.checks, panel.panel.view.cases, panel.panel.view.scheme
+    checks.close()
+    converted.clear()
+    with panel.panel.busy():
+        assert checks.result(case, scheme) is None
+        checks._turn()
+        assert converted == []
+    all_checked(panel)
+    assert len(converted) == 3
+
+
+def test_a_scene_closed_while_surfaces_are_converted_to_be_written_ends_it_and_leaves_no_file(
+    host, panel, surfaces, started, tmp_path, monkeypatch
+):
+    type_text(panel.ui.studyFolderEdit, str(tmp_path / "study"))
+    all_checked(panel)
+    panel.panel.cases.checks.surfaces.clear()
+    original, seen = layers._converted, []
+
+    def convert(node, segment, grid):
+        qt.QTimer.singleShot(0, slicer.mrmlScene.Clear)
+        seen.append(panel.ui.statusLabel.text)
+        return original(node, segment, grid)
+
+    monkeypatch.setattr(layers, "_converted", convert)
+    click(panel.ui.trainButton)
+    assert seen == ["Writing Ann, surface 'liver' (1 of 1)..."]
+    assert "is no longer in the scene" in host.dialogs.shown("error")[0]
+    assert started == []
+    assert not (tmp_path / "study").exists()
 
 
 def test_an_edited_surface_is_checked_again(panel, surfaces):

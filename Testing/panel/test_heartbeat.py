@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicer
+import vtk
 
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Previewed, event_to_line
@@ -21,7 +22,7 @@ from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.bridge.results import write_results
 from Testing.host.heartbeat import Heartbeat
-from Testing.host.interaction import click, process_events, tick_cell, type_text, wait_until
+from Testing.host.interaction import click, click_cell, process_events, tick_cell, type_text, wait_until
 from Testing.panel.models import a_model_file
 from Testing.panel.studies import alive
 from Testing.panel.test_training_views import stepped, validated, write_preview
@@ -35,6 +36,8 @@ WHOLE = (512, 512, 300)
 PART = (256, 256, 150)
 # A panel that looks so often sees so many steps each time: an hour of training at two steps a second.
 LOOKS, STEPS_A_LOOK = 12, 600
+# So many fill the scan without touching, each of 20,000 triangles: together they take several times LONGEST_SECONDS.
+SPHERES, RESOLUTION = (3, 3, 2), 100
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,36 @@ def a_large_study(shape):
     masks["tail"][slices // 2 : -slices // 4, rows // 4 : -rows // 4, columns // 8 : -columns // 8] = True
     scenes.a_segmentation(volume, masks, name="Ann drawn")
     process_events()
+
+
+def a_study_of_surfaces(panel, shape):
+    """A case of two channels with spheres as a modelling tool leaves them: closed surfaces, no voxels."""
+    columns, rows, slices = shape
+    spacing = np.array([0.7, 0.7, 1.0])
+    voxels = np.zeros((slices, rows, columns), np.int16)
+    nodes = [
+        slicer.util.addVolumeFromArray(voxels, ijkToRAS=np.diag([*spacing, 1.0]), name=name)
+        for name in ("Ann", "Ann FLAIR")
+    ]
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Ann drawn")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(nodes[0])
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    room = np.array(shape) * spacing / SPHERES
+    for place in np.ndindex(SPHERES):
+        sphere = vtk.vtkSphereSource()
+        sphere.SetCenter(*((np.array(place) + 0.5) * room))
+        sphere.SetRadius(room.min() * 0.48)
+        sphere.SetThetaResolution(RESOLUTION)
+        sphere.SetPhiResolution(RESOLUTION)
+        sphere.Update()
+        name = "node {}{}{}".format(*place)
+        node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), name, [1, 0, 0], name)
+    panel.ui.structuresSection.collapsed = False
+    process_events()
+    type_text(panel.ui.channelsEdit, "T1, FLAIR")
+    click_cell(panel.ui.casesTable, 0, 2)
+    click(panel.ui.fixCaseButton)
+    assert panel.panel.view.cases[0].volumes == dict(zip(("T1", "FLAIR"), nodes, strict=True))
 
 
 def export(panel, folder, started):
@@ -145,6 +178,14 @@ def measure(panel, folder, started, shape):
 def test_writing_and_loading_of_a_part_do_not_keep_slicer_busy(panel, started, tmp_path):
     hearts = measure(panel, tmp_path, started, PART)
     assert {what: heart.longest_work for what, heart in hearts.items() if heart.longest_work > LONGEST_SECONDS} == {}
+
+
+@pytest.mark.parametrize("shape", [PART, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["part", "whole"])
+def test_writing_of_surfaces_and_channels_does_not_keep_slicer_busy(panel, started, tmp_path, shape):
+    a_study_of_surfaces(panel, shape)
+    heart = export(panel, tmp_path, started)
+    logging.getLogger("heartbeat").info("surfaces: %s", heart)
+    assert heart.longest_work < LONGEST_SECONDS
 
 
 @pytest.mark.slow

@@ -174,8 +174,6 @@ class Owned:
         kinds += ("vtkMRMLTransformNode", "vtkMRMLMarkupsROINode", "vtkMRMLColorTableNode")
         self.nodes = [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
         self.folders = folders
-        # The first look at the voxels of a scan under a transform brings its pipeline up to date.
-        self._now()
         self._before = self._now()
 
     def check(self, after):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from SemiSegLib.errors import CaseError, SemiSegError, explain, take_apart
 from SemiSegLib.labels.overlap import slabs
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.annotation_image import AnnotationImage, annotationImage
+from SemiSegModule.bridge.case_reading import convertSurfaces, copyLabelImages
+from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.drawing import Drawing, readDrawing
 from SemiSegModule.bridge.geometry import Grid, isSameGrid, volumeGrid, worldGrid
 from SemiSegModule.bridge.layers import BINARY, Layer, SurfaceImages, readLayers
@@ -160,39 +163,72 @@ def lookedForWithout(case: SceneCase, segments: Collection[str], scheme: LabelSc
     return lookedFor
 
 
-def copyOntoScan(segmentation: Any, volume: Any, waiting: Waiting | None = None) -> Any:
+def copyOntoScan(
+    segmentation: Any, volume: Any, *, surfaces: SurfaceImages | None = None, waiting: Waiting | None = None
+) -> Any:
     """Return a new segmentation node with the same segments on the voxels of a volume; neither node is changed.
 
     Each voxel of the volume takes the nearest voxel of the segment, as an export would do it.
 
+    Args:
+        segmentation: as it is when all of it has been read.
+        volume: on whose voxels.
+        surfaces: closed surfaces that were turned into voxels already, and keeps the others; None keeps nothing.
+        waiting: is told how far it is, has what takes long done apart from the scene, and lets Slicer answer between
+            one segment and the next; None: nobody waits.
+
     Raises:
-        CaseError: a segment has no voxels and cannot be turned into voxels, or the volume left the scene meanwhile.
+        CaseError: a segment has no voxels and cannot be turned into voxels, or a node left the scene meanwhile.
     """
-    reference, ids = worldGrid(volume), segmentIds(segmentation)
-    layers = readLayers(segmentation, ids, reference)
-    placed = (waiting or Waiting()).apart(lambda: placeLayers(layers, ids, reference))
-    if volume.GetScene() is None or segmentation.GetScene() is None:
+    waiting, surfaces, copies = waiting or Waiting(), surfaces or SurfaceImages(), VoxelCopies()
+    tell, ids = partial(waiting.tell, 0, 1), segmentIds(segmentation)
+    convertSurfaces(segmentation, ids, volume, surfaces=surfaces, waiting=waiting, tell=tell)
+    copyLabelImages(segmentation, ids, copies, waiting)
+    # Meanwhile segments may have come and gone: from here on they are as they are now.
+    described = _described(segmentation)
+    reference, own = worldGrid(volume), volumeGrid(volume)
+    layers = readLayers(segmentation, described, reference, surfaces, copies)
+    tell(segmentation.GetName())
+    placed = waiting.apart(partial(placeLayers, layers, tuple(described), reference))
+    _requireInScene(segmentation, volume)
+    start = np.eye(4)
+    start[:3, 3] = placed.box[0][::-1]
+    for segmentId, segment in described.items():
+        voxels = waiting.apart(partial(_asLabels, placed.masks[segmentId]))
+        _requireInScene(segmentation, volume)
+        if voxels is not None:
+            segment.AddRepresentation(BINARY, labelImage(voxels, own.matrix @ start))
+            segment.SetLabelValue(1)
+    node = slicer.mrmlScene.AddNewNodeByClass(
+        "vtkMRMLSegmentationNode", _("{labels} on scan").format(labels=segmentation.GetName())
+    )
+    standBeside(node, volume)
+    for segmentId, segment in described.items():
+        node.GetSegmentation().AddSegment(segment, segmentId)
+    return node
+
+
+def _requireInScene(*nodes: Any) -> None:
+    if any(node.GetScene() is None for node in nodes):
         raise CaseError(
             explain(
                 _("it was removed from the scene"), where=_("Slicer scene"), remedy=_("load it again and try once more")
             )
         )
-    node = slicer.mrmlScene.AddNewNodeByClass(
-        "vtkMRMLSegmentationNode", _("{labels} on scan").format(labels=segmentation.GetName())
-    )
-    standBeside(node, volume)
-    own = volumeGrid(volume)
-    start = np.eye(4)
-    start[:3, 3] = placed.box[0][::-1]
-    grid = Grid(own.matrix @ start, placed.box[1])
-    for segmentId in ids:
-        segment = slicer.vtkSegment()
-        segment.DeepCopyMetadata(segmentation.GetSegmentation().GetSegment(segmentId))
-        if placed.masks[segmentId].any():
-            segment.AddRepresentation(BINARY, labelImage(placed.masks[segmentId].astype(np.uint8), grid.matrix))
-            segment.SetLabelValue(1)
-        node.GetSegmentation().AddSegment(segment, segmentId)
-    return node
+
+
+def _described(segmentation: Any) -> dict[str, Any]:
+    """Return segment ID to a new segment of the same name, color and tags, without voxels."""
+    described = {}
+    for segmentId in segmentIds(segmentation):
+        described[segmentId] = slicer.vtkSegment()
+        described[segmentId].DeepCopyMetadata(segmentation.GetSegmentation().GetSegment(segmentId))
+    return described
+
+
+def _asLabels(mask: np.ndarray) -> np.ndarray | None:
+    """Return a mask as voxels of a label image, or None if nothing is in it."""
+    return mask.astype(np.uint8) if mask.any() else None
 
 
 def _absent(taken: CaseSnapshot, image: AnnotationImage) -> tuple[str, ...]:

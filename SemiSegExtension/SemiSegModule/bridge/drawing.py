@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
+from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.geometry import Grid
 from SemiSegModule.bridge.layers import Layer, SurfaceImages, readLayers
 from SemiSegModule.bridge.region import PlacedRegion, readRegion
@@ -54,7 +55,11 @@ class Drawing:
 
 
 def readDrawing(
-    case: SceneCase, scheme: LabelScheme, reference: Grid, surfaces: SurfaceImages | None = None
+    case: SceneCase,
+    scheme: LabelScheme,
+    reference: Grid,
+    surfaces: SurfaceImages | None = None,
+    copies: VoxelCopies | None = None,
 ) -> Drawing | None:
     """Return what was drawn in a case, or None if the case says nothing.
 
@@ -63,6 +68,7 @@ def readDrawing(
         scheme: holds every structure that the case names.
         reference: world grid of the case's first volume.
         surfaces: closed surfaces that were turned into voxels already; the others are converted now.
+        copies: label images that were copied already; the others are copied now.
 
     Raises:
         CaseError: a segment has no meaning yet, or the segmentation is under a transform that is not linear.
@@ -71,27 +77,30 @@ def readDrawing(
     if case.segmentation is None:
         return None
     lookedFor = tuple(scheme.find(name).name for name in case.lookedFor if name_key(name) != BACKGROUND)
-    segmentation = case.segmentation.GetSegmentation()
-    ids = segmentIds(case.segmentation)
-    names = {segmentId: segmentation.GetSegment(segmentId).GetName() for segmentId in ids}
-    meanings = _checkedMeanings(case, scheme, names)
+    meanings = checkedMeanings(case, scheme)
     if not meanings and not lookedFor:
         return None
     return Drawing(
         caseId=case.id,
         name=case.segmentation.GetName(),
-        segmentNames=names,
+        segmentNames=_segmentNames(case),
         meanings=meanings,
         lookedFor=lookedFor,
-        layers=tuple(readLayers(case.segmentation, meanings, reference, surfaces)),
+        layers=tuple(readLayers(case.segmentation, meanings, reference, surfaces, copies)),
         reference=reference,
         region=readRegion(case.region),
         overlapRules=dict(case.overlapRules),
     )
 
 
-def _checkedMeanings(case: SceneCase, scheme: LabelScheme, names: Mapping[str, str]) -> dict[str, str]:
-    """Return segment ID to structure name or region for the segments that count."""
+def checkedMeanings(case: SceneCase, scheme: LabelScheme) -> dict[str, str]:
+    """Return segment ID to structure name or region for the segments of a case that count.
+
+    Raises:
+        CaseError: a segment has no meaning yet.
+        LabelError: the case names a structure that the scheme does not have.
+    """
+    names = _segmentNames(case)
     open_ = [name for segmentId, name in names.items() if not case.meanings.get(segmentId)]
     if open_:
         raise CaseError(
@@ -107,3 +116,8 @@ def _checkedMeanings(case: SceneCase, scheme: LabelScheme, names: Mapping[str, s
         )
     chosen = {i: case.meanings[i] for i in names if case.meanings[i] != LEFT_OUT}
     return {i: m if m == ANNOTATED_REGION else scheme.find(m).name for i, m in chosen.items()}
+
+
+def _segmentNames(case: SceneCase) -> dict[str, str]:
+    segmentation = case.segmentation.GetSegmentation()
+    return {i: segmentation.GetSegment(i).GetName() for i in segmentIds(case.segmentation)}

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from SemiSegLib.cases.checks import Finding
 from SemiSegLib.cases.volume import Volume, write_volume
 from SemiSegLib.errors import CaseError, explain
+from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.geometry import (
     Grid,
     isSameGrid,
@@ -26,6 +28,7 @@ from SemiSegModule.bridge.geometry import (
     worldGrid,
 )
 from SemiSegModule.bridge.scene_case import safeFileName
+from SemiSegModule.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ def voxelsOf(volumeNode: Any) -> np.ndarray:
     Raises:
         CaseError: the node holds several components per voxel, or is a label map.
     """
+    image = _scalarImage(volumeNode)
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def _scalarImage(volumeNode: Any) -> Any:
     image = volumeNode.GetImageData()
     components = image.GetNumberOfScalarComponents()
     if components != 1 or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
@@ -74,7 +82,7 @@ def voxelsOf(volumeNode: Any) -> np.ndarray:
                 remedy=_("import a label map into a segmentation; split a color or 4-D image into scalar volumes"),
             )
         )
-    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    return image
 
 
 def caseGrid(volumes: Mapping[str, Any]) -> tuple[Grid, np.ndarray]:
@@ -90,15 +98,41 @@ def caseGrid(volumes: Mapping[str, Any]) -> tuple[Grid, np.ndarray]:
     return straightened(grid.moved(frame)), frame
 
 
-def readScan(volumes: Mapping[str, Any]) -> Scan:
+def copyChannels(volumes: Mapping[str, Any], copies: VoxelCopies, waiting: Waiting) -> None:
+    """Copy the voxels of the channels of a case, a part of one in a turn of Slicer's event loop; nodes are only read.
+
+    Args:
+        volumes: channel role to volume node.
+        copies: keeps what was copied.
+        waiting: lets Slicer answer before each.
+
+    Raises:
+        CaseError: see ``caseGrid`` and ``voxelsOf``.
+    """
+    for node in volumes.values():
+        # Somebody may have removed it: then its voxels are not worth a copy.
+        worldGrid(node)
+        copies.prepare(_scalarImage(node), partial(_answer, waiting, node))
+
+
+def _answer(waiting: Waiting, volumeNode: Any) -> None:
+    waiting.answer()
+    worldGrid(volumeNode)
+
+
+def readScan(volumes: Mapping[str, Any], copies: VoxelCopies) -> Scan:
     """Return copies of the channels of a case and where they are; nodes are only read.
+
+    Args:
+        volumes: channel role to volume node.
+        copies: channels that were copied already; the others are copied now.
 
     Raises:
         CaseError: see ``caseGrid`` and ``voxelsOf``.
     """
     grid, frame = caseGrid(volumes)
     channels = {
-        role: Channel(voxelsOf(node).copy(), worldGrid(node).moved(frame), node.GetName())
+        role: Channel(copies.of(_scalarImage(node)), worldGrid(node).moved(frame), node.GetName())
         for role, node in volumes.items()
     }
     return Scan(channels, grid)

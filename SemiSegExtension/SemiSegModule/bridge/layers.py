@@ -10,9 +10,9 @@ import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
 from SemiSegLib.errors import CaseError, explain
+from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.geometry import Grid, matrixFromVtk, matrixToVtk, transformToWorld
 
 BINARY = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
@@ -47,7 +47,7 @@ class SurfaceImages:
         self._kept: dict[tuple[str, str], dict[bytes, tuple[int, Layer | None]]] = {}
 
     def missing(self, segmentationNode: Any, ids: Iterable[str], reference: Grid) -> tuple[str, ...]:
-        """Return the segments that ``layer`` would have to convert first.
+        """Return the segments that ``layer`` would have to convert first; one that is gone is none of them.
 
         Args:
             segmentationNode: read only.
@@ -58,7 +58,8 @@ class SurfaceImages:
             CaseError: the node is under a transform that is not linear.
         """
         segmentation = segmentationNode.GetSegmentation()
-        surfaces = [i for i in ids if segmentation.GetSegment(i).GetRepresentation(BINARY) is None]
+        segments = {segmentId: segmentation.GetSegment(segmentId) for segmentId in ids}
+        surfaces = [i for i, segment in segments.items() if _isSurface(segment)]
         return tuple(i for i in surfaces if self._known(segmentationNode, i, reference) is None)
 
     def layer(self, segmentationNode: Any, segmentId: str, reference: Grid) -> Layer | None:
@@ -106,8 +107,26 @@ def drawnMoment(segmentation: Any, segmentId: str) -> tuple[str, int]:
     return "", 0
 
 
+def labelImages(segmentationNode: Any, ids: Iterable[str]) -> list[Any]:
+    """Return the label images with voxels that ``readLayers`` would copy, each once; a segment that is gone has none.
+
+    Args:
+        segmentationNode: read only.
+        ids: segment IDs.
+    """
+    segments = [segmentationNode.GetSegmentation().GetSegment(segmentId) for segmentId in ids]
+    images = [segment.GetRepresentation(BINARY) for segment in segments if segment is not None]
+    # One wrapper stands for one VTK object as long as it is held, which ``images`` does.
+    different = {id(image): image for image in images if image is not None}
+    return [image for image in different.values() if _holdsVoxels(image)]
+
+
 def readLayers(
-    segmentationNode: Any, ids: Iterable[str], reference: Grid, surfaces: SurfaceImages | None = None
+    segmentationNode: Any,
+    ids: Iterable[str],
+    reference: Grid,
+    surfaces: SurfaceImages | None = None,
+    copies: VoxelCopies | None = None,
 ) -> list[Layer]:
     """Return copies of the label images that hold some segments.
 
@@ -118,11 +137,12 @@ def readLayers(
         ids: segment IDs.
         reference: world grid on which surfaces are turned into voxels.
         surfaces: keeps what was converted; None keeps nothing.
+        copies: keeps what was copied; None keeps nothing.
 
     Raises:
         CaseError: the node is under a transform that is not linear, or a segment cannot be converted.
     """
-    surfaces = surfaces or SurfaceImages()
+    surfaces, copies = surfaces or SurfaceImages(), copies or VoxelCopies()
     toWorld = transformToWorld(segmentationNode)
     segmentation = segmentationNode.GetSegmentation()
     groups: dict[int, tuple[Any, dict[str, int]]] = {}
@@ -135,13 +155,16 @@ def readLayers(
             continue
         # One wrapper stands for one VTK object as long as it is held, which ``groups`` does.
         groups.setdefault(id(image), (image, {}))[1][segmentId] = int(segment.GetLabelValue())
-    layers += [_layer(image, values, toWorld) for image, values in groups.values()]
+    layers += [_layer(image, values, toWorld, copies) for image, values in groups.values()]
     return [layer for layer in layers if layer is not None]
 
 
-def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray) -> Layer | None:
-    columns, rows, slices = image.GetDimensions()
-    if min(columns, rows, slices) < 1 or image.GetPointData().GetScalars() is None:
+def _holdsVoxels(image: Any) -> bool:
+    return min(image.GetDimensions()) >= 1 and image.GetPointData().GetScalars() is not None
+
+
+def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray, copies: VoxelCopies) -> Layer | None:
+    if not _holdsVoxels(image):
         return None
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
@@ -149,8 +172,12 @@ def _layer(image: Any, values: Mapping[str, int], toWorld: np.ndarray) -> Layer 
     extent = image.GetExtent()
     start = np.eye(4)
     start[:3, 3] = extent[0], extent[2], extent[4]
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)
-    return Layer(voxels.copy(), Grid(toWorld @ matrixFromVtk(matrix) @ start, (slices, rows, columns)), values)
+    voxels = copies.of(image)
+    return Layer(voxels, Grid(toWorld @ matrixFromVtk(matrix) @ start, voxels.shape), values)
+
+
+def _isSurface(segment: Any) -> bool:
+    return segment is not None and segment.GetRepresentation(BINARY) is None
 
 
 def _moment(segmentationNode: Any, segmentId: str) -> int:
@@ -183,7 +210,7 @@ def _converted(segmentationNode: Any, segmentId: str, reference: Grid) -> Layer 
         )
     segment = copy.GetSegment(segmentId)
     value = int(segment.GetLabelValue())
-    layer = _layer(segment.GetRepresentation(BINARY), {segmentId: value}, toWorld)
+    layer = _layer(segment.GetRepresentation(BINARY), {segmentId: value}, toWorld, VoxelCopies())
     return None if layer is None else _cut(layer, value)
 
 

@@ -14,8 +14,9 @@ from SemiSegLib.config import read_json, write_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
 from SemiSegLib.runs.review import read_review
+from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.geometry import Grid, fromLps
-from SemiSegModule.bridge.images import readScan, writeScan, writingTo
+from SemiSegModule.bridge.images import copyChannels, readScan, writeScan, writingTo
 from SemiSegModule.bridge.job_scan import JobScan, asPlace
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.bridge.result_segments import STATE_TAG, arranged
@@ -63,7 +64,9 @@ def createJob(
         node = next(iter(volumes.values()))
         caseId = f"{number + 1} {node.GetName()}"
         waiting.tell(number, len(scans), node.GetName())
-        scan = readScan(volumes)
+        copies = VoxelCopies()
+        copyChannels(volumes, copies, waiting)
+        scan = readScan(volumes, copies)
         places[caseId] = asPlace(node, scan.grid)
         names, _notes = waiting.apart(partial(writeScan, scan, node.GetName(), images))
         paths = {role: str((images / file).absolute()) for role, file in names.items()}

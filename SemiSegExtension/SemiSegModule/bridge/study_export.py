@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.checks import Finding
@@ -20,9 +21,11 @@ from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.annotation import Annotation
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.annotation_image import annotationImage
-from SemiSegModule.bridge.drawing import Drawing, readDrawing
-from SemiSegModule.bridge.geometry import Grid, worldGrid
-from SemiSegModule.bridge.images import Scan, readScan, writeOnce, writeScan, writingTo
+from SemiSegModule.bridge.case_reading import readCase
+from SemiSegModule.bridge.drawing import Drawing
+from SemiSegModule.bridge.geometry import Grid
+from SemiSegModule.bridge.images import Channel, Scan, writeOnce, writeScan, writingTo
+from SemiSegModule.bridge.layers import SurfaceImages
 from SemiSegModule.bridge.scene_case import SceneCase, safeFileName, suggestState
 from SemiSegModule.bridge.states import STATES_FILE, readStates
 from SemiSegModule.waiting import Waiting
@@ -55,6 +58,7 @@ def exportStudy(
     *,
     name: str,
     modality: Mapping[str, str] | None = None,
+    surfaces: SurfaceImages | None = None,
     waiting: Waiting | None = None,
 ) -> StudyExport:
     """Write cases of the scene as a dataset; nodes of the scene are only read, each case as it is at one moment.
@@ -65,7 +69,9 @@ def exportStudy(
         scheme: holds every structure that a case names.
         name: name of the study.
         modality: channel role to "CT" or "MR"; guessed from the scans if None.
-        waiting: is told how far it is, and has what takes long done apart from the scene; None: nobody waits.
+        surfaces: closed surfaces that were turned into voxels already, and keeps the others; None keeps nothing.
+        waiting: is told how far it is, has what takes long done apart from the scene, and lets Slicer answer between
+            one surface or image and the next; None: nobody waits.
 
     Raises:
         CaseError: there is no case, ids or roles do not fit, a case cannot be written, or one was removed from the
@@ -78,10 +84,11 @@ def exportStudy(
     grids: dict[str, Grid] = {}
     findings: list[Finding] = []
     for index, case in enumerate(cases):
-        waiting.tell(index, len(cases), case.id)
-        reference = worldGrid(next(iter(case.volumes.values())))
-        scan, drawing = readScan(case.volumes), readDrawing(case, scheme, reference)
-        modality = dict(modality or suggestModality(cases))
+        tell = partial(waiting.tell, index, len(cases))
+        scan, drawing = readCase(case, scheme, surfaces=surfaces, waiting=waiting, tell=tell)
+        tell(case.id)
+        if not modality:
+            modality = waiting.apart(partial(_suggestModality, scan, _knownModality(case)))
         done, notes = waiting.apart(partial(_writeCase, case, scan, drawing, scheme=scheme, folder=folder))
         written.append(done)
         grids[case.id] = scan.grid
@@ -92,7 +99,7 @@ def exportStudy(
         channels=tuple(cases[0].volumes),
         cases=tuple(written),
         root=folder,
-        modality=modality,
+        modality=dict(modality or {}),
     )
     with writingTo(folder):
         path = _save(dataset, folder)
@@ -102,20 +109,27 @@ def exportStudy(
     return StudyExport(path, dataset, grids, tuple(findings))
 
 
-def suggestModality(cases: Sequence[SceneCase]) -> dict[str, str]:
-    """Return channel role to "CT" or "MR", from the DICOM modality if the scene knows it, else from intensities."""
-    return {role: _modalityOf(node) for role, node in cases[0].volumes.items()}
+def _knownModality(case: SceneCase) -> dict[str, str]:
+    """Return channel role to "CT" or "MR", for the channels of which the scene knows the DICOM modality."""
+    known = {role: _dicomModality(node) for role, node in case.volumes.items()}
+    return {role: modality for role, modality in known.items() if modality in ("CT", "MR")}
 
 
-def _modalityOf(volumeNode: Any) -> str:
+def _dicomModality(volumeNode: Any) -> str:
     scene = volumeNode.GetScene()
     hierarchy = scene.GetSubjectHierarchyNode() if scene else None
     item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy else 0
-    if item:
-        modality = hierarchy.GetItemAttribute(item, "DICOM.Modality")
-        if modality in ("CT", "MR"):
-            return str(modality)
-    return "CT" if volumeNode.GetImageData().GetScalarRange()[0] < _CT_BELOW else "MR"
+    return str(hierarchy.GetItemAttribute(item, "DICOM.Modality")) if item else ""
+
+
+def _suggestModality(scan: Scan, known: Mapping[str, str]) -> dict[str, str]:
+    """Return channel role to "CT" or "MR", from intensities where nothing else says it; touches no node."""
+    return {role: known.get(role) or _likelyModality(channel) for role, channel in scan.channels.items()}
+
+
+def _likelyModality(channel: Channel) -> str:
+    # The lowest of all that is a number.
+    return "CT" if np.fmin.reduce(channel.voxels, axis=None) < _CT_BELOW else "MR"
 
 
 def _checkCases(cases: Sequence[SceneCase]) -> None:

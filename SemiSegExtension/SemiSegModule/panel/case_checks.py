@@ -28,14 +28,19 @@ class CaseChecks:
     Args:
         logic: does the check.
         onChecked: called when a case was checked.
+        isHeld: whether no check may begin now. Who writes files takes every turn that Slicer can spare: with a surface
+            of a check in the same turn nobody would be answered for twice as long.
+
+    Attributes:
+        surfaces: closed surfaces of the cases that were turned into voxels; whoever else needs them adds to them.
     """
 
-    def __init__(self, logic: Any, onChecked: Callable[[], None]) -> None:
-        self._logic, self._onChecked = logic, onChecked
+    def __init__(self, logic: Any, onChecked: Callable[[], None], isHeld: Callable[[], bool] = lambda: False) -> None:
+        self._logic, self._onChecked, self._isHeld = logic, onChecked, isHeld
         self._done: dict[str, tuple[Any, CaseCheck]] = {}
         self._wanted: dict[str, tuple[Any, SceneCase, LabelScheme]] = {}
         self._running: tuple[str, Any, Future[CaseCheck]] | None = None
-        self._surfaces = SurfaceImages()
+        self.surfaces = SurfaceImages()
         self._threads: ThreadPoolExecutor | None = None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -64,7 +69,7 @@ class CaseChecks:
         self._timer.stop()
         self._wanted.clear()
         self._done.clear()
-        self._surfaces.clear()
+        self.surfaces.clear()
         self._running = None
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -77,6 +82,8 @@ class CaseChecks:
     def _turn(self) -> None:
         if self._running is not None:
             self._finish()
+        elif self._wanted and self._isHeld():
+            self._timer.start(_REST_MILLISECONDS)
         elif self._wanted:
             self._begin()
 
@@ -90,14 +97,14 @@ class CaseChecks:
             # It left the scene since; the next refresh shows the cases that are left.
             del self._wanted[name]
             return
-        surfaces = surfacesToConvert(case, self._surfaces)
-        if surfaces and convertSurface(case, surfaces[0], self._surfaces):
+        surfaces = surfacesToConvert(case, self.surfaces)
+        if surfaces and convertSurface(case, surfaces[0], self.surfaces):
             return
         del self._wanted[name]
-        self._surfaces.forgetRemoved()
+        self.surfaces.forgetRemoved()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semiseg-check")
-        taken = self._logic.snapshotCase(case, scheme, self._surfaces)
+        taken = self._logic.snapshotCase(case, scheme, self.surfaces)
         self._running = (name, key, self._threads.submit(self._logic.checkCase, taken))
         self._timer.start(_POLL_MILLISECONDS)
 

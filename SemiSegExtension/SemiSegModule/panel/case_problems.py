@@ -156,9 +156,10 @@ class CaseProblems:
     def _copyOntoScan(self, view: StudyView, number: int) -> None:
         case = view.cases[number]
         volume = next(iter(case.volumes.values()))
+        surfaces, waiting = self.panel.cases.checks.surfaces, Waiting(self._showCopying, keepAnswering)
         with self.panel.busy():
             try:
-                node = self.panel.logic.copyOntoScan(case.segmentation, volume, Waiting(apart=keepAnswering))
+                node = self.panel.logic.copyOntoScan(case.segmentation, volume, surfaces=surfaces, waiting=waiting)
             except SemiSegError as error:
                 self.panel.showError(_("The copy could not be made."), str(error))
                 return
@@ -167,6 +168,10 @@ class CaseProblems:
             if next(iter(row.volumes.values())) is volume:
                 row.segmentation = node
         self.panel.parameters.setRows(rows)
+
+    def _showCopying(self, _done: int, _count: int, name: str) -> None:
+        # Until the panel is shown anew, which comes at the end.
+        self.panel.ui.casesSummaryLabel.text = _("Copying {name}...").format(name=name)
 
     def _showLabels(self) -> None:
         _unfold(self.panel.ui.labelsSection)

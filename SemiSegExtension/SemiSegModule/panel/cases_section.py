@@ -38,7 +38,7 @@ class CasesSection:
         self.table = CaseTable(ui.casesTable)
         self.problems = CaseProblems(panel)
         self.details = CaseDetails(ui, panel, self.problems)
-        self.checks = CaseChecks(panel.logic, self._showProblems)
+        self.checks = CaseChecks(panel.logic, self._showProblems, lambda: panel.isBusy)
         self.loading = CaseLoading(ui, panel)
         self._shownProblems: dict[int, tuple[CaseProblem, ...] | None] = {}
         self._connect()

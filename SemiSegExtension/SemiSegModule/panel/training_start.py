@@ -19,7 +19,7 @@ def exportAndStart(
     """Write the ticked cases to the study folder and start a training on them, behind those that wait.
 
     Args:
-        panel: gives ``parameters`` and ``logic``.
+        panel: gives ``parameters``, ``logic`` and the checks of its cases.
         form: what the training will be.
         view: the study.
         showExport: called with the number of cases that are written, their number and the name of the next one.
@@ -36,7 +36,9 @@ def exportAndStart(
     withBaseline = parameters.withBaseline and not form.whyNoBaseline(view, card)
     # Slicer goes on answering while the cases are written: the scene, and the choices with it, may be closed by then.
     asked, folder = form.asked(card), parameters.studyPath
-    export = logic.exportStudy(folder, view.chosen, view.scheme, waiting=Waiting(showExport, keepAnswering))
+    # What the checks have turned into voxels is not converted again.
+    surfaces, waiting = panel.cases.checks.surfaces, Waiting(showExport, keepAnswering)
+    export = logic.exportStudy(folder, view.chosen, view.scheme, surfaces=surfaces, waiting=waiting)
     last = logic.endOfQueue(folder)
     after = str(last.path) if last is not None else None
     runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **asked)]
