@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import mmap
-import os
 import shutil
 import time
 import uuid
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from SemiSegLib.cases.detached import data_files
-from SemiSegLib.config import read_json, to_json
+from SemiSegLib.config import read_json, replace_file, to_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 
 META = "meta.json"
@@ -54,6 +53,9 @@ def require_entry(folder: Path, write: Callable[[], tuple[Arrays, dict[str, Any]
     Args:
         folder: place of the entry; its name holds the hash of everything the content depends on.
         write: returns arrays by file stem and the description; called only when needed.
+
+    Raises:
+        CaseError: the disk is full, refuses, or another program holds the entry.
     """
     described = read_entry(folder)
     if described is not None:
@@ -76,13 +78,17 @@ def require_entry(folder: Path, write: Callable[[], tuple[Arrays, dict[str, Any]
         (temporary / META).write_text(json.dumps(to_json(described)), encoding="utf-8")
         _put_in_place(temporary, folder)
     except OSError as error:
-        raise CaseError(
-            explain(
-                f"the prepared case cannot be written: {error.strerror or error}",
-                where=str(folder),
-                remedy="free disk space, or choose another folder for prepared cases",
+        what = f"the prepared case cannot be written: {error.strerror or error}"
+        remedy = "free disk space, or choose another folder for prepared cases"
+        if isinstance(error, PermissionError):
+            what = (
+                f"the prepared case is in use by another program, or its folder cannot be written to: {error.strerror}"
             )
-        ) from error
+            remedy = (
+                "end other programs that may read it, such as a training, a virus scanner or a backup, and try again, "
+                "or choose another folder for prepared cases"
+            )
+        raise CaseError(explain(what, where=str(folder), remedy=remedy)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return described
@@ -138,23 +144,22 @@ def remove_stale(parent: Path) -> None:
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
-    # os.replace does not replace a folder that holds files: it fails when another process was faster, or when a
-    # damaged entry is in the way. The first is kept, the second is moved aside.
-    try:
-        os.replace(temporary, folder)
-    except OSError:
+    # A rename does not replace a folder that holds files. What is in the way is an entry of a process that was faster,
+    # which is kept, or a damaged one, which is moved aside. Looked for first: on Windows the rename would fail with the
+    # same PermissionError as while a virus scanner reads new files, which is worth another attempt.
+    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    if folder.exists():
         if read_entry(folder) is not None:
             return
-        aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
         with suppress(FileNotFoundError):
-            os.replace(folder, aside)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            # Another process mended it between these two lines, or the disk refuses.
-            if read_entry(folder) is None:
-                raise
-        shutil.rmtree(aside, ignore_errors=True)
+            replace_file(folder, aside)
+    try:
+        replace_file(temporary, folder)
+    except OSError:
+        # Another process put it in place between these lines, or the disk refuses.
+        if read_entry(folder) is None:
+            raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _file_digest(path: Path) -> bytes:
