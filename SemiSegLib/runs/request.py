@@ -94,6 +94,9 @@ class TrainingSettings:
 class PlanSettings:
     """What a person may fix of the plan; everything left at None is planned from the data.
 
+    Networks of papers have features, norm or depth of supervision of their own: another value is refused when the plan
+    is made, see ``planning.fixed_backbones``.
+
     Attributes:
         dimensions: 2 or 3.
         spacing_mm: of the plan grid, per plan axis.
