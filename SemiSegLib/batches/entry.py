@@ -9,8 +9,9 @@ import mmap
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,23 @@ META = "meta.json"
 # A temporary folder older than this belongs to a process that was ended while it wrote.
 STALE_SECONDS = 24 * 3600.0
 
-Arrays = dict[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Stack:
+    """An array that is made while it is written, one part of its first axis after the other.
+
+    Attributes:
+        shape: of the whole.
+        dtype: of the whole; parts are brought to it.
+        parts: as many as the first axis is long.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    parts: Iterable[np.ndarray]
+
+
+Arrays = Mapping[str, np.ndarray | Stack]
 """File stem to array."""
 
 
@@ -67,7 +84,7 @@ def require_entry(folder: Path, write: Callable[[], tuple[Arrays, dict[str, Any]
         files = {}
         for stem, array in arrays.items():
             path = temporary / f"{stem}.npy"
-            np.save(path, array, allow_pickle=False)
+            _save(path, array)
             files[path.name] = {
                 "bytes": path.stat().st_size,
                 "sha256": content_hash(path),
@@ -141,6 +158,18 @@ def remove_stale(parent: Path) -> None:
             continue
         if old:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _save(path: Path, array: np.ndarray | Stack) -> None:
+    if isinstance(array, np.ndarray):
+        np.save(path, array, allow_pickle=False)
+        return
+    # Not a memory map: writing to one on a full disk ends the process without a word.
+    with open(path, "wb") as file:
+        described = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(file, described)
+        for part in array.parts:
+            file.write(np.ascontiguousarray(part, dtype=array.dtype).data)
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
