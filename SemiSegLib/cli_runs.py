@@ -190,6 +190,7 @@ def evaluate(
         str, typer.Option(help="strict, or paper_000 to paper_003 for the definitions of a paper.")
     ] = "strict",
     csv: Annotated[Path | None, typer.Option(help="Write one row per case and structure.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file of --csv if it is there already.")] = False,
     largest_component: LargestComponent = False,
     as_json: AsJson = False,
 ) -> None:
@@ -197,7 +198,7 @@ def evaluate(
     # Whatever would fail at the end is refused before the model is applied to every case.
     check_choice("--mode", mode, MODES)
     if csv is not None:
-        _require_place(csv)
+        _require_place(csv, overwrite=overwrite)
     study = api.with_split(load_dataset(dataset), split)
     cases = _labeled_cases(study, side, split)
     settings = api.PredictionSettings(largest_component=largest_component)
@@ -244,11 +245,14 @@ def _labeled_cases(study: Dataset, side: Side, split: Path | None) -> list[Case]
     return labeled
 
 
-def _require_place(file: Path) -> None:
-    """Raise ConfigError unless a file can be written there, as far as can be told."""
+def _require_place(file: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError unless a file can be written there, as far as can be told, and none is lost by it."""
     if file.is_dir() or not file.absolute().parent.is_dir():
         what = f"'{file}' is a folder" if file.is_dir() else f"the folder of '{file}' does not exist"
         raise ConfigError(explain(what, where="--csv", remedy="name a file in a folder that exists"))
+    if file.exists() and not overwrite:
+        what, remedy = "there is a file of this name already", "name another file, or allow it to be replaced"
+        raise ConfigError(explain(what, where=f"--csv {file}", remedy=f"{remedy} (--overwrite)"))
 
 
 def _follow(runs: list[RunFolder]) -> None:

@@ -112,7 +112,7 @@ def plan(
     """Show the plan for a data set: grid, patch, batch, normalization and network."""
     study = load_dataset(dataset)
     wanted = PlanSettings() if settings is None else from_json(PlanSettings, read_json(settings), where=str(settings))
-    result = make_plan(fingerprint(study), study, wanted, device=device)
+    result = make_plan(fingerprint(study, as_ct=wanted.normalization == "ct"), study, wanted, device=device)
     if as_json:
         show_json(result)
         return

@@ -18,7 +18,7 @@ from SemiSegLib.bench import Bench, arms_of
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.split import make_split
 from SemiSegLib.comparison import ArmResult, Comparison, ComparisonSettings, Scores, comparison_markdown
-from SemiSegLib.config import write_json
+from SemiSegLib.config import write_atomically, write_json
 from SemiSegLib.errors import CaseError, ConfigError, RunError, explain, take_apart
 from SemiSegLib.evaluation.metrics import CaseScore
 from SemiSegLib.kept_scores import (
@@ -249,4 +249,4 @@ def _device() -> str:
 def _write(comparison: Comparison, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "comparison.json", comparison)
-    (output / "comparison.md").write_text(comparison_markdown(comparison), encoding="utf-8")
+    write_atomically(output / "comparison.md", comparison_markdown(comparison).encode())

@@ -198,11 +198,12 @@ class Preparation:
         path = self.folder.plan_path
         if path.exists():
             return from_json(Plan, read_json(path), where=path.name)
-        seen = fingerprint(dataset, on_progress=self._progress("planning"))
+        asked = self.request.plan
+        seen = fingerprint(dataset, as_ct=asked.normalization == "ct", on_progress=self._progress("planning"))
         plan = make_plan(
             seen,
             dataset,
-            self.request.plan,
+            asked,
             device=self.device,
             core_seconds=time_on_cores(self.request.training),
             structures=structures,

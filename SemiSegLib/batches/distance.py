@@ -16,7 +16,7 @@ from typing import Any
 import edt
 import numpy as np
 
-from SemiSegLib.batches.entry import Arrays, content_hash, open_array, require_entry
+from SemiSegLib.batches.entry import Arrays, Stack, content_hash, open_array, require_entry
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.labels.scheme import LabelScheme
 
@@ -141,7 +141,11 @@ class DistanceMaps:
         occurring = np.unique(case.codes)
         is_known = known[occurring].all(axis=0)
         in_plane = self.store.plan.dimensions == 2
-        maps = np.empty((int(is_known.sum()), *case.codes.shape), dtype=np.float16)
-        for row, structure in enumerate(np.flatnonzero(is_known)):
-            maps[row] = signed_distance(inside[:, structure][case.codes], case.spacing_mm, in_plane=in_plane)
-        return {"distance": maps}, {"known": is_known.tolist()}
+        chosen = np.flatnonzero(is_known)
+        # One structure at a time: those of a whole body together are tens of gigabytes.
+        maps = (
+            signed_distance(inside[:, structure][case.codes], case.spacing_mm, in_plane=in_plane)
+            for structure in chosen
+        )
+        stack = Stack((len(chosen), *case.codes.shape), np.dtype(np.float16), maps)
+        return {"distance": stack}, {"known": is_known.tolist()}

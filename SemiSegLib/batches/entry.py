@@ -6,26 +6,42 @@ import hashlib
 import json
 import math
 import mmap
-import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from SemiSegLib.cases.detached import data_files
-from SemiSegLib.config import read_json, to_json
+from SemiSegLib.config import read_json, replace_file, to_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 
 META = "meta.json"
 # A temporary folder older than this belongs to a process that was ended while it wrote.
 STALE_SECONDS = 24 * 3600.0
 
-Arrays = dict[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Stack:
+    """An array that is made while it is written, one part of its first axis after the other.
+
+    Attributes:
+        shape: of the whole.
+        dtype: of the whole; parts are brought to it.
+        parts: as many as the first axis is long.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    parts: Iterable[np.ndarray]
+
+
+Arrays = Mapping[str, np.ndarray | Stack]
 """File stem to array."""
 
 
@@ -54,6 +70,9 @@ def require_entry(folder: Path, write: Callable[[], tuple[Arrays, dict[str, Any]
     Args:
         folder: place of the entry; its name holds the hash of everything the content depends on.
         write: returns arrays by file stem and the description; called only when needed.
+
+    Raises:
+        CaseError: the disk is full, refuses, or another program holds the entry.
     """
     described = read_entry(folder)
     if described is not None:
@@ -65,7 +84,7 @@ def require_entry(folder: Path, write: Callable[[], tuple[Arrays, dict[str, Any]
         files = {}
         for stem, array in arrays.items():
             path = temporary / f"{stem}.npy"
-            np.save(path, array, allow_pickle=False)
+            _save(path, array)
             files[path.name] = {
                 "bytes": path.stat().st_size,
                 "sha256": content_hash(path),
@@ -76,13 +95,17 @@ def require_entry(folder: Path, write: Callable[[], tuple[Arrays, dict[str, Any]
         (temporary / META).write_text(json.dumps(to_json(described)), encoding="utf-8")
         _put_in_place(temporary, folder)
     except OSError as error:
-        raise CaseError(
-            explain(
-                f"the prepared case cannot be written: {error.strerror or error}",
-                where=str(folder),
-                remedy="free disk space, or choose another folder for prepared cases",
+        what = f"the prepared case cannot be written: {error.strerror or error}"
+        remedy = "free disk space, or choose another folder for prepared cases"
+        if isinstance(error, PermissionError):
+            what = (
+                f"the prepared case is in use by another program, or its folder cannot be written to: {error.strerror}"
             )
-        ) from error
+            remedy = (
+                "end other programs that may read it, such as a training, a virus scanner or a backup, and try again, "
+                "or choose another folder for prepared cases"
+            )
+        raise CaseError(explain(what, where=str(folder), remedy=remedy)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return described
@@ -137,24 +160,35 @@ def remove_stale(parent: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _save(path: Path, array: np.ndarray | Stack) -> None:
+    if isinstance(array, np.ndarray):
+        np.save(path, array, allow_pickle=False)
+        return
+    # Not a memory map: writing to one on a full disk ends the process without a word.
+    with open(path, "wb") as file:
+        described = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(file, described)
+        for part in array.parts:
+            file.write(np.ascontiguousarray(part, dtype=array.dtype).data)
+
+
 def _put_in_place(temporary: Path, folder: Path) -> None:
-    # os.replace does not replace a folder that holds files: it fails when another process was faster, or when a
-    # damaged entry is in the way. The first is kept, the second is moved aside.
-    try:
-        os.replace(temporary, folder)
-    except OSError:
+    # A rename does not replace a folder that holds files. What is in the way is an entry of a process that was faster,
+    # which is kept, or a damaged one, which is moved aside. Looked for first: on Windows the rename would fail with the
+    # same PermissionError as while a virus scanner reads new files, which is worth another attempt.
+    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    if folder.exists():
         if read_entry(folder) is not None:
             return
-        aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
         with suppress(FileNotFoundError):
-            os.replace(folder, aside)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            # Another process mended it between these two lines, or the disk refuses.
-            if read_entry(folder) is None:
-                raise
-        shutil.rmtree(aside, ignore_errors=True)
+            replace_file(folder, aside)
+    try:
+        replace_file(temporary, folder)
+    except OSError:
+        # Another process put it in place between these lines, or the disk refuses.
+        if read_entry(folder) is None:
+            raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _file_digest(path: Path) -> bytes:

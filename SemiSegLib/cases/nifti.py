@@ -46,12 +46,16 @@ class NiftiHeader:
         """The largest cosine between two image axes; 0 if the file states none."""
         if self.sform is None:
             return 0.0
-        axes = self.sform[:3, :3]
-        lengths = np.linalg.norm(axes, axis=0)
-        if not np.isfinite(axes).all() or not lengths.all():
-            return 0.0
-        cosines = (axes / lengths).T @ (axes / lengths)
-        return float(np.abs(cosines - np.diag(np.diag(cosines))).max())
+        return largest_cosine(self.sform[:3, :3])
+
+
+def largest_cosine(axes: np.ndarray) -> float:
+    """Return the largest cosine, without sign, between two columns of (n, n); 0 if one has no length or no number."""
+    lengths = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(axes).all() or not lengths.all():
+        return 0.0
+    cosines = (axes / lengths).T @ (axes / lengths)
+    return float(np.abs(cosines - np.diag(np.diag(cosines))).max())
 
 
 def is_nifti(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from SemiSegLib.cases.alignment import Shift, align, block_on
 from SemiSegLib.cases.channels import FrameReader, align_channels
 from SemiSegLib.cases.dataset import Case, Dataset, frame_of
 from SemiSegLib.cases.file_error import FileError, in_voxels
-from SemiSegLib.cases.segments import SegmentImage, is_segmentation, match_segments, read_segmentation_image
+from SemiSegLib.cases.segments import Segment, SegmentImage, is_segmentation, match_segments, read_segmentation_image
 from SemiSegLib.cases.volume import Geometry, Volume, first_voxel, read_labels
 from SemiSegLib.errors import CaseError, did_you_mean, explain
 from SemiSegLib.labels.annotation import Annotation, Extent, combine_segments, encode_values
@@ -166,10 +166,7 @@ def _read_segments(dataset: Dataset, annotation: Annotation, path: Path, geometr
         of_value = {0: elsewhere, **{segment.value: sets[segment.name] for segment in image.segments}}
         codes = encode_values(layers[image.segments[0].layer], of_value, table, where=str(path))
     else:
-        masks: dict[str, np.ndarray] = {}
-        for segment in image.segments:
-            drawn = layers[segment.layer] == segment.value
-            masks[segment.name] = masks[segment.name] | drawn if segment.name in masks else drawn
+        masks = _Masks(layers, image.segments)
         codes, occurring, overlaps = combine_segments(masks, sets, elsewhere, leaf_count=len(scheme.leaves))
         table = LabelSetTable.union([table, occurring])
         codes = occurring.codes_in(table)[codes]
@@ -183,6 +180,34 @@ def _read_segments(dataset: Dataset, annotation: Annotation, path: Path, geometr
     for name in missing:
         named.setdefault(names[name], 0)
     return AnnotationReading(codes, table, (shift,) if shift else (), overlaps, cropped, named, missing)
+
+
+class _Masks(Mapping[str, np.ndarray]):
+    """Where each segment is drawn, (D, H, W) bool, made when it is asked for: a hundred at once are 100 bytes a voxel.
+
+    Args:
+        layers: their integer images.
+        segments: those of one name are one.
+    """
+
+    def __init__(self, layers: Mapping[int, np.ndarray], segments: Iterable[Segment]) -> None:
+        self._layers = layers
+        self._segments: dict[str, list[Segment]] = {}
+        for segment in segments:
+            self._segments.setdefault(segment.name, []).append(segment)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        first, *others = self._segments[name]
+        drawn: np.ndarray = self._layers[first.layer] == first.value
+        for segment in others:
+            drawn |= self._layers[segment.layer] == segment.value
+        return drawn
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._segments)
+
+    def __len__(self) -> int:
+        return len(self._segments)
 
 
 def _placed_layers(

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from SemiSegLib.cases.detached import data_files
 from SemiSegLib.cases.file_error import FileError, in_voxels
-from SemiSegLib.cases.nifti import is_nifti, read_header, read_nifti
+from SemiSegLib.cases.nifti import is_nifti, largest_cosine, read_header, read_nifti
 from SemiSegLib.config import replace_file
 from SemiSegLib.errors import CaseError, explain
 
@@ -230,17 +230,11 @@ def read_image(path: Path) -> sitk.Image:
     # Only what can be followed is read: prepared cases are found again by the bytes of all these files.
     data_files(path)
     header = read_header(path) if is_nifti(path) else None
-    if header is not None and header.shear > LARGEST_SHEAR:
-        raise FileError(
-            "sheared",
-            f"the image axes are not at right angles (cosine {header.shear:.2g}), as after a gantry tilt or an "
-            "affine registration",
-            path=path,
-            remedy="resample the image to a right-angled grid, for example with Slicer's Resample Scalar/Vector/DWI "
-            "Volume, or convert the original scan again with tilt correction",
-        )
     try:
-        return sitk.ReadImage(str(path)) if header is None else read_nifti(path, header)
+        if header is not None:
+            _require_right_angles(header.shear, path)
+            return read_nifti(path, header)
+        image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         # ITK ends some reports with the text of an unrelated errno.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -253,6 +247,23 @@ def read_image(path: Path) -> sitk.Image:
             path=path,
             remedy="it may be cut short or not an image: copy it again from its source and open it in a viewer",
         ) from error
+    # ITK refuses such a NIfTI file itself, but neither an NRRD nor a MetaImage file.
+    count = image.GetDimension()
+    axes = np.array(image.GetDirection()).reshape(count, count)[:3, :3]
+    _require_right_angles(largest_cosine(axes), path)
+    return image
+
+
+def _require_right_angles(cosine: float, path: Path) -> None:
+    if cosine > LARGEST_SHEAR:
+        raise FileError(
+            "sheared",
+            f"the image axes are not at right angles (cosine {cosine:.2g}), as after a gantry tilt or an "
+            "affine registration",
+            path=path,
+            remedy="resample the image to a right-angled grid, for example with Slicer's Resample Scalar/Vector/DWI "
+            "Volume, or convert the original scan again with tilt correction",
+        )
 
 
 def _to_three_dimensions(image: sitk.Image, path: Path, frame: int | None) -> sitk.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -156,7 +156,7 @@ def combine_segments(
     Memory beyond the masks is one byte a voxel (two if more than 256 combinations of segments overlap).
 
     Args:
-        masks: segment name to (D, H, W) bool, all of one shape.
+        masks: segment name to (D, H, W) bool, all of one shape; they may be made when they are asked for.
         sets: segment name to label set.
         elsewhere: the set of voxels that no segment covers.
         leaf_count: number of leaves of the scheme.
@@ -167,7 +167,8 @@ def combine_segments(
     Raises:
         LabelError: there is no segment, a segment has no set, or the masks differ in shape.
     """
-    shape = _common_shape(masks, sets)
+    _require_meaning(masks, sets)
+    shape = masks[min(masks)].shape
     groups, covering, voxels = group_voxels(masks, shape)
     occurring = {group: covering[group] for group in range(len(covering)) if voxels[group] or group == 0}
     group_sets, clashing = _group_sets(occurring, sets, elsewhere)
@@ -200,18 +201,13 @@ def _group_sets(
     return result, clashing
 
 
-def _common_shape(masks: Mapping[str, np.ndarray], sets: Mapping[str, frozenset[int]]) -> tuple[int, ...]:
-    shapes = {mask.shape for mask in masks.values()}
-    if len(shapes) != 1:
-        found = ", ".join(f"'{name}' {mask.shape}" for name, mask in sorted(masks.items())) or "none"
+def _require_meaning(masks: Iterable[str], sets: Mapping[str, frozenset[int]]) -> None:
+    names = list(masks)
+    if not names:
         raise LabelError(
-            explain(
-                f"expected segments of one shape, found {found}",
-                where="segmentation",
-                remedy="bring all segments to the grid of the image" if masks else "draw a segment or drop the file",
-            )
+            explain("expected segments, found none", where="segmentation", remedy="draw a segment or drop the file")
         )
-    for name in masks:
+    for name in names:
         if not sets.get(name):
             raise LabelError(
                 explain(
@@ -220,7 +216,6 @@ def _common_shape(masks: Mapping[str, np.ndarray], sets: Mapping[str, frozenset[
                     remedy="name its structures in 'segments' of the annotation",
                 )
             )
-    return next(iter(shapes))
 
 
 def _unlisted_values(image: np.ndarray, known: Container[int], where: str) -> LabelError:

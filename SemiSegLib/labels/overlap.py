@@ -19,12 +19,27 @@ def group_voxels(
     """Return a group number for each voxel, and for each group the segments that cover it and its voxel count.
 
     A voxel's group is the set of segments that cover it; groups are numbered as they are met, 0 is no segment.
+
+    Args:
+        masks: segment name to (D, H, W) bool; each is asked for once, so they may be made when they are.
+        shape: of all of them.
+
+    Raises:
+        LabelError: a mask has another shape, or more than 65535 combinations of segments overlap.
     """
     groups = np.zeros(shape, dtype=np.uint8)
     covering: list[tuple[str, ...]] = [()]
     voxels = [int(groups.size)]
     for name in sorted(masks):
         mask = masks[name].astype(bool, copy=False)
+        if mask.shape != shape:
+            raise LabelError(
+                explain(
+                    f"expected segments of one shape, found {shape} and '{name}' {mask.shape}",
+                    where="segmentation",
+                    remedy="bring all segments to the grid of the image",
+                )
+            )
         joined: dict[int, int] = {}
         for slab in slabs(shape, _bounds(mask)):
             before = groups[slab][mask[slab]]
@@ -40,6 +55,8 @@ def group_voxels(
             step = np.arange(len(covering), dtype=groups.dtype)
             step[list(joined)] = list(joined.values())
             groups[slab][mask[slab]] = step[before]
+        # Before the next one is made.
+        del mask
     return groups, covering, voxels
 
 

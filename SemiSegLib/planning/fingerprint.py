@@ -75,14 +75,17 @@ class Fingerprint:
         return shape
 
 
-def fingerprint(dataset: Dataset, *, on_progress: Callable[[int, int], None] | None = None) -> Fingerprint:
+def fingerprint(
+    dataset: Dataset, *, as_ct: bool = False, on_progress: Callable[[int, int], None] | None = None
+) -> Fingerprint:
     """Return the fingerprint of the training cases (all cases where there is no split yet).
 
-    Label files are opened only where they are needed, for the foreground intensities of CT; those of cases without
-    annotation, and of validation and test cases, never.
+    Label files are opened only where they are needed, for the foreground intensities of CT or of channels that are
+    normalized like it; those of cases without annotation, and of validation and test cases, never.
 
     Args:
         dataset: the study.
+        as_ct: every channel will be normalized as CT is, whatever its modality, see ``PlanSettings.normalization``.
         on_progress: told (cases done, cases in all).
 
     Raises:
@@ -97,7 +100,7 @@ def fingerprint(dataset: Dataset, *, on_progress: Callable[[int, int], None] | N
                 remedy="put at least one case on the training side of the split",
             )
         )
-    needs_labels = any(dataset.modality.get(role) == "CT" for role in dataset.channels)
+    needs_labels = as_ct or any(dataset.modality.get(role) == "CT" for role in dataset.channels)
     limit = max(1, min(SAMPLES_PER_CASE, SAMPLES_IN_ALL // len(cases)))
     facts = []
     for done, case in enumerate(cases, start=1):

@@ -14,6 +14,7 @@ from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.planning import fitting
 from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
 from SemiSegLib.planning.fitting import Budget, Outputs
+from SemiSegLib.planning.fixed_backbones import require_heeded
 from SemiSegLib.planning.memory import free_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
@@ -73,8 +74,10 @@ def make_plan(  # noqa: PLR0913 - what a step is planned for, each with a defaul
         graphs: networks whose activations a step holds at once, see ``methods.catalogue.graphs_at_once``.
 
     Raises:
-        ConfigError: an intensity window is fixed, and there is no channel that it could be of.
+        ConfigError: an intensity window is fixed, and there is no channel that it could be of; or the backbone does not
+            heed what is fixed of its shape.
     """
+    require_heeded(settings)
     # No plan in three dimensions could be made for scans of one slice, however thick their headers call it.
     asked = settings.dimensions or dataset.dimensions or (2 if len(_single_axes(fingerprint)) == 1 else None)
     spacing, order = _grid(fingerprint, settings, is_flat=asked == 2)

@@ -108,7 +108,9 @@ def find(leaves: Volume, scheme: LabelScheme, evidence: Evidence, drawn: Collect
     rois = RoiTable.of(scheme)
     annotated = _annotated(rois, [scheme.leaves_of(name) for name in drawn])
     voxel_ml = abs(float(np.linalg.det(leaves.geometry.affine[:3, :3]))) / 1000
-    counts = np.bincount(leaves.voxels.ravel(), minlength=rois.leaf_count)
+    # Slice by slice: counting takes 8 bytes a voxel.
+    planes = (np.bincount(plane.ravel(), minlength=rois.leaf_count) for plane in leaves.voxels)
+    counts = sum(planes, start=np.zeros(rois.leaf_count, dtype=np.int64))
     volumes = rois.members @ counts * voxel_ml
     rows = []
     for k, name in enumerate(rois.names):

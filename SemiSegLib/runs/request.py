@@ -74,8 +74,12 @@ class TrainingSettings:
                     "a run ends by steps or by seconds", where="training settings", remedy="give exactly one of them"
                 )
             )
-        check_range("steps", self.steps or 1, low=1)
-        check_range("seconds", self.seconds or 1, low=1)
+        # None leaves a setting to the program; 0 does not.
+        for name in ("steps", "seconds", "validate_every", "threads"):
+            value = getattr(self, name)
+            if value is not None:
+                check_range(name, value, low=1)
+        check_range("checkpoint_seconds", self.checkpoint_seconds, low=0.0)
         check_range("learning_rate", self.learning_rate, low=0.0, high=1e7)
         check_range("accumulation", self.accumulation, low=1, high=1024)
         check_choice("device", self.device.split(":")[0], DEVICES)
@@ -89,6 +93,9 @@ class TrainingSettings:
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
     """What a person may fix of the plan; everything left at None is planned from the data.
+
+    Networks of papers have features, norm or depth of supervision of their own: another value is refused when the plan
+    is made, see ``planning.fixed_backbones``.
 
     Attributes:
         dimensions: 2 or 3.
@@ -162,7 +169,7 @@ class PresenceSettings:
     def __post_init__(self) -> None:
         check_range("share", self.share, low=0.01, high=0.9)
         check_range("width", 1.0 if self.width is None else self.width, low=0.125, high=4.0)
-        check_range("stem_stride", self.stem_stride or 1, low=1, high=4)
+        check_range("stem_stride", 1 if self.stem_stride is None else self.stem_stride, low=1, high=4)
         check_choice("norm", self.norm, ("group", "batch"))
         check_range("learning_rate", self.learning_rate, low=0.0, high=10.0)
         check_range("minimum_voxels", self.minimum_voxels, low=1)

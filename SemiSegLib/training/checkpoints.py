@@ -1,7 +1,8 @@
 """States to go on from, on disk: whole or not there, checked by sum, two kept and the best.
 
 A checkpoint is two files: the tensors, and a JSON file that names their checksum and holds everything else. The
-JSON file is written last, so a checkpoint without it, or with a wrong sum, never counted.
+JSON file is written last, so a checkpoint without it, or with a wrong sum, never counted. A state of a step that was
+saved before gets files of its own, ``step_000000004_001``, and the earlier pair goes when these are complete.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, then remove those that are no longer needed.
 
-    The process may be killed at any instant: the checkpoints before this one stay until it is complete.
+    The process may be killed at any instant: the checkpoints before this one, also one of the same step, stay until it
+    is complete.
 
     Args:
         folder: made if missing.
@@ -74,7 +76,7 @@ def save_checkpoint(
     free = shutil.disk_usage(folder).free
     if free < len(content) + SPARE_BYTES:
         raise _disk_error(f"{len(content) / 2**20:.0f} MiB are needed, {free / 2**20:.0f} MiB are free")
-    stem = f"step_{step:09d}"
+    stem, earlier = _place(folder, step)
     head = {
         "format": FORMAT,
         "step": step,
@@ -83,13 +85,13 @@ def save_checkpoint(
         "data": dict(data),
     }
     try:
-        # A state of this step may remain from before a crash: without its JSON it counts no longer.
-        (folder / f"{stem}.json").unlink(missing_ok=True)
         _write(folder / f"{stem}.safetensors", content)
         _write(folder / f"{stem}.json", json.dumps(head).encode())
     except OSError as error:
         _remove_remains(folder)
         raise _disk_error(error.strerror or str(error)) from error
+    for path in earlier:
+        _remove(path)
     _prune(folder, keep)
 
 
@@ -133,7 +135,19 @@ def _write(path: Path, content: bytes) -> None:
             os.close(directory)
 
 
+def _place(folder: Path, step: int) -> tuple[str, list[Path]]:
+    """Return the name, without ending, for a state of a step, and the JSON files of its earlier states."""
+    first = f"step_{step:09d}"
+    numbered = sorted(folder.glob(f"{first}_[0-9][0-9][0-9].json"))
+    earlier = [*folder.glob(f"{first}.json"), *numbered]
+    if not earlier:
+        return first, []
+    number = int(numbered[-1].stem[-3:]) + 1 if numbered else 1
+    return f"{first}_{number:03d}", earlier
+
+
 def _newest_first(folder: Path) -> list[Path]:
+    # In names, "_" comes after ".": of two states of one step the numbered one is the newer.
     return sorted(folder.glob("step_*.json"), reverse=True)
 
 
@@ -172,8 +186,12 @@ def _prune(folder: Path, keep: int) -> None:
     best = next((path for path in heads if (_head(path) or {}).get("is_best")), None)
     for path in heads[keep:]:
         if path != best:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".safetensors").unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def _remove_remains(folder: Path) -> None:

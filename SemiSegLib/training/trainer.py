@@ -85,7 +85,7 @@ class Trainer:
         self._non_finite = NonFiniteGuard()
         self._stop = threading.Event()
         self._tally = Tally()
-        self._saved_step = -1
+        self._is_saved = state is not None
         self.compute, self._is_tuned = settled_choice(settings, self._device, data.get("compute"))
         self._is_tuned = self._is_tuned or self.ranks.count > 1
         self.compute.place_method(method)
@@ -127,7 +127,7 @@ class Trainer:
             if self._tally.steps:
                 yield self._stepped()
             yield from self._validated(self.clock.validated_step != self.step)
-        if self._saved_step != self.step:
+        if not self._is_saved:
             yield self._checkpoint()
         is_done = not self._stop.is_set()
         reason = ("done" if self.settings.steps is not None else "time") if is_done else "stopped"
@@ -191,6 +191,7 @@ class Trainer:
             buffers.put_back()
             notice = self._non_finite.skip(seen, step=self.step, precision=self.compute.precision)
         self.step += 1
+        self._is_saved = False
         self._tally.steps += 1
         self._tally.seconds += time.monotonic() - begin
         self.clock.note_step(time.monotonic() - begin)
@@ -255,6 +256,8 @@ class Trainer:
             return
         seconds = time.monotonic() - begin
         self.clock.note_validation(self.step, seconds)
+        # A session that goes on from here would validate once more.
+        self._is_saved = False
         best = -1.0 if self.best_dice is None else self.best_dice
         is_best = scores.mean_dice is not None and scores.mean_dice > best
         if is_best:
@@ -274,7 +277,7 @@ class Trainer:
 
     def _checkpoint(self) -> CheckpointDue:
         self.clock.note_checkpoint()
-        self._saved_step = self.step
+        self._is_saved = True
         return CheckpointDue(step=self.step, is_best=self.best_step == self.step)
 
     def _restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:

@@ -232,6 +232,21 @@ def test_what_would_fail_after_the_scoring_is_refused_before_it(scored, tmp_path
     assert not scored
 
 
+def test_scores_replace_no_file_unless_they_may(scored, tmp_path):
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1, "validation": 1}, size=(8, 12, 10))
+    file = tmp_path / "results.csv"
+    file.write_text("a year of work")
+    words = ("evaluate", "no.safetensors", tmp_path / "study", "--csv", file)
+    told = refused(*words)
+    assert "there is a file of this name already" in told
+    assert "results.csv" in told
+    assert "--overwrite" in told
+    assert not scored
+    assert file.read_text() == "a year of work"
+    call(*words, "--overwrite")
+    assert file.read_text().startswith("case,structure")
+
+
 def test_what_the_system_refuses_is_no_bug(monkeypatch, capsys, tmp_path):
     def fail():
         (tmp_path / "gone" / "scores.csv").write_text("")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from SemiSegLib import api
+from SemiSegLib import api, config
 from SemiSegLib import compare as compare_module
 from SemiSegLib.arms import Arm, read_arm
 from SemiSegLib.cases.cohort import write_cohort
@@ -154,6 +154,22 @@ def test_kept_scores_are_tabulated_without_a_training(study, tmp_path, changes):
     assert [len(comparison.results) for comparison in told] == [2]
     assert "| marginal, 2 fine | **0.500**" in (tmp_path / "comparison.md").read_text()
     assert read_json(tmp_path / "comparison.json")["sides"] == {"train": 3, "validation": 1, "test": 2}
+
+
+def test_a_table_that_cannot_be_written_whole_leaves_the_earlier_one(study, tmp_path, monkeypatch):
+    real = config.replace_file
+
+    def refuse(source, target):
+        if target.name == "comparison.md":
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    keep(study, settings(), tmp_path)
+    (tmp_path / "comparison.md").write_text("an earlier table")
+    monkeypatch.setattr(config, "replace_file", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        compare(study, study.root, settings(), tmp_path, view=nothing_is_trained)
+    assert (tmp_path / "comparison.md").read_text() == "an earlier table"
 
 
 def test_kept_scores_of_other_settings_are_refused(study, tmp_path):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from SemiSegLib import api, preflight
+from SemiSegLib.batches.distance import distance_structures
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.formats import load_dataset
@@ -26,6 +27,8 @@ from SemiSegLib.planning.planner import make_plan
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 
 TINY = PlanSettings(dimensions=3, patch=(8, 16, 16), batch=2, features=(4, 8))
+# Learns from distances too.
+DISTANCES = "dual_task_consistency"
 SHORT = TrainingSettings(steps=2, precision="fp32", threads=1, device="cpu", channels_last=False)
 
 
@@ -94,6 +97,22 @@ def test_disk_is_what_a_run_writes(cohort, tmp_path):
     assert found.checkpoints_gib * 2**30 == pytest.approx(
         preflight.CHECKPOINTS * largest, rel=0.01, abs=preflight.CHECKPOINTS * 6000
     )
+
+
+def test_distances_to_structures_are_counted_too_and_refused_with_their_size(cohort, tmp_path, monkeypatch):
+    plain, mapped = (preflight.measure(a_request(cohort, method=name), tmp_path) for name in ("marginal", DISTANCES))
+    voxels = plain.prepared_gib / plain.cases / (preflight.IMAGE_BYTES + preflight.CODE_BYTES)
+    structures = len(distance_structures(load_dataset(cohort).scheme))
+    added = preflight.DISTANCE_BYTES * structures * voxels
+    assert mapped.prepared_gib / mapped.cases == pytest.approx(plain.prepared_gib / plain.cases + added, rel=0.05)
+    monkeypatch.setattr(preflight, "free_disk_gib", lambda folder: mapped.disk_gib - mapped.cases * added / 2)
+    (disk,) = (
+        found
+        for found in preflight.look_ahead(a_request(cohort, method=DISTANCES), tmp_path).requirements
+        if found.code == "disk"
+    )
+    assert disk.severity == "error"
+    assert f"{mapped.disk_gib:.2g} GiB" in disk.what
 
 
 def test_a_full_disk_and_too_little_memory_are_told_before_the_start(cohort, tmp_path, monkeypatch):

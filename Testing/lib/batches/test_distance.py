@@ -126,6 +126,24 @@ def test_a_case_tells_the_distances_that_its_labels_decide(study, cache):
         np.testing.assert_allclose(found.maps[row], signed_distance(mask, case.spacing_mm), rtol=1e-3, atol=1e-3)
 
 
+def test_maps_are_written_one_after_the_other(tmp_path, monkeypatch):
+    """Those of a hundred structures of a whole body are 44 GiB."""
+    # Each map is larger than the buffer of a file, so what was written before it is on the disk.
+    study = put_study(tmp_path / "study", ("full",), shape=(20, 30, 30))
+    written = []
+
+    def told(mask, *rest, **options):
+        (temporary,) = (tmp_path / "cache").glob(".distance-*.tmp")
+        written.append(sum(path.stat().st_size for path in temporary.iterdir()))
+        return signed_distance(mask, *rest, **options)
+
+    monkeypatch.setattr(distance_file, "signed_distance", told)
+    maps = DistanceMaps(PreparedStore(tmp_path / "cache", study, a_plan())).get("full0").maps
+    assert np.diff(written)[1:].tolist() == [maps[0].nbytes] * (len(NAMES) - 2)
+    (path,) = (tmp_path / "cache").glob("distance-*/distance.npy")
+    assert np.array_equal(np.load(path), maps)
+
+
 def test_a_structure_that_all_labels_decide_is_known_in_a_partial_case(tmp_path):
     study = put_study(tmp_path, ("partial",))
     object.__setattr__(study.cases[0].annotation.extent, "slices", None)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SemiSegLib import config
 from SemiSegLib.batches import entry as entry_file
 from SemiSegLib.batches import store as store_file
 from SemiSegLib.batches.entry import require_entry
@@ -217,6 +218,52 @@ def test_a_damaged_entry_is_found_and_made_anew(study, tmp_path, damage):
     assert np.array_equal(again.get("full0").image, expected)
     assert image.read_bytes() == content
     assert not list(cache.glob(".*"))
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Renames of folders with this in their name are refused so often, as on Windows while a scanner reads in them."""
+    refusals = {}
+    real = os.replace
+
+    def rename(source, target):
+        for name in refusals:
+            if name in Path(source).name and Path(source).is_dir() and refusals[name]:
+                refusals[name] -= 1
+                raise PermissionError(13, "Access is denied")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", rename)
+    monkeypatch.setattr(config, "RENAME_WAIT_SECONDS", 0.0)
+    return refusals
+
+
+def write_one():
+    return {"image": np.arange(4)}, {"what": "one"}
+
+
+def test_a_virus_scanner_that_reads_a_new_entry_is_waited_for(tmp_path, held):
+    folder = tmp_path / "cache" / "image-1"
+    held[".image-1."] = 3
+    assert require_entry(folder, write_one)["what"] == "one"
+    assert [path.name for path in folder.parent.iterdir()] == ["image-1"]
+    (folder / "meta.json").unlink()
+    held["image-1"] = 3
+    assert require_entry(folder, write_one)["what"] == "one"
+    assert held == {".image-1.": 0, "image-1": 0}
+    assert [path.name for path in folder.parent.iterdir()] == ["image-1"]
+
+
+def test_an_entry_that_another_program_holds_is_said_to_be_in_use(tmp_path, held):
+    folder = tmp_path / "cache" / "image-1"
+    require_entry(folder, write_one)
+    (folder / "meta.json").unlink()
+    held["image-1"] = 1000
+    with pytest.raises(CaseError, match="in use by another program") as told:
+        require_entry(folder, write_one)
+    assert "virus scanner" in str(told.value)
+    assert "disk space" not in str(told.value)
+    assert [path.name for path in folder.parent.iterdir()] == ["image-1"]
 
 
 def test_an_end_in_the_middle_of_writing_leaves_no_entry(tmp_path):

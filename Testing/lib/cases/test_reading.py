@@ -1,6 +1,7 @@
 """A case is read onto one grid, and every voxel gets the label set that its annotation gives it."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -252,6 +253,41 @@ def test_siblings_that_overlap_may_be_either_and_are_reported(tmp_path):
     reading = read_annotation(dataset, dataset.cases[0], oblique())
     assert dict(reading.overlaps) == {("head", "tail"): 63}
     assert (reading.table.array[reading.codes[2]] == leaves("head", "tail")).all()
+
+
+def test_segments_of_several_layers_are_not_all_held_at_once(tmp_path):
+    grid, count = oblique((30, 80, 100)), 40
+    layers = np.zeros((2, *grid.shape), np.uint8)
+    segments = []
+    for number in range(count):
+        layers[number % 2, number // 2, 10:20, 10:30] = number + 1
+        segments.append({"name": f"s{number}", "layer": number % 2, "value": number + 1})
+    put_segmentation(tmp_path / "a.seg.nrrd", layers, segments, grid)
+    names = {segment["name"]: ("head",) for segment in segments}
+    dataset = study(tmp_path, Annotation(file="a.seg.nrrd", segments=names))
+    tracemalloc.start()
+    try:
+        reading = read_annotation(dataset, dataset.cases[0], grid)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal((reading.table.array[reading.codes] == leaves("head")).all(-1), layers.any(0))
+    # The two layers, copies of them and of one mask, and the codes; a byte for each segment came on top.
+    assert peak < 15 * layers[0].nbytes
+
+
+def test_two_segments_of_one_name_are_one(tmp_path):
+    first, second, over = np.zeros((3, *SHAPE), np.uint8)
+    first[1], second[2], over[2, 0] = 1, 5, 1
+    segments = [
+        {"name": "head", "layer": 0, "value": 1},
+        {"name": "head", "layer": 1, "value": 5},
+        {"name": "vessel", "layer": 2, "value": 1},
+    ]
+    put_segmentation(tmp_path / "a.seg.nrrd", np.stack([first, second, over]), segments, oblique())
+    dataset = study(tmp_path, Annotation(file="a.seg.nrrd"))
+    drawn = {"head": (first > 0) | (second > 0), "vessel": over > 0}
+    assert np.array_equal(possible(dataset), expected_sets(drawn))
 
 
 def test_segments_are_matched_by_terminology_before_name(tmp_path):

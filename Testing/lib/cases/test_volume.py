@@ -15,7 +15,16 @@ import SimpleITK as sitk
 from SemiSegLib import config
 from SemiSegLib.cases.alignment import align, block_on
 from SemiSegLib.cases.file_error import FileError
-from SemiSegLib.cases.volume import Geometry, Volume, read_labels, read_volume, resample_to, write_volume
+from SemiSegLib.cases.volume import (
+    LARGEST_SHEAR,
+    Geometry,
+    Volume,
+    read_image,
+    read_labels,
+    read_volume,
+    resample_to,
+    write_volume,
+)
 from SemiSegLib.errors import CaseError
 from Testing.lib.cases.tiny import SHAPE, image, labels, moved, oblique, rotation
 
@@ -221,6 +230,28 @@ def test_axes_almost_at_right_angles_are_read_and_others_are_explained(tmp_path,
     assert np.allclose(axes.T @ axes, np.eye(3), atol=2e-5)  # what ITK itself tolerates
     exact = Geometry((7, 6, 5), (np.diag([-1, -1, 1, 1]) @ affine)[:, [2, 1, 0, 3]])
     assert volume.geometry.displacement_mm(exact) <= 2 * shear * 21 + 1e-4
+
+
+@pytest.mark.parametrize("kind", ["volume", "plane", "frames", "layers"])
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+@pytest.mark.parametrize("shear", [5e-4, 2e-3, 0.3])
+def test_sheared_files_of_other_formats_are_explained_too(tmp_path, ending, kind, shear):
+    """ITK reads them: their voxels would be taken for those of a grid with right angles."""
+    shape = {"plane": (3, 4), "frames": (2, 3, 4, 5)}.get(kind, (3, 4, 5))
+    image = sitk.GetImageFromArray(np.zeros((*shape, 2) if kind == "layers" else shape, np.int16), kind == "layers")
+    count = image.GetDimension()
+    axes = np.eye(count)
+    axes[0, 1] = np.tan(np.arcsin(shear))
+    image.SetSpacing([0.8, 0.9, 3.0, 1.0][:count])
+    image.SetDirection(axes.ravel())
+    path = tmp_path / f"scan.{ending}"
+    sitk.WriteImage(image, str(path))
+    if shear < LARGEST_SHEAR:
+        assert read_image(path).GetSize() == image.GetSize()
+        return
+    with pytest.raises(FileError, match=f"right angles .cosine {shear:.2g}") as told:
+        read_image(path)
+    assert told.value.code == "sheared"
 
 
 def test_labels_of_whole_floats_are_integers_and_others_are_refused(tmp_path):

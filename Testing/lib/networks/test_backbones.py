@@ -1,5 +1,7 @@
 """Every backbone: any size, the promised channels, its published parameter count; and the plan's U-Net in detail."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from SemiSegLib.networks.backbones import build_backbone
 from SemiSegLib.networks.heads import LinearHead, Projection
 from SemiSegLib.networks.layers import GroupNorm, InstanceNorm, PointwiseConv2d, PointwiseConv3d, is_channels_last
 from SemiSegLib.networks.network import SegmentationNetwork
+from SemiSegLib.planning.fixed_backbones import FIXED_BACKBONES
 from SemiSegLib.planning.plan import NetworkPlan
 
 # UNETR and Swin UNETR take seconds to build, so each is built once, in 2-D and small.
@@ -35,6 +38,25 @@ def build(network=None, *, dimensions=3, channels=2, patch=None, seed=0):
 
 def named(name, dimensions=3, **more):
     return build(plan(dimensions, backbone=name), dimensions=dimensions, **more)
+
+
+# UNETR and Swin UNETR have no maps at lower resolutions, whatever is asked: checked on the two that are built below.
+@pytest.mark.parametrize("name", [name for name in QUICK if name != "plan_unet"])
+def test_what_is_said_to_be_a_backbones_own_is(name):
+    """And only that: what it heeds changes it."""
+    plain, own = str(named(name, 2)), FIXED_BACKBONES[name].own
+    changes = {"features": {"features": (8, 10, 12)}, "norm": {"norm": "group"}, "dropout": {"dropout": 0.1}}
+    for setting, change in changes.items():
+        changed = str(build(plan(2, backbone=name, **change), dimensions=2))
+        is_own = setting in own or (name, setting) in (("vnet", "dropout"), ("paper_unet", "dropout"))
+        assert (changed == plain) == is_own, setting
+    deep = build(plan(2, backbone=name, deep_supervision=1), dimensions=2)
+    assert deep.deep_channels == ()
+    assert own["deep_supervision"] == 0
+    norms = {"batch": "BatchNorm", "group": "GroupNorm", "instance": "InstanceNorm"}
+    assert norms[own.get("norm", "instance")] in plain
+    module = sys.modules[BACKBONES[name].__module__]
+    assert own["features"] == getattr(module, "WIDTHS", None) or own["features"] == module.FEATURES
 
 
 def parameters(module):

@@ -1,16 +1,24 @@
 """Facts about a dataset's training images, on canonical axes, without a look at labels that were not given."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.orientation import Orientation
 from SemiSegLib.cases.volume import Volume, read_volume, write_volume
+from SemiSegLib.cli import app
+from SemiSegLib.config import to_json
 from SemiSegLib.errors import CaseError
 from SemiSegLib.planning import fingerprint as fingerprint_file
 from SemiSegLib.planning.fingerprint import fingerprint
+from SemiSegLib.preparation import Preparation
+from SemiSegLib.runs.folder import RunFolder
+from SemiSegLib.runs.request import PlanSettings, RunRequest
 from Testing.lib.batches.study import SPACING_MM, put_study
 
 
@@ -41,6 +49,32 @@ def test_ct_is_measured_in_the_foreground_of_annotated_cases(tmp_path):
     (whole,) = fingerprint(partly).channels
     assert not whole.from_foreground
     assert whole.low < 95
+
+
+def test_a_channel_that_is_normalized_like_ct_is_measured_as_ct_is(tmp_path):
+    study = put_study(tmp_path, ("full", "coarse", "none"))
+    (plain,) = fingerprint(study).channels
+    assert not plain.from_foreground
+    (as_ct,) = fingerprint(study, as_ct=True).channels
+    (ct,) = fingerprint(replace(study, modality={"T1": "CT"})).channels
+    assert as_ct == replace(ct, modality="MR")
+
+
+def test_a_run_that_normalizes_mr_like_ct_takes_the_intensities_of_the_foreground(tmp_path):
+    study = write_cohort(
+        tmp_path / "study", fine=2, coarse=0, partial=0, none=0, validation=1, test=0, size=(8, 12, 10)
+    )
+    settings = PlanSettings(normalization="ct", patch=(8, 8, 8), batch=2, features=(4, 8))
+    request = RunRequest(dataset=str(study.root), method="marginal", plan=settings)
+    prepared = Preparation(RunFolder.create(tmp_path / "runs", request), None, "cpu").run()
+    (channel,), (expected,) = prepared.plan.channels, fingerprint(prepared.dataset, as_ct=True).channels
+    assert (channel.low, channel.mean, channel.deviation) == (expected.low, expected.mean, expected.deviation)
+    (whole,) = fingerprint(prepared.dataset).channels
+    assert whole.low < channel.low
+    (tmp_path / "settings.json").write_text(json.dumps(to_json(settings)))
+    told = CliRunner().invoke(app, ["plan", str(study.root), "--settings", str(tmp_path / "settings.json"), "--json"])
+    assert json.loads(told.stdout)["channels"][0]["normalization"] == "ct"
+    assert json.loads(told.stdout)["channels"][0]["low"] > whole.low
 
 
 def test_labels_are_opened_only_where_they_are_needed(tmp_path, monkeypatch):

@@ -12,10 +12,13 @@ import torch
 from SemiSegLib.batches.prepare import normalize
 from SemiSegLib.config import from_json, to_json
 from SemiSegLib.errors import ConfigError, TrainingError
+from SemiSegLib.methods.cards import CARDS, card_of
+from SemiSegLib.methods.presets import preset_settings
 from SemiSegLib.networks.backbones import build_backbone
 from SemiSegLib.planning import planner
 from SemiSegLib.planning.cost import step_core_seconds, unet_layers
 from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
+from SemiSegLib.planning.fixed_backbones import FIXED_BACKBONES, require_heeded
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
 from SemiSegLib.planning.plan import NetworkPlan, Plan
 from SemiSegLib.planning.planner import make_plan, shrink
@@ -235,6 +238,44 @@ def test_other_backbones_get_patches_they_divide():
         plan = planned((36, 50, 35), (1.0, 1.0, 1.0), settings=settings, device="cuda", memory_gib=20.0)
         assert plan.network.backbone == name
         assert all(n % (32 if name == "swin_unetr" else 16) == 0 for n in plan.patch)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "fixed", "told"),
+    [
+        ("vnet", {"deep_supervision": 2}, "deep_supervision is 2, and the backbone 'vnet' always has 0"),
+        ("vnet", {"norm": "instance"}, "norm is instance, and the backbone 'vnet' always has batch"),
+        (
+            "paper_unet",
+            {"features": (8, 16)},
+            r"features is \(8, 16\), and the backbone 'paper_unet' always has \(16, ",
+        ),
+        ("dodnet_unet", {"dropout": 0.3}, "always has 0.0"),
+        ("basic_unet", {"features": (32, 64)}, r"always has \(32, 32, 64, 128, 256, 32\)"),
+        ("unetr", {"deep_supervision": 1}, "always has 0"),
+        ("swin_unetr", {"features": (32, 64)}, "features begins with 32, and the backbone 'swin_unetr' would take 24"),
+    ],
+)
+def test_what_a_backbone_does_not_heed_is_refused_by_name(backbone, fixed, told):
+    with pytest.raises(ConfigError, match=told) as error:
+        planned((40, 56, 40), (1.0, 1.0, 1.0), settings=PlanSettings(backbone=backbone, **fixed))
+    assert f"leave {next(iter(fixed))} out" in str(error.value)
+
+
+@pytest.mark.parametrize("backbone", FIXED_BACKBONES)
+def test_what_a_backbone_has_anyway_may_be_said_and_so_may_what_it_heeds(backbone):
+    own = dict(FIXED_BACKBONES[backbone].own)
+    heeded = {"features": (24, 48), "norm": "group", "dropout": 0.25}
+    require_heeded(PlanSettings(backbone=backbone, **heeded | own))
+    require_heeded(PlanSettings(backbone=backbone))
+    require_heeded(PlanSettings(features=(7, 9), norm="batch", deep_supervision=1))
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [(card.name, preset) for card in CARDS for preset in getattr(card, "plan", {})]
+)
+def test_every_preset_states_a_plan_that_its_backbone_heeds(method, preset):
+    require_heeded(preset_settings(card_of(method), preset).under(TrainingSettings(), PlanSettings(), given=())[1])
 
 
 def test_more_memory_never_gives_a_smaller_batch_or_patch():

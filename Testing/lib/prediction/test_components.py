@@ -1,5 +1,7 @@
 """One piece of each structure: the largest; strays go to what they touch of their own superclass."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -55,6 +57,57 @@ def test_a_stray_in_its_organ_becomes_the_neighbor_and_elsewhere_background():
     others = np.ones_like(leaves, dtype=bool)
     others[2, 2, 8] = others[2, 2, 18] = others[4, 4, 9] = False
     assert np.array_equal(found[others], leaves[others])
+
+
+def by_whole_volumes(leaves, scheme):
+    """The definition without a thought for memory: the pieces of every leaf numbered in a volume of their own."""
+    kept, every = np.zeros_like(leaves), np.ones((3, 3, 3))
+    numbered = {leaf: ndimage.label(leaves == leaf, structure=every) for leaf in range(1, len(scheme.leaf_names))}
+    for leaf, (pieces, count) in numbered.items():
+        sizes = np.bincount(pieces.ravel(), minlength=2)[1:]
+        numbered[leaf] = (np.where(pieces == sizes.argmax() + 1, 0, pieces), count)
+        kept[pieces == sizes.argmax() + 1] = leaf
+    found, owner = kept.copy(), scheme.superclass_of_leaf
+    for leaf, (pieces, count) in numbered.items():
+        relatives = [other for other in numbered if owner[other] == owner[leaf] and other != leaf]
+        for number in range(1, count + 1):
+            piece = pieces == number
+            touched = kept[ndimage.binary_dilation(piece, structure=every) & ~piece]
+            counts = [(touched == other).sum() for other in relatives]
+            if any(counts):
+                found[piece] = relatives[int(np.argmax(counts))]
+    return found
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64])
+@pytest.mark.parametrize("seed", range(6))
+def test_boxes_give_what_whole_volumes_gave(seed, kind):
+    random = np.random.default_rng(seed)
+    count = len(tiny.SCHEME.leaf_names)
+    # Smooth, so that there are pieces of many sizes, at the faces of the volume too; in some a leaf is absent.
+    fields = ndimage.gaussian_filter(random.random((count, 14, 9, 17)), (0, 1, 1, 1))
+    leaves = fields[: count - seed % 2].argmax(0).astype(kind)
+    found = largest_components(leaves, tiny.SCHEME)
+    assert found.dtype == kind
+    assert np.array_equal(found, by_whole_volumes(leaves, tiny.SCHEME))
+    assert not np.array_equal(found, leaves)
+
+
+def test_memory_does_not_grow_with_the_number_of_structures():
+    many = LabelScheme(name="many", structures=tuple(Structure(name=f"bone {n}") for n in range(40)))
+    leaves = np.zeros((40, 100, 250), dtype=np.uint8)
+    for leaf in range(1, 41):
+        leaves[:, 20:30, 6 * leaf : 6 * leaf + 4] = leaf
+        leaves[3, 40, 6 * leaf] = leaf
+    tracemalloc.start()
+    try:
+        found = largest_components(leaves, many)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.count_nonzero(found) == np.count_nonzero(leaves) - 40
+    # What is returned, and a copy; whole volumes of piece numbers would be 160 bytes a voxel.
+    assert peak < 3 * leaves.nbytes
 
 
 def test_a_predictor_keeps_one_piece_where_it_is_asked_to():

@@ -1,6 +1,7 @@
 """What is said of each structure of a scan: drawn, found, not there, unsure; with score and volume, on file too."""
 
 import csv
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -53,6 +54,17 @@ def told(*scores):
 
 def states(found):
     return {row.structure: row.state for row in found.structures}
+
+
+def test_volumes_are_counted_in_a_fraction_of_the_memory_of_the_scan():
+    scan = leaves(1, 3, shape=(50, 100, 120))
+    tracemalloc.start()
+    try:
+        find(scan, ORGAN_AND_VESSEL, told(0.95, 0.81, 0.05, 0.5))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < scan.voxels.nbytes
 
 
 def test_a_structure_is_found_absent_or_unsure_by_score_and_volume():

@@ -104,6 +104,43 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path, monkeyp
     assert not [name for name in names(tmp_path) if name.endswith("tmp")]
 
 
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_step_that_is_saved_again_keeps_its_earlier_state_until_the_new_one_is_complete(
+    tmp_path, monkeypatch, failing, failure
+):
+    """``failing`` 1 and 2: the tensors and their JSON file are renamed; an interrupt stands for a kill."""
+    renames = iter(range(1, 100))
+    real = checkpoints.replace_file
+
+    def refuse(source, target):
+        if next(renames) == failing:
+            raise failure
+        real(source, target)
+
+    save_checkpoint(tmp_path, {"a": torch.zeros(3)}, {"note": "first"}, step=4, is_best=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "replace_file", refuse)
+        with pytest.raises((CheckpointError, KeyboardInterrupt)):
+            save_checkpoint(tmp_path, {"a": torch.ones(3)}, {"note": "again"}, step=4, is_best=True)
+    for found in (load_latest(tmp_path), load_best(tmp_path)):
+        assert (found.step, found.data, float(found.tensors["a"].sum())) == (4, {"note": "first"}, 0)
+    save_checkpoint(tmp_path, {"a": torch.ones(3)}, {"note": "again"}, step=4, is_best=True)
+    assert load_best(tmp_path).data == load_latest(tmp_path).data == {"note": "again"}
+    assert names(tmp_path) == ["step_000000004_001.json", "step_000000004_001.safetensors"]
+
+
+def test_of_two_states_of_one_step_the_later_one_counts(tmp_path, monkeypatch):
+    """As after a kill between the new state and the removal of the earlier one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_remove", lambda path: None)
+        for note in ("first", "second", "third"):
+            save_checkpoint(tmp_path, {"a": torch.zeros(3)}, {"note": note}, step=4)
+            assert load_latest(tmp_path).data == {"note": note}
+    save_checkpoint(tmp_path, {"a": torch.zeros(3)}, {"note": "fourth"}, step=4)
+    assert names(tmp_path) == ["step_000000004_003.json", "step_000000004_003.safetensors"]
+
+
 def test_a_checkpoint_of_a_newer_version_is_refused_with_a_remedy(tmp_path):
     save(tmp_path, 1)
     path = tmp_path / "step_000000001.json"

@@ -54,6 +54,14 @@ def test_a_stop_during_the_last_validation_repeats_it_once():
     second = Run(state=Run(stop_at=8).last)
     assert second.validated() == [(8, False)]
     assert second.events[-1] == Finished(step=8, reason="done")
+    assert Run(state=second.last).validated() == []
+
+
+@pytest.mark.parametrize("stop_at", [None, 8])
+def test_a_state_from_which_nothing_was_done_is_not_saved_again(stop_at):
+    """A run that goes on when it is done, or whose validation is stopped again."""
+    again = Run(state=Run(stop_at=stop_at).last, stop_at=stop_at)
+    assert not [event for event in again.events if isinstance(event, CheckpointDue)]
 
 
 @pytest.mark.parametrize("stop_at", [None, 2])
