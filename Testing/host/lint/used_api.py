@@ -27,9 +27,9 @@ SOURCES = {
     "PythonQt's wrappers for Qt 5.15 and PySide6 for Qt 6",
     "slicer.util": "slicer/util.py of the wheels slicer-core 5.12.4.0 and 5.13.31053.0, which are equal",
     "MRML and VTK methods": "classes of the wheel slicer-core 5.13.31053.0; looked up once in 5.12.4.0 (2026-11), "
-    "where all of them are too",
-    "not verified": "Slicer 5.10: its headers were not read for this list; only what is known to be newer "
-    "(Testing/host/lint/versions.py) is kept out of its way",
+    "where all of them are too; public headers of slicer-core-sdk 5.12.4.0",
+    "Slicer 5.10": "not read at its tag; each name is in a version before it too (api_5_10.json), and what is known to "
+    "be newer is kept out of its way (Testing/host/lint/versions.py)",
 }
 # In VTK's manner by chance: classes of Python, of slicer.util (in the list of names), and of the PyTorch extension.
 OTHERS = {"TemporaryDirectory", "Request", "WaitCursor", "PyTorchUtilsLogic"}
