@@ -110,7 +110,8 @@ class AdaptiveThreshold(nn.Module):
 
     So about half of what is taken for a leaf becomes a pseudo-label, for rare and hard leaves as for others (after
     FreeMatch, Wang et al. 2023, arXiv 2205.07246, whose threshold of a class is relative to the surest one). The mean
-    counts the current step too, but takes it in for good only in ``follow``: a step that is skipped leaves no trace.
+    counts the current step too, all of its batches so far, but takes them in for good only in ``follow``: a step that
+    is skipped leaves no trace, once the trainer has put the buffers back.
 
     Args:
         count: leaves.
@@ -118,15 +119,16 @@ class AdaptiveThreshold(nn.Module):
 
     mean: Tensor
     seen: Tensor
-    mean_change: Tensor
-    seen_change: Tensor
+    step_counts: Tensor
+    step_sums: Tensor
 
     def __init__(self, count: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("seen", torch.zeros(count))
-        self.register_buffer("mean_change", torch.zeros(count), persistent=False)
-        self.register_buffer("seen_change", torch.zeros(count), persistent=False)
+        # Voxels of the current step by leaf, and their confidence; a step may be several batches.
+        self.register_buffer("step_counts", torch.zeros(count), persistent=False)
+        self.register_buffer("step_sums", torch.zeros(count), persistent=False)
 
     @torch.no_grad()
     def forward(self, leaf: Tensor, confidence: Tensor, counted: Tensor) -> Tensor:
@@ -139,18 +141,22 @@ class AdaptiveThreshold(nn.Module):
         """
         weight = counted.flatten().to(self.mean.dtype)
         index, empty = leaf.flatten(), torch.zeros_like(self.mean)
-        counts = empty.index_add(0, index, weight)
-        now = empty.index_add(0, index, weight * confidence.flatten().to(self.mean.dtype)) / counts.clamp_min(1.0)
-        self.seen_change = (counts > 0).to(self.mean.dtype)
-        # The mean of the steps in which the leaf was seen, until there are enough of them to forget the first.
-        rate = self.seen_change * torch.clamp_min(1 / (self.seen + 1), 1 - KEPT)
-        self.mean_change = rate * (now - self.mean)
-        return (self.mean + self.mean_change).clamp_max(MOST_CONFIDENCE)
+        self.step_counts = self.step_counts + empty.index_add(0, index, weight)
+        sums = empty.index_add(0, index, weight * confidence.flatten().to(self.mean.dtype))
+        self.step_sums = self.step_sums + sums
+        return (self.mean + self._change()).clamp_max(MOST_CONFIDENCE)
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Take the last step in for good."""
-        self.mean += self.mean_change
-        self.seen += self.seen_change
-        self.mean_change = torch.zeros_like(self.mean)
-        self.seen_change = torch.zeros_like(self.seen)
+        """Take the step in for good."""
+        self.mean += self._change()
+        self.seen += (self.step_counts > 0).to(self.seen.dtype)
+        self.step_counts = torch.zeros_like(self.step_counts)
+        self.step_sums = torch.zeros_like(self.step_sums)
+
+    def _change(self) -> Tensor:
+        """Return what the current step adds to the mean."""
+        now = self.step_sums / self.step_counts.clamp_min(1.0)
+        # The mean of the steps in which the leaf was seen, until there are enough of them to forget the first.
+        rate = (self.step_counts > 0).to(self.mean.dtype) * torch.clamp_min(1 / (self.seen + 1), 1 - KEPT)
+        return rate * (now - self.mean)

@@ -140,6 +140,23 @@ def test_a_step_that_is_not_taken_leaves_no_trace_in_the_threshold():
     assert all(torch.equal(after[name], value) for name, value in threshold.state_dict().items())
 
 
+def test_the_batches_of_a_step_count_together_in_a_threshold():
+    whole, parts = AdaptiveThreshold(3), AdaptiveThreshold(3)
+    torch.manual_seed(0)
+    for number in range(3):
+        leaf, confidence, counted = torch.randint(0, 3, (4, 50)), torch.rand(4, 50), torch.rand(4, 50) < 0.7
+        # Leaf 0 is in the first batch of the first step alone: the second must not make it unseen again.
+        leaf[2:] = torch.where((leaf[2:] == 0) & (number == 0), 1, leaf[2:])
+        expected = whole(leaf, confidence, counted)
+        for rows in (slice(0, 2), slice(2, 4)):
+            found = parts(leaf[rows], confidence[rows], counted[rows])
+        assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+        whole.follow()
+        parts.follow()
+        assert parts.mean.tolist() == pytest.approx(whole.mean.tolist(), rel=1e-5)
+        assert parts.seen.tolist() == [number + 1] * 3
+
+
 def test_a_threshold_forgets_and_never_asks_for_certainty():
     threshold = AdaptiveThreshold(1)
     leaf, counted = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.bool)
