@@ -90,6 +90,18 @@ class Optimizers:
         for optimizer in filter(_has_gradient, self._optimizers.values()):
             scaler.unscale_(optimizer)
 
+    def clip(self, largest: float) -> Tensor:
+        """Scale the gradients of each group to a norm of at most ``largest``; return the norm of all before that.
+
+        Group by group, for each steps by itself: a large gradient of an adversary must not shorten the step of the
+        network that it judges.
+        """
+        norms = [
+            torch.nn.utils.clip_grad_norm_([p for p in group if p.grad is not None], largest)
+            for group in self.groups.values()
+        ]
+        return norms[0] if len(norms) == 1 else torch.stack([norm.to(norms[0].device) for norm in norms]).norm()
+
     def state(self) -> dict[str, Tensor]:
         """Return copies of all state, named ``group.parameter number.entry``."""
         return {
