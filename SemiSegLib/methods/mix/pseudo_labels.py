@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from SemiSegLib.batches.views import View
+from SemiSegLib.batches.views import View, kept_turns
 
 # No class asks for more confidence than this (FixMatch, Sohn et al. 2020): a network that is always sure would
 # otherwise leave out half of what it is sure of.
@@ -79,22 +81,22 @@ def released_pseudo_labels(probability: Tensor, other: Tensor, of_superclass: Te
     return ((probability > threshold) & (other > threshold) & of_superclass).float()
 
 
-def draw_turn(shape: tuple[int, ...], *, always_flips: bool = False) -> View:
+def draw_turn(shape: tuple[int, ...], spacing_mm: Sequence[float], *, always_flips: bool = False) -> View:
     """Return a random turn and flip that keeps the shape of a patch, from torch's generator.
 
-    Any plane may turn, by quarters where its two axes are equally long and by halves where not; each axis is flipped
-    with probability 0.5. The released code turns the first two axes and always flips exactly one of them.
+    Any plane may turn, by quarters where its two axes and its voxels are equally long along both and by halves where
+    not; each axis is flipped with probability 0.5. The released code turns the first two axes and always flips exactly
+    one of them.
 
     Args:
         shape: spatial shape.
+        spacing_mm: along the same axes.
         always_flips: do as the released code does.
     """
     count = len(shape)
     planes = [(0, 1)] if always_flips else [(a, b) for a in range(count) for b in range(a + 1, count)]
     plane = planes[_draw(len(planes))]
-    turns = _draw(4)
-    if shape[plane[0]] != shape[plane[1]]:
-        turns = 2 * (turns // 2)
+    turns = kept_turns(_draw(4), plane, shape, spacing_mm)
     if always_flips:
         flipped = _draw(2)
         return View(tuple(axis == flipped for axis in range(count)), turns, plane)
