@@ -111,7 +111,7 @@ def test_one_real_step_moves_each_network_by_its_own_optimizer():
     built = method(adversary_learning_rate=1e-3)
     optimizers = Optimizers(built, TrainingSettings(optimizer="sgd", learning_rate=0.1, weight_decay=0.0))
     assert built.group_settings()["adversary"] == GroupSettings(
-        optimizer="adam", learning_rate=1e-3, schedule="constant", weight_decay=0.0
+        optimizer="adam", learning_rate=1e-3, schedule="constant", weight_decay=0.0, betas=(0.9, 0.999)
     )
     before = {name: value.clone() for name, value in built.named_parameters()}
     optimizers.set_learning_rate(LATE)

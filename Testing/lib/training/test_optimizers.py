@@ -142,6 +142,16 @@ def test_settings_of_a_group_that_is_not_there_are_refused():
         Optimizers(Wrong(), settings())
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_momenta_of_a_group_are_its_own(optimizer):
+    method = WithAdversary()
+    method.own = GroupSettings(optimizer=optimizer, betas=(0.5, 0.9))
+    found = {
+        n: o.param_groups[0]["betas"] for n, o in Optimizers(method, settings(optimizer="adamw"))._optimizers.items()
+    }
+    assert found == {"main": (0.9, 0.999), "adversary": (0.5, 0.9)}
+
+
 def test_settings_of_a_group_are_checked_like_those_of_the_run():
     method = WithAdversary()
     method.own = GroupSettings(optimizer="adma")
