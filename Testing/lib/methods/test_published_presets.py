@@ -96,6 +96,22 @@ def test_a_bound_has_the_labels_loss_training_and_plan_of_what_it_bounds(preset,
     assert shared["supervision"] == "full"
 
 
+def test_paper_000_trains_everything_alike_and_its_code_two_comparisons_by_another_schedule():
+    """The paper: a linearly decreasing learning rate that starts at 0.01 and ends with 0."""
+    found = {}
+    for card in CARDS:
+        for preset in card.presets:
+            own = preset_settings(card, preset)
+            if own.plan.get("backbone") == "paper_unet":
+                assert (own.training["steps"], own.training["learning_rate"]) == (40_000, 0.01)
+                found[card.name, preset] = own.training["schedule"]
+    assert len(found) > 8
+    assert {key for key, schedule in found.items() if schedule == "poly"} == {
+        ("uncertainty_aware_mean_teacher", "code_000")
+    }
+    assert set(found.values()) == {"linear", "poly"}
+
+
 def test_dodnet_is_trained_as_published():
     training = preset_settings(card_of("dodnet"), "paper").training
     assert training["mirror"] is True
