@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from SemiSegLib.methods.cards.parts import (
+    CODE_000_SHARE,
     CONSISTENCY_WEIGHT,
     DECAY,
     EVERYTHING,
@@ -165,7 +166,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
             "paper": {**LEFT_ATRIUM, **YU_PASSES},
             "code": {**LEFT_ATRIUM, **YU_PASSES, **CODE_TEACHER},
             "paper_000": {**ADAPTED, **YU_PASSES},
-            "code_000": {**ADAPTED, **YU_PASSES, **CODE_TEACHER, "entropy_base": "two"},
+            "code_000": {**ADAPTED, **YU_PASSES, **CODE_TEACHER, **CODE_000_SHARE, "entropy_base": "two"},
         },
         training={
             "paper": PAPER_003_TRAINING,
