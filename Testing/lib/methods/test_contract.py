@@ -1,12 +1,14 @@
 """What every registered method must do; registering a method is having it tested here."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.cross.cross_pseudo_supervision import CrossPseudoSupervision
 from SemiSegLib.methods.method import LossTerms, Progress
 from Testing.lib.methods import tiny
 
@@ -193,11 +195,9 @@ def test_prediction_is_a_probability_of_every_leaf_for_any_size(name, dimensions
             assert doubt.max() <= 1
 
 
-@every_method
-def test_all_state_is_in_the_state_dict(name):
-    made, total = tiny.batch_for(name)[0], 6
-    first, second = tiny.method(name, seed=0), tiny.method(name, seed=1)
-    optimizer_of = tiny.optimizers(first)
+def check_that_all_state_is_in_the_state_dict(first, second, made):
+    """After some steps a state of the first, loaded by the second, makes them learn and predict the same."""
+    total, optimizer_of = 6, tiny.optimizers(first)
     for number in range(3):
         tiny.step(first, made, optimizer_of, number, total)
     second.load_state_dict(copy.deepcopy(first.state_dict()), strict=True)
@@ -207,6 +207,32 @@ def test_all_state_is_in_the_state_dict(name):
         results.append((values(built.train(), made, Progress(3, 0.5)), built.eval().predict(made.image)))
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
+
+
+@every_method
+def test_all_state_is_in_the_state_dict(name):
+    first, second = tiny.method(name, seed=0), tiny.method(name, seed=1)
+    check_that_all_state_is_in_the_state_dict(first, second, tiny.batch_for(name)[0])
+
+
+def test_a_second_network_that_is_saved_by_another_name_than_it_is_read_by_is_noticed():
+    # The released code of paper 000 saves "model2_state_dict" and reads "model_state_dict2".
+    class Misnamed(CrossPseudoSupervision):
+        def state_dict(self, **arguments):
+            return {name.replace("second.", "model2."): value for name, value in super().state_dict().items()}
+
+    class Tolerant(Misnamed):
+        def load_state_dict(self, state, strict=True):
+            return super().load_state_dict(state, strict=False)
+
+    made = tiny.batch()[0]
+    for kind, error in ((CrossPseudoSupervision, None), (Misnamed, RuntimeError), (Tolerant, AssertionError)):
+        first, second = (
+            tiny.method("cross_pseudo_supervision", seed=seed, options={"prediction": "second"}) for seed in (0, 1)
+        )
+        first.__class__ = second.__class__ = kind
+        with nullcontext() if error is None else pytest.raises(error):
+            check_that_all_state_is_in_the_state_dict(first, second, made)
 
 
 @every_method
