@@ -109,7 +109,7 @@ PAPER_000_TRAINING = {
     "target_share": 0.0,
 }
 # Its code fills 4 of the 24 rows with fine cases unless told otherwise, where the paper says half.
-CODE_000_SHARE = {"full_share": 4 / 24}
+CODE_000_SHARE = {"full_share": 0.166667}
 PAPER_000_PLAN = {
     "dimensions": 2,
     "patch": (256, 256),

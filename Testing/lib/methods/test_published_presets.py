@@ -100,7 +100,7 @@ def test_a_bound_has_the_labels_loss_training_and_plan_of_what_it_bounds(preset,
     assert shared["supervision"] == "full"
 
 
-def test_paper_000_trains_everything_alike_and_its_code_two_comparisons_by_another_schedule():
+def test_paper_000_trains_everything_alike_and_its_code_a_comparison_by_another_schedule():
     """The paper: a linearly decreasing learning rate that starts at 0.01 and ends with 0."""
     found = {}
     for card in CARDS:
