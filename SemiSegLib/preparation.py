@@ -137,7 +137,7 @@ class Preparation:
             card=card,
             training=training,
             validation=validation,
-            composition=batch_shares(card, str(options.get("balance", "fixed")), counts),
+            composition=batch_shares(card, options, counts),
             counts={regime.value: counts[regime.value] for regime in Regime if counts[regime.value]},
             options=options,
             embeddings=embeddings,

@@ -106,6 +106,19 @@ class PlanGrid:
         return self.orientation.undo(array.transpose(*range(lead), *(lead + int(axis) for axis in back)))
 
 
+def is_square(spacing_mm: Sequence[float], plane: tuple[int, int] = (-2, -1)) -> bool:
+    """Return whether voxels are as long along the one axis of a plane as along the other, so that it can be turned.
+
+    But for the rounding of headers.
+
+    Args:
+        spacing_mm: along each axis.
+        plane: the two axes.
+    """
+    first, second = (spacing_mm[axis] for axis in plane)
+    return bool(np.isclose(first, second, rtol=0.01))
+
+
 def resample(array: np.ndarray, shape: Sequence[int], *, kind: str, nearest: Sequence[bool]) -> np.ndarray:
     """Return an array on another number of voxels over the same block of space.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from SemiSegLib.batches.augment import Augmentation
+from SemiSegLib.batches.grid import is_square
 
 Shape = tuple[int, int, int]
 
@@ -67,7 +68,7 @@ def draw_warp(generator: np.random.Generator, settings: Augmentation, space: Spa
         bool(u < 0.5 and allowed and wanted)
         for u, allowed, wanted in zip(generator.random(3), space.mirror, settings.flips, strict=True)
     )
-    is_transposed = settings.turned and _is_square(space) and bool(generator.random() < 0.5)
+    is_transposed = settings.turned and is_square(space.spacing_mm) and bool(generator.random() < 0.5)
     turns = uniform[0] < settings.rotation_probability
     scales = uniform[1] < settings.scaling_probability and space.may_scale
     bends = uniform[2] < settings.elastic_probability
@@ -182,11 +183,6 @@ def _coordinates(warp: Warp, center: np.ndarray, patch: Shape, device: torch.dev
         plane = d[:, None] + h + float(center[axis])
         result.append((plane[:, :, None] + w).add_(moved[axis]))
     return result
-
-
-def _is_square(space: Space) -> bool:
-    """Return whether the voxels of the plane of the last two axes are, but for the rounding of headers."""
-    return bool(np.isclose(space.spacing_mm[1], space.spacing_mm[2], rtol=0.01))
 
 
 def _rotation(generator: np.random.Generator, settings: Augmentation, space: Space) -> np.ndarray:

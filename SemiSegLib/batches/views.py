@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from SemiSegLib.batches.augment import AUGMENTATIONS, Augmentation
+from SemiSegLib.batches.grid import is_square
 from SemiSegLib.batches.intensity import change_intensity
 
 # The noise of the teacher's input in mean-teacher methods (UA-MT, Yu et al. 2019): deviation 0.1, cut at 0.2.
@@ -60,22 +61,38 @@ class View:
         return lead + first, lead + second
 
 
-def draw_view(generator: np.random.Generator, shape: Sequence[int], *, mirror: Sequence[bool]) -> View:
+def draw_view(
+    generator: np.random.Generator, shape: Sequence[int], *, mirror: Sequence[bool], spacing_mm: Sequence[float]
+) -> View:
     """Return a random view of patches of a shape.
 
     Args:
         generator: decides.
-        shape: spatial shape; the last two axes turn by quarters where they are equal, by halves where they are not,
-            so that a view keeps the shape, and only where both may be mirrored.
+        shape: spatial shape; the last two axes turn only where both may be mirrored, see ``kept_turns``.
         mirror: axes that may be flipped.
+        spacing_mm: along the spatial axes.
     """
     flips = tuple(bool(allowed and generator.random() < 0.5) for allowed in mirror)
     turns = int(generator.integers(4))
     if not (mirror[-1] and mirror[-2]):
         turns = 0
-    elif shape[-1] != shape[-2]:
-        turns = 2 * (turns // 2)
-    return View(flips, turns)
+    return View(flips, kept_turns(turns, (-2, -1), shape, spacing_mm))
+
+
+def kept_turns(turns: int, plane: tuple[int, int], shape: Sequence[int], spacing_mm: Sequence[float]) -> int:
+    """Return drawn quarter turns of a plane, or fewer so that they are half turns, where a quarter would not be one.
+
+    That is where the axes of the patch differ in voxels, which would change its shape, or in the length of a voxel,
+    which would shear what it shows: slices lie further apart than pixels.
+
+    Args:
+        turns: 0 to 3.
+        plane: the two axes.
+        shape: of the patch, voxels along each spatial axis.
+        spacing_mm: along the same axes.
+    """
+    may_turn = shape[plane[0]] == shape[plane[1]] and is_square(spacing_mm, plane)
+    return turns if may_turn else 2 * (turns // 2)
 
 
 def strengthen(

@@ -143,18 +143,26 @@ def maps_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:
     return () if any(options[name] in values for name, values in card.without_maps.items()) else card.maps
 
 
-def batch_shares(card: Card, balance: str, counts: Mapping[str, int]) -> dict[str, float]:
+def batch_shares(card: Card, options: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, float]:
     """Return how often each regime has a row in a batch, up to a common factor.
 
+    The card's shares are what they are for a half of full rows; with the option ``full_share`` f, the full rows' is
+    multiplied by 2 f and that of the others by 2 (1 - f), so that beside one other kind f of the rows are full.
+
     Six full scans that fill half of every batch are known by heart long before a hundred coarse ones have been seen,
-    and a structure's outline is learned from both. With w the card's share and n the number of cases:
+    and a structure's outline is learned from both. With w that share and n the number of cases:
 
         "fixed": w,    "cube_root": w n^(1/3),    "root": w sqrt(n),    "cases": w n
 
     Args:
         card: of the method.
-        balance: one of ``BALANCES``.
+        options: value of every option: ``balance`` is one of ``BALANCES``; methods may lack ``full_share``.
         counts: regime to number of training cases; regimes without cases get no rows.
     """
-    power = {"fixed": 0.0, "cube_root": 1 / 3, "root": 0.5, "cases": 1.0}[balance]
-    return {name: share * math.pow(counts[name], power) for name, share in card.composition.items() if counts.get(name)}
+    power = {"fixed": 0.0, "cube_root": 1 / 3, "root": 0.5, "cases": 1.0}[options.get("balance", "fixed")]
+    full = float(options.get("full_share", 0.5))
+    return {
+        name: 2 * (full if name == "full" else 1 - full) * share * math.pow(counts[name], power)
+        for name, share in card.composition.items()
+        if counts.get(name)
+    }

@@ -58,12 +58,15 @@ class GroupSettings:
         learning_rate: at the start.
         schedule: of the learning rate.
         weight_decay: of the group.
+        betas: shares of their past that the means of gradients and of their squares keep in "adam" and "adamw";
+            PyTorch's 0.9 and 0.999 by default.
     """
 
     optimizer: str | None = None
     learning_rate: float | None = None
     schedule: str | None = None
     weight_decay: float | None = None
+    betas: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -121,3 +121,8 @@ class Plan:
                 )
             )
         check_range("batch", self.batch, low=1, high=4096)
+
+    @property
+    def patch_spacing_mm(self) -> tuple[float, ...]:
+        """Spacing along the axes of a patch: all of them, or those of a slice in 2-D."""
+        return self.spacing_mm[-self.dimensions :]

@@ -29,7 +29,7 @@ class TrainingSettings:
         warmup_steps: linear rise of the learning rate at the start.
         weight_decay: of every group.
         momentum: of "sgd".
-        gradient_clip: largest gradient norm, or None.
+        gradient_clip: largest gradient norm of each optimizer group (networks that step by themselves), or None.
         accumulation: batches per optimizer step.
         validate_every: steps between whole-volume validations, or None for about 12 in the run.
         checkpoint_seconds: largest time between checkpoints.

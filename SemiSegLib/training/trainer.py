@@ -218,10 +218,8 @@ class Trainer:
         """Step on the gradients if every one is finite; return whether it was done."""
         if self._scaler is not None:
             self._optimizers.unscale(self._scaler)
-        parameters = self._optimizers.parameters
-        is_finite = self.ranks.average(parameters, is_finite)
-        largest = self.settings.gradient_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], largest)
+        is_finite = self.ranks.average(self._optimizers.parameters, is_finite)
+        norm = self._optimizers.clip(self.settings.gradient_clip or math.inf)
         if is_finite and bool(torch.isfinite(norm)):
             self._optimizers.step(self._scaler)
             return True

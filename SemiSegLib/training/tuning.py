@@ -14,6 +14,7 @@ import torch
 from SemiSegLib.batches.batch import Batch
 from SemiSegLib.methods.method import Progress, Trainable
 from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.guards import KeptBuffers
 from SemiSegLib.training.instructions import bf16_is_quick
 from SemiSegLib.training.precision import Compute, fp32_where_tiny, set_threads
 
@@ -137,7 +138,8 @@ def _try(method: Trainable, batch: Batch, compute: Compute, end: float) -> Trial
 
 def _step(method: Trainable, batch: Batch, compute: Compute) -> tuple[float, float]:
     """Return loss and gradient norm of one forward and backward pass (reading them waits for the device)."""
-    loss = 0.0
+    # Methods collect what a step has seen in buffers until it is taken; this one never is.
+    buffers, loss = KeptBuffers(method), 0.0
     terms = method.losses(batch, Progress(step=0, fraction=0.0))
     while True:
         with compute.autocast():
@@ -151,6 +153,7 @@ def _step(method: Trainable, batch: Batch, compute: Compute) -> tuple[float, flo
     norm = float(torch.stack(gradients).norm()) if gradients else 0.0
     for parameter in method.parameters():
         parameter.grad = None
+    buffers.put_back()
     return loss, norm
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from SemiSegLib import api, cli, cli_compare, cli_follow, cli_models, cli_presence, cli_runs
+from SemiSegLib import api, cli, cli_compare, cli_follow, cli_models, cli_presence, cli_runs, cli_settings
 from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.formats import save_dataset
 from SemiSegLib.cases.split import write_split
 from SemiSegLib.cli import app
-from SemiSegLib.cli_settings import read_settings
+from SemiSegLib.cli_settings import assignment, read_settings
 from SemiSegLib.config import write_json
 from SemiSegLib.errors import CaseError, ConfigError
 from SemiSegLib.evaluation.metrics import CaseScore, StructureScore
@@ -96,6 +96,30 @@ def test_the_usual_length_gives_way_to_what_is_typed_in_any_way():
     assert (typed.training.steps, typed.training.seconds, typed.names) == (100, None, ("steps",))
     timed = read_settings([], seconds=5.0, usual_seconds=270.0)
     assert (timed.training.seconds, set(timed.names)) == (5.0, {"steps", "seconds"})
+
+
+def check_that_lists_and_truth_are_read():
+    given = read_settings(["patch=[64,32]", "mirror=false", "nesterov=false", "deterministic=true"])
+    assert given.plan.patch == (64, 32)
+    assert (given.training.mirror, given.training.nesterov, given.training.deterministic) == (False, False, True)
+    assert assignment("detached=false") == ("detached", False)
+
+
+# As argparse does with type=list and type=bool in the released code of paper 000.
+READ_AS = {"list": {"patch": list}, "bool": dict.fromkeys(("mirror", "nesterov", "deterministic"), bool)}
+
+
+@pytest.mark.parametrize("wrong", READ_AS)
+def test_a_list_is_no_list_of_characters_and_false_is_not_true(wrong, monkeypatch):
+    check_that_lists_and_truth_are_read()
+
+    def released(text):
+        name, value = cli_settings.named(text)
+        return (name, READ_AS[wrong][name](value)) if name in READ_AS[wrong] else assignment(text)
+
+    monkeypatch.setattr(cli_settings, "assignment", released)
+    with pytest.raises((AssertionError, ConfigError)):
+        check_that_lists_and_truth_are_read()
 
 
 @pytest.fixture

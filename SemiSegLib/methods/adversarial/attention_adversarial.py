@@ -105,7 +105,8 @@ class AttentionAdversarial(Method):
 
     Options = AttentionAdversarialOptions
     labeled_dice: Tensor
-    coming_dice: Tensor
+    step_dice: Tensor
+    step_batches: Tensor
 
     def __init__(self, study: Study, options: AttentionAdversarialOptions) -> None:
         super().__init__()
@@ -116,8 +117,10 @@ class AttentionAdversarial(Method):
             channels, study.plan.dimensions, width=options.adversary_width, norm=study.plan.network.norm
         )
         self.register_buffer("labeled_dice", torch.zeros(()))
-        # Taken in after the step, so a step that is skipped leaves no trace.
-        self.register_buffer("coming_dice", torch.zeros(()), persistent=False)
+        # Of the batches of a step with labeled rows: the sum of their Dice, and their number. Taken in after the step;
+        # the trainer puts them back if it skips the step.
+        self.register_buffer("step_dice", torch.zeros(()), persistent=False)
+        self.register_buffer("step_batches", torch.zeros(()), persistent=False)
 
     def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
         """Yield what labels and the confidence network teach; then, for its own group, what that network learns."""
@@ -201,14 +204,17 @@ class AttentionAdversarial(Method):
 
     @torch.no_grad()
     def _note_dice(self, values: dict[str, Tensor], labeled: int) -> None:
-        self.coming_dice = self.labeled_dice
         if self._follows_dice and labeled:
             now = 1 - values["subclass_dice" if "subclass_dice" in values else "dice"]
-            self.coming_dice = self.labeled_dice.lerp(now.float(), 1 - KEPT)
+            self.step_dice = self.step_dice + now.float()
+            self.step_batches = self.step_batches + 1
 
     def after_step(self, progress: Progress) -> None:
-        """Take in the Dice of the step's labeled rows."""
-        self.labeled_dice.copy_(self.coming_dice)
+        """Take in the Dice of the step's labeled rows, the mean of its batches that have any."""
+        rate = (1 - KEPT) * (self.step_batches > 0)
+        self.labeled_dice.lerp_(self.step_dice / self.step_batches.clamp_min(1), rate)
+        self.step_dice = torch.zeros_like(self.step_dice)
+        self.step_batches = torch.zeros_like(self.step_batches)
 
     def predict(self, image: Tensor) -> Tensor:
         """Return (B, L, *S) leaf probabilities for (B, M, *S) images."""

@@ -43,6 +43,13 @@ def _adversary_options(*, weight: float, width: int, ramp_share: float) -> tuple
             high=1.0,
         ),
         Option(
+            name="adversary_second_momentum",
+            default=0.999,
+            text="Share of its past that Adam's mean of squared gradients keeps; 0.99 in the code of SASSNet.",
+            low=0.0,
+            high=0.9999,
+        ),
+        Option(
             name="ramp",
             default="gaussian",
             text="How the weights of what unlabeled cases teach rise.",
@@ -67,6 +74,7 @@ ASDNET = {
     "adversarial_weight": 0.05,
     "adversary_width": 32,
     "adversary_learning_rate": 1e-4,
+    "adversary_second_momentum": 0.999,
     "ramp": "constant",
     "self_label_weight": 0.5,
     "self_label_wait": 0.0,
@@ -102,6 +110,7 @@ SASSNET = {
     "adversarial_weight": 0.01,
     "adversary_width": 64,
     "adversary_learning_rate": 1e-4,
+    "adversary_second_momentum": 0.99,
     "judges": "distance",
 }
 

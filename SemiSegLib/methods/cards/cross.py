@@ -177,7 +177,7 @@ CROSS_CARDS: tuple[Card, ...] = (
         training={
             "paper": PAPER_001_TRAINING,
             "paper_unetr": PAPER_001_TRAINING,
-            "paper_000": {**PAPER_000_TRAINING, "schedule": "poly"},
+            "paper_000": PAPER_000_TRAINING,
         },
         plan={"paper": PAPER_001_PLAN, "paper_unetr": PAPER_001_UNETR_PLAN, "paper_000": PAPER_000_PLAN},
     ),

@@ -10,7 +10,7 @@ from SemiSegLib.methods.catalogue import FORWARD, Card, Option
 
 # Weights and balance are those of every method; how the Dice is formed is not, for here it is one for each structure.
 ROI_LOSS_OPTIONS = (
-    *(option for option in SEGMENTATION_OPTIONS if option.name != "dice"),
+    *(option for option in SEGMENTATION_OPTIONS if option.name not in ("dice", "full_share")),
     Option(
         name="exclusion",
         default=True,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from SemiSegLib.methods.cards.parts import (
+    CODE_000_SHARE,
     PAPER_000_PLAN,
     PAPER_000_TRAINING,
     PAPER_001_LOSS,
@@ -151,6 +152,7 @@ PAPER_000_METHOD = {
 }
 RELEASED_000_METHOD = {
     **PAPER_000_METHOD,
+    **CODE_000_SHARE,
     "ramp": "logistic",
     "alpha_levels": 5,
     "passes": "released",
@@ -262,7 +264,7 @@ SUBCLASS_CARDS: tuple[Card, ...] = (
         presets={
             "ours": {},
             "paper": NEGATIVE_LEARNING_PAPER,
-            "code": {**NEGATIVE_LEARNING_PAPER, "negative_rows": "unlabeled"},
+            "code": {**NEGATIVE_LEARNING_PAPER, **CODE_000_SHARE, "negative_rows": "unlabeled"},
         },
         training={"paper": PAPER_000_TRAINING, "code": PAPER_000_TRAINING},
         plan={"paper": PAPER_000_PLAN, "code": PAPER_000_PLAN},

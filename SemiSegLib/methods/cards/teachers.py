@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from SemiSegLib.methods.cards.parts import (
+    CODE_000_SHARE,
     CONSISTENCY_WEIGHT,
     DECAY,
     EVERYTHING,
@@ -96,8 +97,8 @@ CODE_TEACHER = {"teacher_mode": "training", "buffers": "keep"}
 LEFT_ATRIUM = {**PAPER_003_LEARNER, **PAPER_TEACHER, "ramp_share": 1.0, "ramp_levels": 40}
 # Paper 000's adaptation: two heads; lambda rises over 200 x 150 of 40,000 steps.
 ADAPTED = {**PAPER_HEADS, **PAPER_TEACHER, "supervision": "two_heads", "ramp_share": 0.75, "ramp_levels": 200}
-# Paper 000 trains this comparison with the learning rate of its origin.
-ADAPTED_TRAINING = {**PAPER_000_TRAINING, "schedule": "poly"}
+# Paper 000 speaks of one learning rate, falling linearly; its code trains this comparison with that of its origin.
+CODE_000_TRAINING = {**PAPER_000_TRAINING, "schedule": "poly"}
 YU_PASSES = {"passes": 8, "threshold_start": 0.75, "target": "pass", "entropy_base": "leaves"}
 
 
@@ -123,7 +124,7 @@ TEACHER_CARDS: tuple[Card, ...] = (
         work=_work,
         options=TEACHER_OPTIONS,
         presets={"ours": {}, "paper": LEFT_ATRIUM, "code": {**LEFT_ATRIUM, **CODE_TEACHER}, "paper_000": ADAPTED},
-        training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING, "paper_000": ADAPTED_TRAINING},
+        training={"paper": PAPER_003_TRAINING, "code": PAPER_003_TRAINING, "paper_000": PAPER_000_TRAINING},
         plan={"paper": PAPER_003_PLAN, "code": PAPER_003_PLAN, "paper_000": PAPER_000_PLAN},
     ),
     Card(
@@ -165,13 +166,13 @@ TEACHER_CARDS: tuple[Card, ...] = (
             "paper": {**LEFT_ATRIUM, **YU_PASSES},
             "code": {**LEFT_ATRIUM, **YU_PASSES, **CODE_TEACHER},
             "paper_000": {**ADAPTED, **YU_PASSES},
-            "code_000": {**ADAPTED, **YU_PASSES, **CODE_TEACHER, "entropy_base": "two"},
+            "code_000": {**ADAPTED, **YU_PASSES, **CODE_TEACHER, **CODE_000_SHARE, "entropy_base": "two"},
         },
         training={
             "paper": PAPER_003_TRAINING,
             "code": PAPER_003_TRAINING,
-            "paper_000": ADAPTED_TRAINING,
-            "code_000": ADAPTED_TRAINING,
+            "paper_000": PAPER_000_TRAINING,
+            "code_000": CODE_000_TRAINING,
         },
         plan={
             "paper": PAPER_003_PLAN,

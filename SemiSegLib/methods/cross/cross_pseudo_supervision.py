@@ -182,7 +182,7 @@ class CrossPseudoSupervision(Method):
         """Yield the terms of both networks at once."""
         batch, is_quiet = lesson.batch, bool(lesson.parts) and self.options.views == "strong"
         said = [self._quiet_opinion(index, batch) for index in (0, 1)] if is_quiet else []
-        outputs = self._pass(lesson.images)
+        outputs = self._pass(lesson)
         said = said or [self._opinion(index, outputs[index], batch) for index in (0, 1)]
         terms = [self._terms(index, outputs[index], said[1 - index], lesson) for index in (0, 1)]
         yield _together(terms, _disagreement(said, self.second))
@@ -192,14 +192,15 @@ class CrossPseudoSupervision(Method):
         outputs = self._learners[index](lesson.images[index])
         return self._terms(index, outputs, other, lesson), self._opinion(index, outputs, lesson.batch)
 
-    def _pass(self, images: tuple[Tensor, Tensor]) -> tuple[Outputs, Outputs]:
+    def _pass(self, lesson: Lesson) -> tuple[Outputs, Outputs]:
         if self.options.backward == "stacked":
-            first, second = stacked_outputs(self._learners, images)
-        else:
-            # In this order, dropout draws the numbers that it draws in the sequential way.
-            second = self.second(images[1])
-            first = self.first(images[0])
-        return first, second
+            first, second = stacked_outputs(self._learners, lesson.images)
+            return first, second
+        # In this order, dropout draws the numbers that it draws in the sequential way: where the networks teach each
+        # other, that begins with the opinion of the second.
+        order = (1, 0) if lesson.parts else (0, 1)
+        outputs = {index: self._learners[index](lesson.images[index]) for index in order}
+        return outputs[0], outputs[1]
 
     def _terms(self, index: int, outputs: Outputs | None, other: Opinion | None, lesson: Lesson) -> LossTerms:
         """Return what labels and the other's opinion teach one network; without outputs, nothing."""

@@ -19,7 +19,7 @@ drops out nor moves running statistics; a turn may be about any axis; shares and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,13 +67,15 @@ class HierarchicalMix(nn.Module):
     Args:
         scheme: leaves and superclasses.
         options: how.
+        spacing_mm: along the spatial axes of the images, which must not be sheared by turns.
     """
 
     membership: Tensor
 
-    def __init__(self, scheme: LabelScheme, options: MixOptions) -> None:
+    def __init__(self, scheme: LabelScheme, options: MixOptions, spacing_mm: Sequence[float]) -> None:
         super().__init__()
         self.options = options
+        self.spacing_mm = tuple(spacing_mm)
         self.leaf_count = len(scheme.leaf_names)
         self.background = scheme.superclass_of_leaf[0]
         self.register_buffer("membership", torch.from_numpy(scheme.membership.copy()), persistent=False)
@@ -173,7 +175,7 @@ class HierarchicalMix(nn.Module):
             return look(image), None
         view: View | None = None
         if self.options.agreement == "turns":
-            view = draw_turn(tuple(image.shape[2:]))
+            view = draw_turn(tuple(image.shape[2:]), self.spacing_mm)
             second = view.apply(image)
         else:
             second = noisy(image, WEAK_NOISE)

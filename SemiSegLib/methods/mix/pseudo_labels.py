@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from SemiSegLib.batches.views import View
+from SemiSegLib.batches.views import View, kept_turns
 
 # No class asks for more confidence than this (FixMatch, Sohn et al. 2020): a network that is always sure would
 # otherwise leave out half of what it is sure of.
@@ -79,22 +81,22 @@ def released_pseudo_labels(probability: Tensor, other: Tensor, of_superclass: Te
     return ((probability > threshold) & (other > threshold) & of_superclass).float()
 
 
-def draw_turn(shape: tuple[int, ...], *, always_flips: bool = False) -> View:
+def draw_turn(shape: tuple[int, ...], spacing_mm: Sequence[float], *, always_flips: bool = False) -> View:
     """Return a random turn and flip that keeps the shape of a patch, from torch's generator.
 
-    Any plane may turn, by quarters where its two axes are equally long and by halves where not; each axis is flipped
-    with probability 0.5. The released code turns the first two axes and always flips exactly one of them.
+    Any plane may turn, by quarters where its two axes and its voxels are equally long along both and by halves where
+    not; each axis is flipped with probability 0.5. The released code turns the first two axes and always flips exactly
+    one of them.
 
     Args:
         shape: spatial shape.
+        spacing_mm: along the same axes.
         always_flips: do as the released code does.
     """
     count = len(shape)
     planes = [(0, 1)] if always_flips else [(a, b) for a in range(count) for b in range(a + 1, count)]
     plane = planes[_draw(len(planes))]
-    turns = _draw(4)
-    if shape[plane[0]] != shape[plane[1]]:
-        turns = 2 * (turns // 2)
+    turns = kept_turns(_draw(4), plane, shape, spacing_mm)
     if always_flips:
         flipped = _draw(2)
         return View(tuple(axis == flipped for axis in range(count)), turns, plane)
@@ -110,7 +112,8 @@ class AdaptiveThreshold(nn.Module):
 
     So about half of what is taken for a leaf becomes a pseudo-label, for rare and hard leaves as for others (after
     FreeMatch, Wang et al. 2023, arXiv 2205.07246, whose threshold of a class is relative to the surest one). The mean
-    counts the current step too, but takes it in for good only in ``follow``: a step that is skipped leaves no trace.
+    counts the current step too, all of its batches so far, but takes them in for good only in ``follow``: a step that
+    is skipped leaves no trace, once the trainer has put the buffers back.
 
     Args:
         count: leaves.
@@ -118,15 +121,16 @@ class AdaptiveThreshold(nn.Module):
 
     mean: Tensor
     seen: Tensor
-    mean_change: Tensor
-    seen_change: Tensor
+    step_counts: Tensor
+    step_sums: Tensor
 
     def __init__(self, count: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("seen", torch.zeros(count))
-        self.register_buffer("mean_change", torch.zeros(count), persistent=False)
-        self.register_buffer("seen_change", torch.zeros(count), persistent=False)
+        # Voxels of the current step by leaf, and their confidence; a step may be several batches.
+        self.register_buffer("step_counts", torch.zeros(count), persistent=False)
+        self.register_buffer("step_sums", torch.zeros(count), persistent=False)
 
     @torch.no_grad()
     def forward(self, leaf: Tensor, confidence: Tensor, counted: Tensor) -> Tensor:
@@ -139,18 +143,22 @@ class AdaptiveThreshold(nn.Module):
         """
         weight = counted.flatten().to(self.mean.dtype)
         index, empty = leaf.flatten(), torch.zeros_like(self.mean)
-        counts = empty.index_add(0, index, weight)
-        now = empty.index_add(0, index, weight * confidence.flatten().to(self.mean.dtype)) / counts.clamp_min(1.0)
-        self.seen_change = (counts > 0).to(self.mean.dtype)
-        # The mean of the steps in which the leaf was seen, until there are enough of them to forget the first.
-        rate = self.seen_change * torch.clamp_min(1 / (self.seen + 1), 1 - KEPT)
-        self.mean_change = rate * (now - self.mean)
-        return (self.mean + self.mean_change).clamp_max(MOST_CONFIDENCE)
+        self.step_counts = self.step_counts + empty.index_add(0, index, weight)
+        sums = empty.index_add(0, index, weight * confidence.flatten().to(self.mean.dtype))
+        self.step_sums = self.step_sums + sums
+        return (self.mean + self._change()).clamp_max(MOST_CONFIDENCE)
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Take the last step in for good."""
-        self.mean += self.mean_change
-        self.seen += self.seen_change
-        self.mean_change = torch.zeros_like(self.mean)
-        self.seen_change = torch.zeros_like(self.seen)
+        """Take the step in for good."""
+        self.mean += self._change()
+        self.seen += (self.step_counts > 0).to(self.seen.dtype)
+        self.step_counts = torch.zeros_like(self.step_counts)
+        self.step_sums = torch.zeros_like(self.step_sums)
+
+    def _change(self) -> Tensor:
+        """Return what the current step adds to the mean."""
+        now = self.step_sums / self.step_counts.clamp_min(1.0)
+        # The mean of the steps in which the leaf was seen, until there are enough of them to forget the first.
+        rate = (self.step_counts > 0).to(self.mean.dtype) * torch.clamp_min(1 / (self.seen + 1), 1 - KEPT)
+        return rate * (now - self.mean)

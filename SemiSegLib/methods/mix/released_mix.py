@@ -7,6 +7,7 @@ EfficientSubclassLearning, ``networks/singlybranchedunet.py``, ``trainutils/trai
   numbers. ("pseudo" alone has a gradient.)
 - Targets take one share a for the whole image, background included, although the image is mixed in M alone.
 - A leaf becomes a pseudo-label where both views give it more than the threshold: below 0.5, two at one voxel.
+- Views are turned by quarters however long voxels are along either axis.
 - Views are seen in training mode: with dropout, batch statistics, and running statistics that move.
 - The Dice is masked by its own target, the cross entropy is a mean over all voxels.
 
@@ -63,7 +64,9 @@ def released_terms(
 
 
 def _pseudo_labels(mix: HierarchicalMix, learner: Learner, logits: Tensor, pupils: Batch, progress: Progress) -> Tensor:
-    view = draw_turn(tuple(pupils.image.shape[2:]), always_flips=True)
+    shape = tuple(pupils.image.shape[2:])
+    # It asks for the number of voxels alone, not for their size.
+    view = draw_turn(shape, (1.0,) * len(shape), always_flips=True)
     with torch.no_grad():
         other = view.invert(learner(view.apply(pupils.image))["subclass"].float().softmax(1))
     allowed = mix.meaning(pupils).allowed(pupils.codes)

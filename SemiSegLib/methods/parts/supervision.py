@@ -37,6 +37,8 @@ class SegmentationOptions:
         balance: how the rows of a batch are divided between cases with full, coarse, partial and no labels: "fixed"
             (the shares of the method's card; halves in the papers), "cube_root" or "root" (these times that root of
             the number of such cases) or "cases" (times their number).
+        full_share: share of full rows beside rows of one other kind, before ``balance``: 0.5, or 1/6 in the code of
+            paper 000 (4 of 24).
         decision: "superclass_first" (ours) or "leaf" (papers): how leaves are decided from their probabilities.
     """
 
@@ -44,10 +46,12 @@ class SegmentationOptions:
     dice_weight: float = 1.0
     dice: str = "present"
     balance: str = "fixed"
+    full_share: float = 0.5
     decision: str = "superclass_first"
 
     def __post_init__(self) -> None:
         check_choice("balance", self.balance, BALANCES)
+        check_range("full_share", self.full_share, low=0.01, high=0.99)
         check_choice("decision", self.decision, DECISIONS)
         check_range("cross_entropy_weight", self.cross_entropy_weight, low=0.0, high=100.0)
         check_range("dice_weight", self.dice_weight, low=0.0, high=100.0)

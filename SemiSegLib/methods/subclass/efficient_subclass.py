@@ -67,7 +67,7 @@ class EfficientSubclass(Method):
         super().__init__()
         self.options = options
         self.learner = build_hierarchy_learner(study, options)
-        self.mix = HierarchicalMix(study.scheme, options)
+        self.mix = HierarchicalMix(study.scheme, options, study.plan.patch_spacing_mm)
         makes_labels = options.needs_pseudo_labels and options.pseudo_labels == "teacher"
         self.teacher: Teacher | None = None
         if (makes_labels and options.passes != "released") or options.predict_with == "teacher":

@@ -28,7 +28,7 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.batches.views import View, draw_view
 from SemiSegLib.config import check_range
 from SemiSegLib.losses.soft import masked_mse
-from SemiSegLib.methods.method import Progress
+from SemiSegLib.methods.method import Progress, Study
 from SemiSegLib.methods.parts.passes import noisy, passing
 from SemiSegLib.methods.teachers.mean_teacher import MeanTeacher, MeanTeacherOptions
 from SemiSegLib.networks.network import Outputs
@@ -39,8 +39,8 @@ class TransformationConsistentOptions(MeanTeacherOptions):
     """The transformation between student and teacher.
 
     Attributes:
-        turns: flip along every axis, and turn by quarters in the last two where they are equal, by halves where they
-            are not (paper).
+        turns: flip along every axis, and turn by quarters in the last two where the patch and its voxels are square
+            there, by halves where they are not (paper).
         scale: s; the teacher sees the image magnified by 1 - s to 1 + s. 0.2 in the paper; 0 is never.
     """
 
@@ -58,6 +58,10 @@ class TransformationConsistent(MeanTeacher):
     Options = TransformationConsistentOptions
     options: TransformationConsistentOptions
 
+    def __init__(self, study: Study, options: TransformationConsistentOptions) -> None:
+        super().__init__(study, options)
+        self.spacing_mm = study.plan.patch_spacing_mm
+
     def agreement(self, student: Outputs, rows: Batch, progress: Progress) -> dict[str, Tensor]:
         """Return the mean squared difference to what the teacher says of the transformed image."""
         size = rows.image.shape[2:]
@@ -72,7 +76,7 @@ class TransformationConsistent(MeanTeacher):
         return {"consistency": masked_mse(self.learner.probability(student), target, everywhere)}
 
     def _view(self, generator: np.random.Generator, size: torch.Size) -> View:
-        return draw_view(generator, size, mirror=(self.options.turns,) * len(size))
+        return draw_view(generator, size, mirror=(self.options.turns,) * len(size), spacing_mm=self.spacing_mm)
 
 
 def apply(views: list[View], image: Tensor) -> Tensor:

@@ -11,6 +11,11 @@ def generators(count, seed=0):
     return [np.random.default_rng([seed, i]) for i in range(count)]
 
 
+def drawn(seed, shape, *, mirror=None, spacing_mm=None):
+    generator, count = np.random.default_rng(seed), len(shape)
+    return draw_view(generator, shape, mirror=mirror or (True,) * count, spacing_mm=spacing_mm or (1.0,) * count)
+
+
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("plane", [(-2, -1), (0, 2)])
 @pytest.mark.parametrize("flips", [(False, False, False), (True, False, True)])
@@ -33,13 +38,22 @@ def test_image_and_codes_turn_together():
 
 def test_drawn_views_keep_the_shape_and_flip_only_what_may_be_flipped():
     for seed in range(60):
-        view = draw_view(np.random.default_rng(seed), (6, 8, 9), mirror=(True, False, True))
+        view = drawn(seed, (6, 8, 9), mirror=(True, False, True))
         assert not view.flips[1]
         assert view.quarter_turns == 0
-        free = draw_view(np.random.default_rng(seed), (6, 8, 9), mirror=(True, True, True))
+        free = drawn(seed, (6, 8, 9))
         assert free.apply(torch.zeros(6, 8, 9)).shape == (6, 8, 9)
-    square = {draw_view(np.random.default_rng(s), (8, 8), mirror=(True, True)).quarter_turns for s in range(60)}
-    assert square == {0, 1, 2, 3}
+    assert {drawn(seed, (8, 8)).quarter_turns for seed in range(60)} == {0, 1, 2, 3}
+
+
+def test_a_patch_of_as_many_voxels_that_are_longer_than_wide_turns_by_halves():
+    for spacing_mm in ((0.5, 0.8), (0.8, 0.5), (3.0, 0.5, 0.8)):
+        shape = (8,) * len(spacing_mm)
+        assert {drawn(seed, shape, spacing_mm=spacing_mm).quarter_turns for seed in range(60)} == {0, 2}
+    # Thick slices do not matter where the slice itself turns, nor what headers round.
+    for spacing_mm in ((3.0, 0.5, 0.5), (0.5, 0.5001)):
+        shape = (8,) * len(spacing_mm)
+        assert {drawn(seed, shape, spacing_mm=spacing_mm).quarter_turns for seed in range(60)} == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 8, 9), (4, 1, 5, 8, 9)])

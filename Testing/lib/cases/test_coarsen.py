@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from SemiSegLib.cases import coarsen
 from SemiSegLib.cases.coarsen import choose_fine, keep_fine, without_annotation
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.reading import read_codes
@@ -53,9 +54,9 @@ def test_training_cases_that_are_not_kept_say_only_the_superclass():
     assert sum(regime is Regime.COARSE for regime in regimes(coarse).values()) == 10 - 4 - 2
 
 
-def test_the_voxels_of_a_coarse_case_are_their_superclasses(tmp_path):
-    write_volume(labels(1), tmp_path / "x.nrrd")
-    dataset = replace(study(cases(range(2))), root=tmp_path)
+def check_that_voxels_become_their_superclasses(folder):
+    write_volume(labels(1), folder / "x.nrrd")
+    dataset = replace(study(cases(range(2))), root=folder)
     coarse = keep_fine(dataset, ["p0_0"])
     fine_codes, fine_table = read_codes(coarse, coarse.cases[0], oblique())
     codes, table = read_codes(coarse, coarse.cases[1], oblique())
@@ -64,6 +65,28 @@ def test_the_voxels_of_a_coarse_case_are_their_superclasses(tmp_path):
     possible = table.superclass_sets(dataset.scheme)[codes]
     assert (possible.sum(-1) == 1).all()
     assert np.array_equal(possible.argmax(-1), superclass)
+    assert (superclass > 0).any()
+
+
+def test_the_voxels_of_a_coarse_case_are_their_superclasses(tmp_path):
+    check_that_voxels_become_their_superclasses(tmp_path)
+
+
+def test_a_superclass_without_leaves_is_noticed(tmp_path, monkeypatch):
+    # The released default mapping is made before the number of leaves is known, {1: []}: all becomes background.
+    leaves_of = {"organ": (), "vessel": ()}
+
+    def by_the_mapping(annotation, scheme):
+        of_leaf = {leaf: (name,) for name, leaves in leaves_of.items() for leaf in leaves}
+        values = {value: of_leaf.get(names[0], ("background",)) for value, names in annotation.values.items()}
+        return replace(annotation, values=values)
+
+    monkeypatch.setattr(coarsen, "_coarser", by_the_mapping)
+    leaves_of |= {"organ": ("head", "tail"), "vessel": ("vessel",)}
+    check_that_voxels_become_their_superclasses(tmp_path)
+    leaves_of |= {"organ": (), "vessel": ()}
+    with pytest.raises(AssertionError):
+        check_that_voxels_become_their_superclasses(tmp_path)
 
 
 def test_segments_and_the_rest_become_coarse_too():

@@ -111,7 +111,7 @@ def test_one_real_step_moves_each_network_by_its_own_optimizer():
     built = method(adversary_learning_rate=1e-3)
     optimizers = Optimizers(built, TrainingSettings(optimizer="sgd", learning_rate=0.1, weight_decay=0.0))
     assert built.group_settings()["adversary"] == GroupSettings(
-        optimizer="adam", learning_rate=1e-3, schedule="constant", weight_decay=0.0
+        optimizer="adam", learning_rate=1e-3, schedule="constant", weight_decay=0.0, betas=(0.9, 0.999)
     )
     before = {name: value.clone() for name, value in built.named_parameters()}
     optimizers.set_learning_rate(LATE)
@@ -284,6 +284,21 @@ def test_the_running_dice_is_taken_in_after_the_step_and_lies_in_the_state():
     list(resumed.losses(tiny.batch(rows={Regime.NONE: 2})[0], LATE))
     resumed.after_step(LATE)
     assert torch.equal(resumed.labeled_dice, built.labeled_dice)
+
+
+def test_the_running_dice_takes_in_every_batch_of_a_step():
+    built, dice = method(threshold="labeled_dice"), []
+    for seed, rows in ((0, FULL_AND_NONE), (1, FULL_AND_NONE), (2, {Regime.NONE: 2})):
+        terms = next(iter(built.losses(tiny.batch(rows=rows, seed=seed)[0], LATE)))
+        dice += [1 - terms.values["dice"].item()] * (Regime.FULL in rows)
+    built.after_step(LATE)
+    first, second = dice
+    assert first != pytest.approx(second, rel=1e-3)
+    assert built.labeled_dice.item() == pytest.approx((1 - KEPT) * (first + second) / 2, rel=1e-4)
+    # A step without labeled rows changes nothing.
+    before = built.labeled_dice.clone()
+    built.after_step(LATE)
+    assert torch.equal(built.labeled_dice, before)
 
 
 def test_the_confidence_network_sees_the_image_if_asked():

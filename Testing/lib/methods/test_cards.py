@@ -128,12 +128,24 @@ def test_a_wrong_name_or_value_is_answered_with_the_nearest():
 
 def test_rows_of_a_batch_are_divided_as_the_option_says():
     card, counts = card_of("marginal"), {"full": 4, "coarse": 100, "none": 7}
-    shares = {balance: batch_shares(card, balance, counts) for balance in BALANCES}
+    shares = {balance: batch_shares(card, {"balance": balance}, counts) for balance in BALANCES}
     assert set(shares["fixed"]) == {"full", "coarse"}
     assert shares["fixed"]["coarse"] == shares["fixed"]["full"]
     assert shares["cube_root"]["coarse"] ** 3 == pytest.approx(25 * shares["cube_root"]["full"] ** 3)
     assert shares["root"]["coarse"] == pytest.approx(5 * shares["root"]["full"])
     assert shares["cases"]["coarse"] == pytest.approx(25 * shares["cases"]["full"])
+
+
+def test_full_rows_have_the_share_that_the_option_says():
+    card = card_of("marginal")
+    for full in (0.25, 0.5, 0.9):
+        found = batch_shares(card, {"balance": "fixed", "full_share": full}, {"full": 4, "coarse": 100})
+        assert found["full"] / sum(found.values()) == pytest.approx(full)
+        rooted = batch_shares(card, {"balance": "root", "full_share": full}, {"full": 4, "coarse": 100})
+        assert rooted["coarse"] / rooted["full"] == pytest.approx(5 * found["coarse"] / found["full"])
+    several = batch_shares(card, {"full_share": 0.25}, {"full": 4, "coarse": 9, "partial": 2})
+    assert several["coarse"] == several["partial"] == pytest.approx(3 * several["full"])
+    assert set(batch_shares(card, {"full_share": 0.25}, {"full": 4})) == {"full"}
 
 
 def test_what_people_read_names_the_authors_of_a_paper_and_not_its_number():

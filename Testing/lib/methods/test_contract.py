@@ -1,12 +1,14 @@
 """What every registered method must do; registering a method is having it tested here."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from SemiSegLib.labels.label_set import Regime
-from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.cards import CARDS, card_of
+from SemiSegLib.methods.cross.cross_pseudo_supervision import CrossPseudoSupervision
 from SemiSegLib.methods.method import LossTerms, Progress
 from Testing.lib.methods import tiny
 
@@ -114,9 +116,13 @@ def test_a_target_with_a_gradient_is_noticed():
         check_that_every_term_teaches_its_own_group_alone(built, tiny.batch_for("dual_task_mutual_learning", 2)[0])
 
 
+# Each regime, and all but it.
+MISSING = [*([regime] for regime in Regime), *(set(Regime) - {one} for one in Regime)]
+
+
 @every_method
 @at_the_start_and_late
-@pytest.mark.parametrize("missing", [*([regime] for regime in Regime), *(set(Regime) - {one} for one in Regime)])
+@pytest.mark.parametrize("missing", MISSING)
 def test_a_batch_may_lack_any_regime_and_hold_one_alone(name, missing, progress):
     rows = {regime: 0 if regime in missing else count for regime, count in tiny.ROWS.items()}
     built, made = tiny.method(name, 2), tiny.batch_for(name, 2, rows=rows)[0]
@@ -131,6 +137,25 @@ def test_a_batch_may_lack_any_regime_and_hold_one_alone(name, missing, progress)
     built.after_step(progress)
     for parameter in built.parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "preset"), [(card.name, preset) for card in CARDS for preset in card.presets])
+def test_volumes_that_lack_regimes_are_learned_step_by_step(name, preset):
+    """One training in 3-D, for each step is dear there: every batch lacks something else, and the last nothing."""
+    built = tiny.method(name, 3, preset=preset).train()
+    optimizer_of, names = tiny.optimizers(built, 1e-3), []
+    before = {key: value.clone() for key, value in built.state_dict().items()}
+    for number, missing in enumerate([*MISSING, []]):
+        rows = {regime: 0 if regime in missing else 1 for regime in Regime}
+        made = tiny.batch_for(name, 3, rows=rows, seed=number)[0]
+        torch.manual_seed(number)
+        terms = tiny.step(built, made, optimizer_of, 90 + number, 100)
+        assert all(value.isfinite() for part in terms for value in part.values.values()), missing
+        names.append({term for part in terms for term in part.values})
+    assert all(found == names[-1] for found in names)
+    after = built.state_dict()
+    assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
+    assert any(not torch.equal(value, before[key]) for key, value in after.items())
 
 
 @every_method
@@ -193,11 +218,9 @@ def test_prediction_is_a_probability_of_every_leaf_for_any_size(name, dimensions
             assert doubt.max() <= 1
 
 
-@every_method
-def test_all_state_is_in_the_state_dict(name):
-    made, total = tiny.batch_for(name)[0], 6
-    first, second = tiny.method(name, seed=0), tiny.method(name, seed=1)
-    optimizer_of = tiny.optimizers(first)
+def check_that_all_state_is_in_the_state_dict(first, second, made):
+    """After some steps a state of the first, loaded by the second, makes them learn and predict the same."""
+    total, optimizer_of = 6, tiny.optimizers(first)
     for number in range(3):
         tiny.step(first, made, optimizer_of, number, total)
     second.load_state_dict(copy.deepcopy(first.state_dict()), strict=True)
@@ -207,6 +230,32 @@ def test_all_state_is_in_the_state_dict(name):
         results.append((values(built.train(), made, Progress(3, 0.5)), built.eval().predict(made.image)))
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
+
+
+@every_method
+def test_all_state_is_in_the_state_dict(name):
+    first, second = tiny.method(name, seed=0), tiny.method(name, seed=1)
+    check_that_all_state_is_in_the_state_dict(first, second, tiny.batch_for(name)[0])
+
+
+def test_a_second_network_that_is_saved_by_another_name_than_it_is_read_by_is_noticed():
+    # The released code of paper 000 saves "model2_state_dict" and reads "model_state_dict2".
+    class Misnamed(CrossPseudoSupervision):
+        def state_dict(self, **arguments):
+            return {name.replace("second.", "model2."): value for name, value in super().state_dict().items()}
+
+    class Tolerant(Misnamed):
+        def load_state_dict(self, state, strict=True):
+            return super().load_state_dict(state, strict=False)
+
+    made = tiny.batch()[0]
+    for kind, error in ((CrossPseudoSupervision, None), (Misnamed, RuntimeError), (Tolerant, AssertionError)):
+        first, second = (
+            tiny.method("cross_pseudo_supervision", seed=seed, options={"prediction": "second"}) for seed in (0, 1)
+        )
+        first.__class__ = second.__class__ = kind
+        with nullcontext() if error is None else pytest.raises(error):
+            check_that_all_state_is_in_the_state_dict(first, second, made)
 
 
 @every_method

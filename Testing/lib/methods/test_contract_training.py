@@ -103,22 +103,22 @@ def check_that_every_output_learns(built, made):
             assert value > 0, f"'{row}' of {layer} learns nothing"
 
 
-def made_for(name, scheme):
-    leaves = range(len(scheme.leaf_names))
-    return tiny.batch(2, rows=dict.fromkeys(Regime, 3), leaves=leaves, maps=card_of(name).maps, scheme=scheme)[0]
+def made_for(name, scheme, dimensions=2):
+    leaves, rows = range(len(scheme.leaf_names)), dict.fromkeys(Regime, 3)
+    return tiny.batch(dimensions, rows=rows, leaves=leaves, maps=card_of(name).maps, scheme=scheme)[0]
 
 
 @every_method
-@pytest.mark.parametrize("kind", TREES)
-def test_one_superclass_or_three_of_any_number_of_leaves_learn(name, kind):
+@pytest.mark.parametrize(("kind", "dimensions"), [*((kind, 2) for kind in TREES), ("three", 3)])
+def test_one_superclass_or_three_of_any_number_of_leaves_learn(name, kind, dimensions):
     scheme = TREES[kind]
     torch.manual_seed(0)
-    built = build_method(name, tiny.study(2, scheme=scheme), SWITCHED_ON.get(name, {})).train()
-    made = made_for(name, scheme)
+    built = build_method(name, tiny.study(dimensions, scheme=scheme), SWITCHED_ON.get(name, {})).train()
+    made = made_for(name, scheme, dimensions)
     check_that_every_output_learns(built, made)
     with torch.no_grad():
         found = built.eval().predict(made.image[..., :7, :5])
-    assert found.shape == (12, len(scheme.leaf_names), 7, 5)
+    assert found.shape == (12, len(scheme.leaf_names), *(8,) * (dimensions - 2), 7, 5)
     assert torch.allclose(found.sum(1), torch.ones_like(found[:, 0]), atol=1e-5)
 
 
@@ -171,13 +171,13 @@ RESTLESS = {
 }
 
 
-def a_training(name, state=None, **network):
-    built = tiny.method(name, 2, options=RESTLESS.get(name), norm="batch", dropout=0.3, **network)
+def a_training(name, state=None, dimensions=2):
+    built = tiny.method(name, dimensions, options=RESTLESS.get(name), norm="batch", dropout=0.3)
 
     def batches(first):
         number = first
         while True:
-            yield tiny.batch_for(name, 2, seed=number)[0]
+            yield tiny.batch_for(name, dimensions, seed=number)[0]
             number += 1
 
     torch.manual_seed(11)
@@ -190,8 +190,8 @@ def told_of_every_step(trainer):
         trainer.clock._told = -math.inf
 
 
-def check_that_a_resumed_training_equals_a_whole_one(name, forget=None):
-    whole, saved = a_training(name), None
+def check_that_a_resumed_training_equals_a_whole_one(name, dimensions=2, forget=None):
+    whole, saved = a_training(name, dimensions=dimensions), None
     for step in told_of_every_step(whole):
         if step == KILLED_AT and saved is None:
             saved = copy.deepcopy(whole.state())
@@ -199,7 +199,7 @@ def check_that_a_resumed_training_equals_a_whole_one(name, forget=None):
     torch.manual_seed(99)
     if forget is not None:
         saved = ({key: value for key, value in saved[0].items() if forget not in key}, saved[1])
-    resumed = a_training(name, saved)
+    resumed = a_training(name, saved, dimensions)
     for _ in told_of_every_step(resumed):
         pass
     expected, found = whole.method.state_dict(), resumed.method.state_dict()
@@ -210,8 +210,9 @@ def check_that_a_resumed_training_equals_a_whole_one(name, forget=None):
 
 
 @every_method
-def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(name):
-    ended, saved = check_that_a_resumed_training_equals_a_whole_one(name)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(name, dimensions):
+    ended, saved = check_that_a_resumed_training_equals_a_whole_one(name, dimensions)
     # The steps after the kill did something.
     assert any(not torch.equal(value, saved[f"method.{key}"]) for key, value in ended.items())
 

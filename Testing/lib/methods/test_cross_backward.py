@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from SemiSegLib.errors import ConfigError
+from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cross import cross_pseudo_supervision
 from SemiSegLib.methods.cross.stacked import stacked_outputs
 from SemiSegLib.networks.layers import is_channels_last
 from Testing.lib.methods import tiny
-from Testing.lib.methods.cross import LATE, double, largest_difference, learn, method
+from Testing.lib.methods.cross import LATE, START, double, largest_difference, learn, method
 
 EXACT = [
     ({}, {}),
@@ -24,18 +25,27 @@ EXACT = [
 ]
 
 
-@pytest.mark.parametrize(("network", "options"), EXACT)
-def test_one_network_after_the_other_has_the_gradient_of_both_together(network, options):
-    made = double(tiny.batch()[0])
+def check_that_both_ways_learn_the_same(network, options, made, progress):
     results = {}
     for backward in ("joint", "sequential"):
         built = method(network=network, backward=backward, **options).double()
-        results[backward] = (*learn(built, made), built.state_dict())
+        results[backward] = (*learn(built, double(made), progress), built.state_dict())
     assert largest_difference(results["sequential"][0], results["joint"][0]) == 0
     assert results["sequential"][1] == results["joint"][1]
     # Running statistics moved once in either way.
     for name, value in results["joint"][2].items():
         assert torch.equal(results["sequential"][2][name], value), name
+
+
+@pytest.mark.parametrize(("network", "options"), EXACT)
+@pytest.mark.parametrize("progress", [START, LATE], ids=["waiting", "late"])
+def test_one_network_after_the_other_has_the_gradient_of_both_together(network, options, progress):
+    check_that_both_ways_learn_the_same(network, options, tiny.batch()[0], progress)
+
+
+def test_the_gradients_are_the_same_too_where_no_row_has_a_pseudo_label():
+    made = tiny.batch(rows={Regime.FULL: 2})[0]
+    check_that_both_ways_learn_the_same({"dropout": 0.3}, {}, made, LATE)
 
 
 def test_in_single_precision_the_gradients_agree_too():

@@ -87,7 +87,7 @@ def test_a_turn_keeps_the_shape_and_is_undone_exactly(shape, always_flips):
     torch.manual_seed(0)
     array = torch.randn(2, 3, *shape)
     for _ in range(40):
-        view = draw_turn(shape, always_flips=always_flips)
+        view = draw_turn(shape, (1.0,) * len(shape), always_flips=always_flips)
         assert view.apply(array).shape == array.shape
         assert torch.equal(view.invert(view.apply(array)), array)
         # The same for labels, whose leading axes are fewer.
@@ -97,7 +97,7 @@ def test_a_turn_keeps_the_shape_and_is_undone_exactly(shape, always_flips):
 def reaches_every_axis(draw):
     """Turns and flips go along any axis, and sometimes nothing is flipped."""
     torch.manual_seed(0)
-    drawn = [draw((6, 6, 6)) for _ in range(200)]
+    drawn = [draw((6, 6, 6), (1.0,) * 3) for _ in range(200)]
     assert {view.plane for view in drawn if view.quarter_turns} == {(0, 1), (0, 2), (1, 2)}
     flips = Counter(view.flips for view in drawn)
     assert len(flips) == 8
@@ -107,11 +107,18 @@ def reaches_every_axis(draw):
 def test_turns_are_about_any_axis_and_flips_are_random():
     reaches_every_axis(draw_turn)
     with pytest.raises(AssertionError):
-        reaches_every_axis(lambda shape: draw_turn(shape, always_flips=True))
+        reaches_every_axis(lambda shape, spacing_mm: draw_turn(shape, spacing_mm, always_flips=True))
     torch.manual_seed(0)
-    released = [draw_turn((6, 6, 6), always_flips=True) for _ in range(50)]
+    released = [draw_turn((6, 6, 6), (1.0,) * 3, always_flips=True) for _ in range(50)]
     assert {view.plane for view in released} == {(0, 1)}
     assert {view.flips for view in released} == {(True, False, False), (False, True, False)}
+
+
+def test_thick_slices_turn_by_quarters_in_their_own_plane_alone():
+    torch.manual_seed(0)
+    drawn = [draw_turn((6, 6, 6), (5.0, 1.0, 1.0)) for _ in range(200)]
+    assert {view.quarter_turns for view in drawn if view.plane == (1, 2)} == {0, 1, 2, 3}
+    assert {view.quarter_turns for view in drawn if view.plane != (1, 2)} == {0, 2}
 
 
 def test_an_adaptive_threshold_is_the_mean_confidence_of_each_leaf():
@@ -138,6 +145,23 @@ def test_a_step_that_is_not_taken_leaves_no_trace_in_the_threshold():
     assert set(after) == {"mean", "seen"}
     threshold.follow()
     assert all(torch.equal(after[name], value) for name, value in threshold.state_dict().items())
+
+
+def test_the_batches_of_a_step_count_together_in_a_threshold():
+    whole, parts = AdaptiveThreshold(3), AdaptiveThreshold(3)
+    torch.manual_seed(0)
+    for number in range(3):
+        leaf, confidence, counted = torch.randint(0, 3, (4, 50)), torch.rand(4, 50), torch.rand(4, 50) < 0.7
+        # Leaf 0 is in the first batch of the first step alone: the second must not make it unseen again.
+        leaf[2:] = torch.where((leaf[2:] == 0) & (number == 0), 1, leaf[2:])
+        expected = whole(leaf, confidence, counted)
+        for rows in (slice(0, 2), slice(2, 4)):
+            found = parts(leaf[rows], confidence[rows], counted[rows])
+        assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+        whole.follow()
+        parts.follow()
+        assert parts.mean.tolist() == pytest.approx(whole.mean.tolist(), rel=1e-5)
+        assert parts.seen.tolist() == [number + 1] * 3
 
 
 def test_a_threshold_forgets_and_never_asks_for_certainty():

@@ -1,10 +1,14 @@
 """What was published stays as it is, whatever becomes of our own defaults."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from SemiSegLib.batches.sampling import Sampler, regime_shares
+from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.cards import CARDS, card_of
+from SemiSegLib.methods.catalogue import batch_shares
 from SemiSegLib.methods.factory import resolve_options
 from SemiSegLib.methods.presets import preset_settings
 
@@ -94,6 +98,47 @@ def test_a_bound_has_the_labels_loss_training_and_plan_of_what_it_bounds(preset,
     found = resolve_options(bound, preset, {})
     assert found == {name: shared[name] for name in found}
     assert shared["supervision"] == "full"
+
+
+def test_paper_000_trains_everything_alike_and_its_code_a_comparison_by_another_schedule():
+    """The paper: a linearly decreasing learning rate that starts at 0.01 and ends with 0."""
+    found = {}
+    for card in CARDS:
+        for preset in card.presets:
+            own = preset_settings(card, preset)
+            if own.plan.get("backbone") == "paper_unet":
+                assert (own.training["steps"], own.training["learning_rate"]) == (40_000, 0.01)
+                found[card.name, preset] = own.training["schedule"]
+    assert len(found) > 8
+    assert {key for key, schedule in found.items() if schedule == "poly"} == {
+        ("uncertainty_aware_mean_teacher", "code_000")
+    }
+    assert set(found.values()) == {"linear", "poly"}
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "expected"),
+    [
+        ("efficient_subclass", "paper", 12),
+        ("negative_learning", "paper", 12),
+        ("uncertainty_aware_mean_teacher", "paper_000", 12),
+        ("cross_pseudo_supervision", "paper_000", 12),
+        # Its labeled_bs is 4, whatever the paper says.
+        ("efficient_subclass", "code", 4),
+        ("negative_learning", "code", 4),
+        ("uncertainty_aware_mean_teacher", "code_000", 4),
+    ],
+)
+def test_a_batch_of_paper_000_has_half_of_its_rows_fine_and_that_of_its_code_four(name, preset, expected):
+    card, counts = card_of(name), {"full": 6, "coarse": 134}
+    options = resolve_options(card, preset, {})
+    shares = regime_shares(batch_shares(card, options, counts), [Regime.FULL, Regime.COARSE])
+    cases = {"fine": Regime.FULL, "coarse": Regime.COARSE}
+    summaries = {case: SimpleNamespace(regime=regime, classes=()) for case, regime in cases.items()}
+    size = preset_settings(card, preset).plan["batch"]
+    sampler = Sampler(summaries, shares, size, seed=0, target_share=0.0)
+    for step in range(20):
+        assert sampler.rows(step)[Regime.FULL] == slice(0, expected)
 
 
 def test_dodnet_is_trained_as_published():

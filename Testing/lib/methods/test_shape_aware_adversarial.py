@@ -10,6 +10,8 @@ from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.adversarial import shape_aware_adversarial
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.methods.parts.ramps import ramp
+from SemiSegLib.runs.request import TrainingSettings
+from SemiSegLib.training.optimizers import Optimizers
 from Testing.lib.methods import tiny
 
 LATE = Progress(900, 0.9)
@@ -92,6 +94,15 @@ def test_the_weight_rises_as_the_paper_says():
             assert terms.weights["adversarial"] == pytest.approx(expected)
             assert terms.weights["distance"] == 0.3
             assert (terms.weights["cross_entropy"], terms.weights["dice"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("preset", "kept"), [("paper", 0.99), ("code", 0.99), ("ours", 0.999)])
+def test_the_discriminator_is_trained_by_the_released_adam(preset, kept):
+    # "ours" stays with PyTorch's own.
+    optimizers = Optimizers(method(preset=preset), TrainingSettings(optimizer="sgd"))
+    (group,) = optimizers._optimizers["adversary"].param_groups
+    assert group["betas"] == (0.9, kept)
+    assert (group["lr"], group["weight_decay"]) == (1e-4, 0.0)
 
 
 def of_rows(built, made):

@@ -190,20 +190,35 @@ def test_names_become_parts_of_a_state_dict_without_clashes():
     assert module_name("Left-Ventricle") == module_name("left ventricle")
 
 
+def check_that_only_the_last_block_is_without_a_norm(whole, raw, fewer=1):
+    assert norms(whole) - norms(raw) == fewer
+    image = torch.randn(2, 1, 16, 16, 16)
+    usual, found = whole.eval()(image), raw.eval()(image)
+    # What comes before the last block is as it was, down to the names of its weights.
+    assert torch.equal(usual.bottleneck, found.bottleneck)
+    assert set(raw.state_dict()) <= set(whole.state_dict())
+    # The rectifier would leave next to nothing below zero.
+    assert (found.map < -1e-2).float().mean() > 0.2
+
+
 def test_only_the_last_block_is_left_without_a_norm():
     for network, fewer in ((plan(), 1), (plan(residual=False), 1), (plan(stem=2), 0), (plan(backbone="paper_unet"), 1)):
-        whole, raw = backbone(network, raw_map=False), backbone(network)
-        assert norms(whole) - norms(raw) == fewer
-        image = torch.randn(2, 1, 16, 16, 16)
-        usual, found = whole.eval()(image), raw.eval()(image)
-        # What comes before the last block is as it was, down to the names of its weights.
-        assert torch.equal(usual.bottleneck, found.bottleneck)
-        assert set(raw.state_dict()) <= set(whole.state_dict())
-        # The rectifier would leave next to nothing below zero.
-        assert (found.map < -1e-2).float().mean() > 0.2
-    # The released code strips the norm off every second convolution; a count that allowed it would not be a check.
-    stripped = [block[:-2] for block in (*whole.encoder, *whole.decoder)]
-    assert sum(norms(block) for block in stripped) == norms(whole) - 9
+        check_that_only_the_last_block_is_without_a_norm(backbone(network, raw_map=False), backbone(network), fewer)
+
+
+def test_a_network_stripped_of_the_norm_of_every_block_is_noticed():
+    # The released code takes norm and rectifier off the second convolution of all nine blocks.
+    network = plan(backbone="paper_unet")
+    whole, stripped = backbone(network, raw_map=False), backbone(network)
+    blocks = [(part, number) for part in (stripped.encoder, stripped.decoder) for number in range(len(part))]
+    for part, number in blocks[:-1]:
+        part[number] = part[number][:-2]
+    assert norms(whole) - norms(stripped) == len(blocks) == 9
+    with pytest.raises(AssertionError):
+        check_that_only_the_last_block_is_without_a_norm(whole, stripped)
+    # Nor does a count that allows it pass: what comes before the last block has changed.
+    with pytest.raises(AssertionError):
+        check_that_only_the_last_block_is_without_a_norm(whole, stripped, fewer=9)
 
 
 def test_deep_supervision_does_not_use_the_raw_map():

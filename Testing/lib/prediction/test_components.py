@@ -35,10 +35,26 @@ def test_corners_hold_a_piece_together():
     assert np.array_equal(largest_components(mask, BINARY), mask)
 
 
+def check_that_a_single_piece_or_none_stays_as_it_is(keep, value):
+    mask = np.full((3, 4, 5), value, dtype=np.uint8)
+    assert np.array_equal(keep(mask, BINARY), mask)
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_nothing_and_everything_stay_as_they_are(value):
-    mask = np.full((3, 4, 5), value, dtype=np.uint8)
-    assert np.array_equal(largest_components(mask, BINARY), mask)
+    check_that_a_single_piece_or_none_stays_as_it_is(largest_components, value)
+
+
+def test_a_prediction_of_nothing_that_is_taken_for_an_error_is_noticed():
+    # Paper 003's released code asserts that there is a piece before it asks whether anything was predicted.
+    def released(mask, scheme):
+        pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+        assert count != 0
+        return (pieces == np.bincount(pieces.flat)[1:].argmax() + 1).astype(mask.dtype)
+
+    check_that_a_single_piece_or_none_stays_as_it_is(released, 1)
+    with pytest.raises(AssertionError):
+        check_that_a_single_piece_or_none_stays_as_it_is(released, 0)
 
 
 def test_a_stray_in_its_organ_becomes_the_neighbor_and_elsewhere_background():

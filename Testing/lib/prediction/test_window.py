@@ -9,7 +9,7 @@ from torch import nn
 from SemiSegLib.errors import CaseError, ConfigError, RunError, ShapeError
 from SemiSegLib.methods.method import Method
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
-from SemiSegLib.prediction.blending import gaussian_weights
+from SemiSegLib.prediction.blending import Blender, gaussian_weights
 from SemiSegLib.prediction.device import pick_device, reduced_precision
 from SemiSegLib.prediction.window import (
     WindowSettings,
@@ -88,14 +88,33 @@ def test_windows_cover_an_axis_of_any_size_evenly_and_stay_inside(patch, overlap
             assert max(np.diff(starts)) <= max(1, np.ceil(patch * (1 - overlap)))
 
 
+def check_that_a_constant_stays_it(shape):
+    result = predict_array(Constant(), image_of(1, *shape), plan())
+    assert result.shape == (3, *shape)
+    np.testing.assert_allclose(
+        result, np.broadcast_to(np.array(Constant.values).reshape(3, 1, 1, 1), result.shape), atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 11, 17, 24, 39, 40])
 def test_a_constant_network_gives_its_constant_everywhere_for_any_shape(size):
     for shape in ((size, 9, 7), (5, size, 3), (7, 4, size)):
-        result = predict_array(Constant(), image_of(1, *shape), plan())
-        assert result.shape == (3, *shape)
-        np.testing.assert_allclose(
-            result, np.broadcast_to(np.array(Constant.values).reshape(3, 1, 1, 1), result.shape), atol=1e-6
-        )
+        check_that_a_constant_stays_it(shape)
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 5), (6, 8, 7), (13, 17, 11)])
+def test_windows_that_are_added_up_along_the_classes_are_noticed(shape, monkeypatch):
+    # The released code of paper 000 slices the axis of the classes where it means the first axis of the volume.
+    def along_the_classes(blender, window, value):
+        _row, h, w = window
+        height, width = slice(h, h + blender.patch[1]), slice(w, w + blender.patch[2])
+        blender.sums[height, :, width].add_(value * blender.weights)
+        blender.totals[:, height, width] += blender.weights
+
+    check_that_a_constant_stays_it(shape)
+    monkeypatch.setattr(Blender, "add", along_the_classes)
+    with pytest.raises((AssertionError, RuntimeError)):
+        check_that_a_constant_stays_it(shape)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 40, 33), (3, 5, 17), (4, 21, 8)])

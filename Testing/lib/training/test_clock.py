@@ -2,8 +2,37 @@ import pytest
 
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.training.clock import Clock
+from SemiSegLib.training.optimizers import Optimizers
 from SemiSegLib.training.schedules import learning_rate
-from Testing.lib.training.tiny_training import settings
+from Testing.lib.training.tiny_training import settings, train
+
+
+def check_that_the_schedule_begins_with_the_first_step(monkeypatch):
+    """Each of the eight steps is made with the rate of the share that was done before it."""
+    taken, step = [], Optimizers.step
+
+    def watched(optimizers, scaler):
+        taken.append([group["lr"] for o in optimizers._optimizers.values() for group in o.param_groups])
+        step(optimizers, scaler)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Optimizers, "step", watched)
+        train(settings=settings(schedule="linear", learning_rate=1.0, steps=8))
+    assert [rate for rates in taken for rate in rates] == pytest.approx([1 - number / 8 for number in range(8)])
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_a_schedule_that_is_an_epoch_ahead_is_noticed(epoch, monkeypatch):
+    check_that_the_schedule_begins_with_the_first_step(monkeypatch)
+    plain = Optimizers.set_learning_rate
+
+    # The released code of the CLIP-driven model steps its scheduler before the optimizer steps of the epoch.
+    def early(optimizers, progress):
+        plain(optimizers, Progress(progress.step + epoch, min(1.0, progress.fraction + epoch / 8)))
+
+    monkeypatch.setattr(Optimizers, "set_learning_rate", early)
+    with pytest.raises(AssertionError):
+        check_that_the_schedule_begins_with_the_first_step(monkeypatch)
 
 
 class Time:

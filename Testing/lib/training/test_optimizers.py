@@ -84,6 +84,55 @@ def test_a_resumed_training_goes_on_in_every_group(optimizer):
     assert same(dict(whole.state()[0]), dict(second.state()[0]))
 
 
+class Loud(WithAdversary):
+    """The adversary's loss weighs as much as is said."""
+
+    weight = 0.0
+
+    def losses(self, batch, progress):
+        main, adversary = super().losses(batch, progress)
+        yield main
+        yield LossTerms(adversary.values, {"adversary": self.weight}, group="adversary")
+
+
+def check_that_groups_are_clipped_apart():
+    """However large the gradient of the adversary is, the step of the network is as long as without it."""
+    moved = []
+    for weight in (0.0, 1e6):
+        method = Loud()
+        method.weight = weight
+        torch.manual_seed(0)
+        train(method, settings=settings(optimizer="sgd", steps=1, gradient_clip=1.0))
+        moved.append(weights(method.network))
+    assert same(*moved)
+
+
+def test_the_gradient_of_an_adversary_does_not_shorten_the_step_of_the_other_network(monkeypatch):
+    check_that_groups_are_clipped_apart()
+
+    def together(optimizers, largest):
+        return nn.utils.clip_grad_norm_([p for p in optimizers.parameters if p.grad is not None], largest)
+
+    monkeypatch.setattr(Optimizers, "clip", together)
+    with pytest.raises(AssertionError):
+        check_that_groups_are_clipped_apart()
+
+
+def test_the_norm_that_is_told_is_that_of_all_gradients_before_they_are_clipped():
+    method = WithAdversary()
+    optimizers = Optimizers(method, settings())
+    for parameter in method.parameters():
+        parameter.grad = torch.full_like(parameter, 2.0)
+    before = torch.cat([p.grad.flatten() for p in method.parameters()]).norm()
+    assert optimizers.clip(3.0).item() == pytest.approx(before.item(), rel=1e-5)
+    for group in optimizers.groups.values():
+        assert torch.cat([p.grad.flatten() for p in group]).norm().item() == pytest.approx(3.0, rel=1e-4)
+    optimizers.zero_grad()
+    assert optimizers.clip(3.0) == 0
+    method.adversary.grad = torch.full_like(method.adversary, torch.inf)
+    assert not optimizers.clip(3.0).isfinite()
+
+
 def test_settings_of_a_group_that_is_not_there_are_refused():
     class Wrong(WithAdversary):
         def group_settings(self):
@@ -91,6 +140,16 @@ def test_settings_of_a_group_that_is_not_there_are_refused():
 
     with pytest.raises(ConfigError, match="no optimizer group 'advresary'"):
         Optimizers(Wrong(), settings())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_momenta_of_a_group_are_its_own(optimizer):
+    method = WithAdversary()
+    method.own = GroupSettings(optimizer=optimizer, betas=(0.5, 0.9))
+    found = {
+        n: o.param_groups[0]["betas"] for n, o in Optimizers(method, settings(optimizer="adamw"))._optimizers.items()
+    }
+    assert found == {"main": (0.9, 0.999), "adversary": (0.5, 0.9)}
 
 
 def test_settings_of_a_group_are_checked_like_those_of_the_run():

@@ -24,6 +24,22 @@ def test_trials_change_neither_weights_nor_buffers_nor_random_numbers():
     assert all(parameter.grad is None for parameter in method.parameters())
 
 
+def test_trials_leave_nothing_in_what_a_step_collects():
+    class Collecting(TinyMethod):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("collected", torch.zeros(()), persistent=False)
+
+        def losses(self, batch, progress):
+            self.collected = self.collected + 1
+            yield from super().losses(batch, progress)
+
+    method = Collecting()
+    tune(method, a_batch(0), FREE, PLAIN)
+    assert len(method.seen) >= 2
+    assert method.collected == 0
+
+
 def test_weights_lie_in_the_chosen_memory_format():
     for channels_last in (False, True):
         method = TinyMethod()
