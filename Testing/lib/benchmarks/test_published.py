@@ -262,6 +262,11 @@ def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, t
         "dtml_2": ("dual_task_mutual_learning", "paper"),
         "dtml_code_2": ("dual_task_mutual_learning", "code"),
         "dtml_ours_2": ("dual_task_mutual_learning", "ours"),
+        "mt_2": ("mean_teacher", "paper"),
+        "asdnet_2": ("attention_adversarial", "paper"),
+        "tcse_2": ("transformation_consistent", "paper"),
+        "sassnet_2": ("shape_aware_adversarial", "paper"),
+        "double_2": ("double_uncertainty", "paper"),
         "upper_all": ("supervised", None),
     }
     assert found["lower_2"].options == {"cross_entropy_weight": 0.5, "dice_weight": 0.5, "dice": "foreground"}
