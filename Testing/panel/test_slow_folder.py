@@ -13,6 +13,7 @@ from SemiSegLib.config import to_json, write_json
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
+from SemiSegLib.training.events import Stepped, event_to_line
 from SemiSegModule import aside, jobs, preflight
 from SemiSegModule.aside import Aside
 from SemiSegModule.panel import run_entry
@@ -22,7 +23,7 @@ from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_gain, a_run, alive, column, open_box, shown_run
 
 # So long takes each question to the folder.
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.2
 # What a person notices.
 PAUSE_SECONDS = 0.1
 
@@ -49,6 +50,7 @@ def slow(panel, moment, monkeypatch):
             (jobs, "observe"),
             (preflight, "freeBytes"),
             (jobs, "logTail"),
+            (jobs, "titleOf"),
             (run_entry, "observe"),
             (run_entry, "splitOf"),
             (run_entry, "is_there"),
@@ -68,6 +70,24 @@ def all_read(panel):
     runs = panel.panel.training.runs
     wait_until(lambda: runs.isComplete and not runs._aside.isBusy, what="the runs are read")
     wait_until(lambda: not panel.panel.model._aside.isBusy and not panel.panel.isOutdated, what="the model is known")
+
+
+def a_step(number):
+    step = Stepped(
+        step=number,
+        fraction=number / 100,
+        losses={"dice": 0.5},
+        weights={},
+        learning_rate=1e-3,
+        seconds_per_step=0.1,
+        data_seconds=0.01,
+        eta_seconds=90.0,
+    )
+    return event_to_line(step, time=0.0)
+
+
+def in_the_panels_thread(asked):
+    return [name for name, isMain in asked if isMain]
 
 
 def a_used_study(folder):
@@ -97,7 +117,7 @@ def test_no_click_waits_for_the_study_folder(study, slow):
         study.panel.training.runs.look()
         process_events()
     assert heart.longest_pause < PAUSE_SECONDS, str(heart)
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
     all_read(study)
     assert study.panel.model.path == run.model_path
 
@@ -118,7 +138,7 @@ def test_a_slow_folder_is_shown_when_it_answers_and_nothing_is_trained_before(st
     assert column(study.ui.runsTable, 0) == ["first"]
     assert list(study.panel.view.lockedSides) == [0]
     assert study.ui.trainButton.enabled
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_a_run_that_was_just_started_is_listed_at_once(study, started, slow):
@@ -151,10 +171,12 @@ def test_what_the_watcher_knows_is_not_overwritten_by_an_older_look(panel, tmp_p
 def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
     run = a_run(tmp_path, "at work")
     run.write_status(alive(RunStatus(state="training", step=1, total_steps=100)))
+    run.append_event(a_step(1))
     type_text(panel.ui.studyFolderEdit, str(tmp_path))
     assert "step 1 " in panel.ui.statusLabel.text
     asked = slow()
     run.write_status(alive(RunStatus(state="training", step=7, total_steps=100)))
+    run.append_event(a_step(7))
     watcher = panel.panel.training.watcher
     with Heartbeat(5) as heart:
         for _again in range(5):
@@ -162,6 +184,7 @@ def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
             process_events()
     assert heart.longest_pause < PAUSE_SECONDS, str(heart)
     wait_until(lambda: "step 7 " in panel.ui.statusLabel.text, what="the look has an answer")
+    panel.panel.training.showPlot()
     # What is asked of a run that is watched no more tells nothing.
     watcher.look()
     assert watcher._aside.isBusy
@@ -169,7 +192,7 @@ def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
     run.write_status(alive(RunStatus(state="training", step=9, total_steps=100)))
     wait_until(lambda: not watcher._aside.isBusy, what="the look has an answer")
     assert "step 7 " in panel.ui.statusLabel.text
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_the_log_of_a_slow_folder_comes_when_it_answers(panel, tmp_path, slow):
@@ -194,7 +217,7 @@ def test_the_log_of_a_slow_folder_comes_when_it_answers(panel, tmp_path, slow):
     wait_until(lambda: not training.log._aside.isBusy, what="the log has an answer")
     training.log.show(training.run)
     wait_until(lambda: shown.plainText == f"log of {other.path.name}", what="the log of the other run")
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_a_run_in_a_slow_folder_can_be_stopped_once(panel, tmp_path, slow):
@@ -223,7 +246,7 @@ def test_a_run_in_a_slow_folder_can_be_stopped_once(panel, tmp_path, slow):
     run.write_status(alive(RunStatus(state="training", step=2)))
     panel.panel.training._watch()
     wait_until(lambda: panel.ui.stopButton.enabled, what="the training goes on")
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_the_gain_in_a_slow_folder_comes_when_it_answers(study, started, slow):
@@ -244,7 +267,7 @@ def test_the_gain_in_a_slow_folder_comes_when_it_answers(study, started, slow):
     study.panel.training.runs.look()
     wait_until(lambda: study.ui.gainLabel.text.startswith(a_gain().sentence), what="the gain has an answer")
     assert study.ui.gainTable.rowCount == len(a_gain().rows)
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_of_many_folders_that_are_typed_the_last_one_is_shown(panel, tmp_path, slow):

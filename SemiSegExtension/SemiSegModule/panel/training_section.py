@@ -153,8 +153,9 @@ class TrainingSection:
 
     def showPlot(self) -> None:
         """Show loss and Dice of the shown run in a plot view."""
-        if self.run is not None:
-            self.panel.logic.showPlot(self.run, self.progress.data)
+        entry = self.entry
+        if entry is not None:
+            self.panel.logic.showPlot(entry.run, self.progress.data, title=entry.title)
 
     def close(self) -> None:
         """Look no more at the runs; trainings go on."""
@@ -183,8 +184,10 @@ class TrainingSection:
     def onEvents(self, events: list[dict[str, Any]]) -> None:
         """Show what happened (called by the watcher)."""
         self.progress.showEvents(events)
-        if not self.watcher.isBehind:
-            self.panel.logic.updatePlot(self.watcher.run, self.progress.data)
+        entry = self.runs.entry(self.watcher.run.path)
+        if entry is not None and not self.watcher.isBehind:
+            # With the title that the list knows: the run's folder may take long to tell it.
+            self.panel.logic.updatePlot(entry.run, self.progress.data, title=entry.title)
 
     def onEnd(self, status: RunStatus) -> None:
         """Tell of a failure, and show the run whose turn comes then, if this end is news (called by the watcher)."""
