@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -10,13 +11,15 @@ import pytest
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
+from SemiSegLib.labels.schemes import write_scheme
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
-from SemiSegModule import aside, jobs, preflight
+from SemiSegModule import aside, jobs, logic, preflight
 from SemiSegModule.aside import Aside
 from SemiSegModule.panel import run_entry
+from Testing.bridge import scenes
 from Testing.host.heartbeat import Heartbeat
 from Testing.host.interaction import click, process_events, type_text, wait_until
 from Testing.panel.models import a_model_file
@@ -56,6 +59,7 @@ def slow(panel, moment, monkeypatch):
             (run_entry, "is_there"),
             (run_entry, "read_gain"),
             (RunFolder, "stop_requested"),
+            (logic, "read_scheme"),
         ):
             monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))
         monkeypatch.setattr(
@@ -267,6 +271,33 @@ def test_the_gain_in_a_slow_folder_comes_when_it_answers(study, started, slow):
     study.panel.training.runs.look()
     wait_until(lambda: study.ui.gainLabel.text.startswith(a_gain().sentence), what="the gain has an answer")
     assert study.ui.gainTable.rowCount == len(a_gain().rows)
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_scheme_in_a_slow_folder_stays_as_it_was_until_it_answers(study, slow, tmp_path):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    write_scheme(scenes.SCHEME, first)
+    write_scheme(replace(scenes.SCHEME, name="second"), second)
+    parameters = study.panel.parameters
+    parameters.schemeSource = str(first)
+    process_events()
+    asked = slow()
+    # Changed, so that it is read again.
+    write_scheme(replace(scenes.SCHEME, name="changed"), first)
+    study.panel.refresh()
+    assert study.panel.view.scheme == scenes.SCHEME
+    wait_until(lambda: study.panel.view.scheme.name == "changed", what="the drive answers")
+    parameters.schemeSource = str(second)
+    process_events()
+    assert study.panel.view.scheme is None
+    assert study.ui.trainButton.toolTip == "The label scheme is being read."
+    wait_until(lambda: study.panel.view.scheme is not None, what="the drive answers")
+    assert study.panel.view.scheme.name == "second"
+    second.unlink()
+    study.panel.refresh()
+    assert study.panel.view.scheme.name == "second"
+    wait_until(lambda: study.panel.view.scheme is None, what="the drive answers")
+    assert "is neither a ready scheme nor a file" in study.panel.view.problem
     assert in_the_panels_thread(asked) == []
 
 

@@ -24,6 +24,7 @@ from SemiSegModule.panel.model_section import ModelSection
 from SemiSegModule.panel.packages_section import PackagesSection
 from SemiSegModule.panel.review_section import ReviewSection
 from SemiSegModule.panel.scene_import import StudyJoining
+from SemiSegModule.panel.scheme_file import SchemeFile
 from SemiSegModule.panel.structures_section import StructuresSection
 from SemiSegModule.panel.study_view import StudyView, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
@@ -51,6 +52,7 @@ class Panel:
         self._observed: list[Any] = []
         self._isBusy = False
         self._joining = StudyJoining(owner)
+        self.schemeFile = SchemeFile(logic, self.scheduleRefresh)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -70,6 +72,7 @@ class Panel:
         if self.parameters is not None:
             self.owner.removeObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
             self._unobserveSegmentations()
+        self.schemeFile.close()
         self.cases.close()
         self.labels.close()
         self.training.close()
@@ -94,6 +97,7 @@ class Panel:
         """Let go of everything; trainings go on."""
         self._timer.stop()
         self.packages.close()
+        self.schemeFile.close()
         self.cases.close()
         self.labels.close()
         self.training.closing.letGo()
@@ -141,7 +145,7 @@ class Panel:
             return
         self.training.runs.show(self.parameters.studyPath)
         updateRows(self.parameters)
-        self.view = viewOf(self.parameters, self.logic, self.training.runs.sides)
+        self.view = viewOf(self.parameters, self.schemeFile.scheme, self.training.runs.sides)
         self.cases.refresh(self.view)
         self.labels.refresh(self.view, self.cases.selectedRow)
         self.structures.refresh(self.view)
