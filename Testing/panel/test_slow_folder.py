@@ -16,14 +16,14 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
-from SemiSegModule import aside, jobs, logic, preflight
+from SemiSegModule import aside, jobs, logic, logic_training, preflight, study_scheme
 from SemiSegModule.aside import Aside
-from SemiSegModule.panel import run_entry
+from SemiSegModule.panel import run_entry, training_section
 from Testing.bridge import scenes
 from Testing.host.heartbeat import Heartbeat
 from Testing.host.interaction import click, process_events, type_text, wait_until
 from Testing.panel.models import a_model_file
-from Testing.panel.studies import a_gain, a_run, alive, column, open_box, shown_run
+from Testing.panel.studies import a_gain, a_run, alive, choose_run, column, open_box, shown_run
 
 # So long takes each question to the folder.
 SLOW_SECONDS = 0.2
@@ -60,6 +60,9 @@ def slow(panel, moment, monkeypatch):
             (run_entry, "read_gain"),
             (RunFolder, "stop_requested"),
             (logic, "read_scheme"),
+            (logic_training, "end_of_queue"),
+            (study_scheme, "read_model_info"),
+            (training_section, "runNeedsText"),
         ):
             monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))
         monkeypatch.setattr(
@@ -298,6 +301,41 @@ def test_a_scheme_in_a_slow_folder_stays_as_it_was_until_it_answers(study, slow,
     assert study.panel.view.scheme.name == "second"
     wait_until(lambda: study.panel.view.scheme is None, what="the drive answers")
     assert "is neither a ready scheme nor a file" in study.panel.view.problem
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_training_that_begins_waits_for_no_folder(study, started, slow, tmp_path):
+    model = a_model_file(tmp_path / "earlier.safetensors", scheme=study.panel.view.scheme)
+    study.panel.structures._edit(
+        lambda: study.panel.logic.renameStructure(study.panel.view.scheme, "tail", "cauda"),
+    )
+    study.panel.parameters.warmStart = str(model)
+    process_events()
+    asked = slow()
+    study.panel.training.runs.look()
+    all_read(study)
+    study.panel.refresh()
+    all_read(study)
+    # What the model calls its structures is nobody's concern before.
+    assert "read_model_info" not in [name for name, _isMain in asked]
+    click(study.ui.trainButton)
+    (run,) = started
+    assert dict(run.request.renamed) == {"cauda": "tail"}
+    assert {"read_model_info", "end_of_queue"} <= {name for name, _isMain in asked}
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_training_that_is_resumed_waits_for_no_folder(panel, slow, tmp_path, monkeypatch):
+    resumed = []
+    monkeypatch.setattr(jobs, "startWorker", lambda run, after=None: resumed.append((run.path.name, after.path.name)))
+    a_run(tmp_path, "stopped").write_status(RunStatus(state="stopped", step=3))
+    a_run(tmp_path, "at work").write_status(alive(RunStatus(state="training", step=1)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    choose_run(panel, "stopped")
+    asked = slow()
+    panel.panel.training.resume()
+    assert resumed == [("stopped", "at work")]
+    assert {"runNeedsText", "end_of_queue"} <= {name for name, _isMain in asked}
     assert in_the_panels_thread(asked) == []
 
 
