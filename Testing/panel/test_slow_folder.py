@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
+import slicer
 
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.split import Split
@@ -16,8 +17,9 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
-from SemiSegModule import aside, jobs, logic, logic_training, preflight, study_scheme
+from SemiSegModule import aside, jobs, logic, logic_review, logic_training, preflight, study_scheme
 from SemiSegModule.aside import Aside
+from SemiSegModule.panel import panel as whole_panel
 from SemiSegModule.panel import run_entry, training_section
 from Testing.bridge import scenes
 from Testing.host.heartbeat import Heartbeat
@@ -54,15 +56,19 @@ def slow(panel, moment, monkeypatch):
             (preflight, "freeBytes"),
             (jobs, "logTail"),
             (jobs, "titleOf"),
+            (jobs, "isAtWork"),
             (run_entry, "observe"),
             (run_entry, "splitOf"),
             (run_entry, "is_there"),
             (run_entry, "read_gain"),
             (RunFolder, "stop_requested"),
             (logic, "read_scheme"),
+            (logic_review, "find_runs"),
+            (logic_review, "isUnseen"),
             (logic_training, "end_of_queue"),
             (study_scheme, "read_model_info"),
             (training_section, "runNeedsText"),
+            (whole_panel, "is_there"),
         ):
             monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))
         monkeypatch.setattr(
@@ -336,6 +342,29 @@ def test_a_training_that_is_resumed_waits_for_no_folder(panel, slow, tmp_path, m
     panel.panel.training.resume()
     assert resumed == [("stopped", "at work")]
     assert {"runNeedsText", "end_of_queue"} <= {name for name, _isMain in asked}
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_scene_that_begins_waits_for_no_folder(ready, started, slow, tmp_path):
+    whole = ready[0].panel
+    click(ready[0].ui.applyAllButton)
+    last = tmp_path / "study"
+    whole.rememberStudyFolder(str(last))
+    asked = slow()
+    slicer.mrmlScene.Clear()
+    process_events()
+    # Until it is known whether it is still there.
+    assert whole.parameters.studyFolder == str(last)
+    wait_until(lambda: whole.apply.job is not None, what="the job is found")
+    assert whole.apply.job.path == started[0].path
+    wait_until(lambda: not whole._lookAtLast.isBusy, what="the folder is looked at")
+    assert whole.parameters.studyFolder == str(last)
+    whole.rememberStudyFolder(str(tmp_path / "gone"))
+    slicer.mrmlScene.Clear()
+    process_events()
+    wait_until(lambda: whole.parameters.studyFolder != str(tmp_path / "gone"), what="another folder is proposed")
+    assert whole.parameters.studyFolder.endswith("SemiSeg")
+    assert {"is_there", "find_runs", "isAtWork"} <= {name for name, _isMain in asked}
     assert in_the_panels_thread(asked) == []
 
 

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.recommend import Recommendation
 from SemiSegLib.runs.places import is_there
+from SemiSegModule.aside import Aside
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.case_rows import updateRows
@@ -53,6 +54,7 @@ class Panel:
         self._isBusy = False
         self._joining = StudyJoining(owner)
         self.schemeFile = SchemeFile(logic, self.scheduleRefresh)
+        self._lookAtLast: Aside[tuple[str, bool]] = Aside(self._onLastLookedAt)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -72,6 +74,7 @@ class Panel:
         if self.parameters is not None:
             self.owner.removeObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
             self._unobserveSegmentations()
+        self._lookAtLast.close()
         self.schemeFile.close()
         self.cases.close()
         self.labels.close()
@@ -85,18 +88,23 @@ class Panel:
             self._timer.stop()
             self._forget()
             return
+        last = "" if self.parameters.studyFolder else _lastStudyFolder()
         if not self.parameters.studyFolder:
-            self.parameters.studyFolder = _lastStudyFolder()
+            self.parameters.studyFolder = last or _usualStudyFolder()
         self.owner.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
         self.showPackages()
         self.refresh()
-        self.training.findRunningRun()
-        self.apply.findRunningJob()
+        self._takeUpWork()
+        if last:
+            # It is the one that is shown until its drive has answered.
+            path = self.parameters.studyPath
+            self._lookAtLast.ask(lambda: (last, is_there(path)))
 
     def close(self) -> None:
         """Let go of everything; trainings go on."""
         self._timer.stop()
         self.packages.close()
+        self._lookAtLast.close()
         self.schemeFile.close()
         self.cases.close()
         self.labels.close()
@@ -108,6 +116,17 @@ class Panel:
         self._unobserveSegmentations()
         self.parameters = None
         self._forget()
+
+    def _takeUpWork(self) -> None:
+        """Find what is going on in the study folder since an earlier time."""
+        self.training.findRunningRun()
+        self.apply.findRunningJob()
+
+    def _onLastLookedAt(self, found: tuple[str, bool]) -> None:
+        last, isThere = found
+        if not isThere and self.parameters.studyFolder == last:
+            self.parameters.studyFolder = _usualStudyFolder()
+            self._takeUpWork()
 
     def _forget(self) -> None:
         """Hold no node of a scene that is closed: its voxels would stay in memory until another study is shown."""
@@ -257,10 +276,12 @@ class Panel:
 
 
 def _lastStudyFolder() -> str:
-    """Return the study folder that was used last, else one below the user's documents."""
+    """Return the study folder that was used last, whether it is still there or not; "" if there is none."""
     last = str(slicer.app.userSettings().value(_STUDY_SETTING) or "")
-    path = wholePath(last)
-    if path is not None and is_there(path):
-        return last
+    return last if wholePath(last) is not None else ""
+
+
+def _usualStudyFolder() -> str:
+    """Return the study folder to begin with: below the user's documents."""
     documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
     return str(Path(documents or Path.home()) / "SemiSeg")
