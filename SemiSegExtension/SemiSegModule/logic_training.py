@@ -202,7 +202,7 @@ class TrainingLogic:
         """Return the trainings of a study, newest first, also those started before Slicer was."""
         return jobs.findRuns(studyFolder)
 
-    def showPlot(self, run: RunFolder, history: TrainingHistory | None = None) -> Any:
+    def showPlot(self, run: RunFolder, history: TrainingHistory | None = None, *, title: str = "") -> Any:
         """Show loss and validation Dice of a run in a plot view and return the chart node.
 
         There is one such chart; it is not saved with the scene.
@@ -210,12 +210,13 @@ class TrainingLogic:
         Args:
             run: the run.
             history: what its events tell; read from the run if None.
+            title: of the run; read from it if empty.
         """
-        return showPlot(jobs.titleOf(run), self._history(run, history))
+        return showPlot(title or jobs.titleOf(run), self._history(run, history))
 
-    def updatePlot(self, run: RunFolder, history: TrainingHistory | None = None) -> None:
-        """Bring the chart up to date, if it was shown and is still in the scene."""
-        updatePlot(jobs.titleOf(run), self._history(run, history))
+    def updatePlot(self, run: RunFolder, history: TrainingHistory | None = None, *, title: str = "") -> None:
+        """Bring the chart up to date, if it was shown and is still in the scene; arguments as of ``showPlot``."""
+        updatePlot(title or jobs.titleOf(run), self._history(run, history))
 
     def showPreview(self, run: RunFolder, preview: Previewed | None = None, *, waiting: Waiting | None = None) -> Any:
         """Show what the unfinished model predicts for a case, in one segmentation node that is used again; return it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,25 +109,35 @@ def rememberModels(parameters: StudyParameters, models: Iterable[Path]) -> None:
     parameters.modelNames = {**parameters.modelNames, **{str(path): names for path in models}}
 
 
-def namesInModel(parameters: StudyParameters, model: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return under which names a model knows structures that are called otherwise today.
+def namesInModel(
+    parameters: StudyParameters, model: str
+) -> Callable[[], tuple[dict[str, str], dict[str, tuple[str, ...]]]]:
+    """Return a work that tells under which names a model knows structures that are called otherwise today.
+
+    The work reads the model's file and touches no node, so that it can be done apart from the scene.
 
     From a model of this study what became of names since its training leads back to it. Of any other model only its
     names are known: what it has under the name of today needs no other one.
 
     Args:
         parameters: of the study.
-        model: path of the model file.
+        model: path of the model file; empty for none.
 
     Returns:
-        {name: earlier name} and {name: earlier names it is merged of}, as ``RunRequest`` takes them with
-        ``warm_start``.
+        The work; it returns {name: earlier name} and {name: earlier names it is merged of}, as ``RunRequest`` takes
+        them with ``warm_start``.
     """
     stored = parameters.schemeSteps if parameters.schemeSource == SCHEME_EDITED else []
     then = parameters.modelNames.get(model, {"base": None, "steps": []})
     isOurs = then["base"] == parameters.schemeBase and then["steps"] == stored[: len(then["steps"])]
     since = stored[len(then["steps"]) :] if isOurs else stored
-    if not since:
+    return partial(_namesBefore, model, since, isOurs=isOurs)
+
+
+def _namesBefore(
+    model: str, since: list[dict[str, Any]], *, isOurs: bool
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    if not model or not since:
         return {}, {}
     try:
         known = [structure.name for structure in read_model_info(model).scheme.structures]

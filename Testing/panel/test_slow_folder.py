@@ -2,27 +2,33 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
+import slicer
 
 from SemiSegLib.cases.dataset import Side
 from SemiSegLib.cases.split import Split
 from SemiSegLib.config import to_json, write_json
+from SemiSegLib.labels.schemes import write_scheme
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.model_info import read_model_info
 from SemiSegLib.runs.status import RunStatus
-from SemiSegModule import aside, jobs, preflight
+from SemiSegLib.training.events import Stepped, event_to_line
+from SemiSegModule import aside, jobs, logic, logic_review, logic_training, preflight, study_scheme
 from SemiSegModule.aside import Aside
-from SemiSegModule.panel import run_entry
+from SemiSegModule.panel import panel as whole_panel
+from SemiSegModule.panel import run_entry, training_section
+from Testing.bridge import scenes
 from Testing.host.heartbeat import Heartbeat
 from Testing.host.interaction import click, process_events, type_text, wait_until
 from Testing.panel.models import a_model_file
-from Testing.panel.studies import a_gain, a_run, alive, column, open_box, shown_run
+from Testing.panel.studies import a_gain, a_run, alive, choose_run, column, open_box, shown_run
 
 # So long takes each question to the folder.
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.2
 # What a person notices.
 PAUSE_SECONDS = 0.1
 
@@ -49,11 +55,20 @@ def slow(panel, moment, monkeypatch):
             (jobs, "observe"),
             (preflight, "freeBytes"),
             (jobs, "logTail"),
+            (jobs, "titleOf"),
+            (jobs, "isAtWork"),
             (run_entry, "observe"),
             (run_entry, "splitOf"),
             (run_entry, "is_there"),
             (run_entry, "read_gain"),
             (RunFolder, "stop_requested"),
+            (logic, "read_scheme"),
+            (logic_review, "find_runs"),
+            (logic_review, "isUnseen"),
+            (logic_training, "end_of_queue"),
+            (study_scheme, "read_model_info"),
+            (training_section, "runNeedsText"),
+            (whole_panel, "is_there"),
         ):
             monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))
         monkeypatch.setattr(
@@ -68,6 +83,24 @@ def all_read(panel):
     runs = panel.panel.training.runs
     wait_until(lambda: runs.isComplete and not runs._aside.isBusy, what="the runs are read")
     wait_until(lambda: not panel.panel.model._aside.isBusy and not panel.panel.isOutdated, what="the model is known")
+
+
+def a_step(number):
+    step = Stepped(
+        step=number,
+        fraction=number / 100,
+        losses={"dice": 0.5},
+        weights={},
+        learning_rate=1e-3,
+        seconds_per_step=0.1,
+        data_seconds=0.01,
+        eta_seconds=90.0,
+    )
+    return event_to_line(step, time=0.0)
+
+
+def in_the_panels_thread(asked):
+    return [name for name, isMain in asked if isMain]
 
 
 def a_used_study(folder):
@@ -97,7 +130,7 @@ def test_no_click_waits_for_the_study_folder(study, slow):
         study.panel.training.runs.look()
         process_events()
     assert heart.longest_pause < PAUSE_SECONDS, str(heart)
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
     all_read(study)
     assert study.panel.model.path == run.model_path
 
@@ -118,7 +151,7 @@ def test_a_slow_folder_is_shown_when_it_answers_and_nothing_is_trained_before(st
     assert column(study.ui.runsTable, 0) == ["first"]
     assert list(study.panel.view.lockedSides) == [0]
     assert study.ui.trainButton.enabled
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_a_run_that_was_just_started_is_listed_at_once(study, started, slow):
@@ -151,10 +184,12 @@ def test_what_the_watcher_knows_is_not_overwritten_by_an_older_look(panel, tmp_p
 def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
     run = a_run(tmp_path, "at work")
     run.write_status(alive(RunStatus(state="training", step=1, total_steps=100)))
+    run.append_event(a_step(1))
     type_text(panel.ui.studyFolderEdit, str(tmp_path))
     assert "step 1 " in panel.ui.statusLabel.text
     asked = slow()
     run.write_status(alive(RunStatus(state="training", step=7, total_steps=100)))
+    run.append_event(a_step(7))
     watcher = panel.panel.training.watcher
     with Heartbeat(5) as heart:
         for _again in range(5):
@@ -162,6 +197,7 @@ def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
             process_events()
     assert heart.longest_pause < PAUSE_SECONDS, str(heart)
     wait_until(lambda: "step 7 " in panel.ui.statusLabel.text, what="the look has an answer")
+    panel.panel.training.showPlot()
     # What is asked of a run that is watched no more tells nothing.
     watcher.look()
     assert watcher._aside.isBusy
@@ -169,7 +205,7 @@ def test_watching_a_training_waits_for_no_folder(panel, tmp_path, slow):
     run.write_status(alive(RunStatus(state="training", step=9, total_steps=100)))
     wait_until(lambda: not watcher._aside.isBusy, what="the look has an answer")
     assert "step 7 " in panel.ui.statusLabel.text
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_the_log_of_a_slow_folder_comes_when_it_answers(panel, tmp_path, slow):
@@ -194,7 +230,7 @@ def test_the_log_of_a_slow_folder_comes_when_it_answers(panel, tmp_path, slow):
     wait_until(lambda: not training.log._aside.isBusy, what="the log has an answer")
     training.log.show(training.run)
     wait_until(lambda: shown.plainText == f"log of {other.path.name}", what="the log of the other run")
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_a_run_in_a_slow_folder_can_be_stopped_once(panel, tmp_path, slow):
@@ -223,7 +259,7 @@ def test_a_run_in_a_slow_folder_can_be_stopped_once(panel, tmp_path, slow):
     run.write_status(alive(RunStatus(state="training", step=2)))
     panel.panel.training._watch()
     wait_until(lambda: panel.ui.stopButton.enabled, what="the training goes on")
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
 
 
 def test_the_gain_in_a_slow_folder_comes_when_it_answers(study, started, slow):
@@ -244,7 +280,92 @@ def test_the_gain_in_a_slow_folder_comes_when_it_answers(study, started, slow):
     study.panel.training.runs.look()
     wait_until(lambda: study.ui.gainLabel.text.startswith(a_gain().sentence), what="the gain has an answer")
     assert study.ui.gainTable.rowCount == len(a_gain().rows)
-    assert [name for name, isMain in asked if isMain] == []
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_scheme_in_a_slow_folder_stays_as_it_was_until_it_answers(study, slow, tmp_path):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    write_scheme(scenes.SCHEME, first)
+    write_scheme(replace(scenes.SCHEME, name="second"), second)
+    parameters = study.panel.parameters
+    parameters.schemeSource = str(first)
+    process_events()
+    asked = slow()
+    # Changed, so that it is read again.
+    write_scheme(replace(scenes.SCHEME, name="changed"), first)
+    study.panel.refresh()
+    assert study.panel.view.scheme == scenes.SCHEME
+    wait_until(lambda: study.panel.view.scheme.name == "changed", what="the drive answers")
+    parameters.schemeSource = str(second)
+    process_events()
+    assert study.panel.view.scheme is None
+    assert study.ui.trainButton.toolTip == "The label scheme is being read."
+    wait_until(lambda: study.panel.view.scheme is not None, what="the drive answers")
+    assert study.panel.view.scheme.name == "second"
+    second.unlink()
+    study.panel.refresh()
+    assert study.panel.view.scheme.name == "second"
+    wait_until(lambda: study.panel.view.scheme is None, what="the drive answers")
+    assert "is neither a ready scheme nor a file" in study.panel.view.problem
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_training_that_begins_waits_for_no_folder(study, started, slow, tmp_path):
+    model = a_model_file(tmp_path / "earlier.safetensors", scheme=study.panel.view.scheme)
+    study.panel.structures._edit(
+        lambda: study.panel.logic.renameStructure(study.panel.view.scheme, "tail", "cauda"),
+    )
+    study.panel.parameters.warmStart = str(model)
+    process_events()
+    asked = slow()
+    study.panel.training.runs.look()
+    all_read(study)
+    study.panel.refresh()
+    all_read(study)
+    # What the model calls its structures is nobody's concern before.
+    assert "read_model_info" not in [name for name, _isMain in asked]
+    click(study.ui.trainButton)
+    (run,) = started
+    assert dict(run.request.renamed) == {"cauda": "tail"}
+    assert {"read_model_info", "end_of_queue"} <= {name for name, _isMain in asked}
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_training_that_is_resumed_waits_for_no_folder(panel, slow, tmp_path, monkeypatch):
+    resumed = []
+    monkeypatch.setattr(jobs, "startWorker", lambda run, after=None: resumed.append((run.path.name, after.path.name)))
+    a_run(tmp_path, "stopped").write_status(RunStatus(state="stopped", step=3))
+    a_run(tmp_path, "at work").write_status(alive(RunStatus(state="training", step=1)))
+    type_text(panel.ui.studyFolderEdit, str(tmp_path))
+    choose_run(panel, "stopped")
+    asked = slow()
+    panel.panel.training.resume()
+    assert resumed == [("stopped", "at work")]
+    assert {"runNeedsText", "end_of_queue"} <= {name for name, _isMain in asked}
+    assert in_the_panels_thread(asked) == []
+
+
+def test_a_scene_that_begins_waits_for_no_folder(ready, started, slow, tmp_path):
+    whole = ready[0].panel
+    click(ready[0].ui.applyAllButton)
+    last = tmp_path / "study"
+    whole.rememberStudyFolder(str(last))
+    asked = slow()
+    slicer.mrmlScene.Clear()
+    process_events()
+    # Until it is known whether it is still there.
+    assert whole.parameters.studyFolder == str(last)
+    wait_until(lambda: whole.apply.job is not None, what="the job is found")
+    assert whole.apply.job.path == started[0].path
+    wait_until(lambda: not whole._lookAtLast.isBusy, what="the folder is looked at")
+    assert whole.parameters.studyFolder == str(last)
+    whole.rememberStudyFolder(str(tmp_path / "gone"))
+    slicer.mrmlScene.Clear()
+    process_events()
+    wait_until(lambda: whole.parameters.studyFolder != str(tmp_path / "gone"), what="another folder is proposed")
+    assert whole.parameters.studyFolder.endswith("SemiSeg")
+    assert {"is_there", "find_runs", "isAtWork"} <= {name for name, _isMain in asked}
+    assert in_the_panels_thread(asked) == []
 
 
 def test_of_many_folders_that_are_typed_the_last_one_is_shown(panel, tmp_path, slow):

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from SemiSegLib.config import read_json, write_json
 from SemiSegLib.errors import CaseError, ConfigError, explain
 from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
+from SemiSegLib.runs.places import is_there
 from SemiSegLib.runs.review import read_review
 from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.geometry import Grid, fromLps
@@ -147,7 +148,7 @@ def absentVolumes(job: ApplyFolder, *, waiting: Waiting | None = None) -> list[s
 
 def isUnseen(job: ApplyFolder) -> bool:
     """Return whether a job has left results that were not loaded into any scene."""
-    if (job.path / _SEEN_FILE).exists() or not (job.path / _SCENE_FILE).exists():
+    if is_there(job.path / _SEEN_FILE) or not is_there(job.path / _SCENE_FILE):
         return False
     return hasResults(job)
 
@@ -156,8 +157,8 @@ def hasResults(job: ApplyFolder) -> bool:
     """Return whether a job has results that can be told apart."""
     try:
         return bool(job.results())
-    except ConfigError:
-        # Its request is damaged: whose the results are is not known any more.
+    except (ConfigError, OSError):
+        # Its request is damaged: whose the results are is not known any more. Or its drive is away.
         return False
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import CaseError, SemiSegError
+from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.acceptance import Acceptance
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.logic import StudyLogic
@@ -18,7 +19,11 @@ from SemiSegModule.parameters import CaseRow, StudyParameters
 
 
 def acceptIntoStudy(
-    parameters: StudyParameters, logic: StudyLogic, result: Result, structures: Collection[str] | None
+    parameters: StudyParameters,
+    logic: StudyLogic,
+    result: Result,
+    structures: Collection[str] | None,
+    readScheme: Callable[[str], LabelScheme],
 ) -> list[str]:
     """Accept a result and give its case the labels; return what a person should know of it.
 
@@ -29,6 +34,7 @@ def acceptIntoStudy(
         logic: accepts the result.
         result: the result.
         structures: names of what is accepted; None: all.
+        readScheme: returns the label scheme of a name or path.
 
     Raises:
         CaseError: the result cannot be accepted, or its scan alone is no case of this study; nothing is decided.
@@ -53,7 +59,7 @@ def acceptIntoStudy(
     row.meanings, row.overlapRules = dict(accepted.meanings), []
     row.region, row.regionBox = None, None
     row.side, row.state = row.side or SIDE_OF_ACCEPTED, accepted.state
-    row.lookedFor, unknown = _namesInStudy(accepted, rows, parameters, logic)
+    row.lookedFor, unknown = _namesInStudy(accepted, rows, parameters, readScheme)
     if unknown:
         text = _("The study has no structure {names}. Add it in Structures, or say in Labels what its segment is.")
         notices.append(text.format(names=", ".join(unknown)))
@@ -107,11 +113,14 @@ def _newRow(result: Result, parameters: StudyParameters) -> CaseRow:
 
 
 def _namesInStudy(
-    accepted: Acceptance, rows: list[CaseRow], parameters: StudyParameters, logic: StudyLogic
+    accepted: Acceptance,
+    rows: list[CaseRow],
+    parameters: StudyParameters,
+    readScheme: Callable[[str], LabelScheme],
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return what was looked for as the study calls it, and what it has no structure for."""
     try:
-        scheme = schemeOf(parameters, logic, rows)
+        scheme = schemeOf(parameters, readScheme, rows)
     except SemiSegError:
         # Why there is none is told in Cases.
         return list(accepted.lookedFor), ()

@@ -14,6 +14,7 @@ from SemiSegLib.errors import SemiSegError
 from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
+from SemiSegModule.aside import Aside
 from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.results import hasResults
 from SemiSegModule.panel.study_view import StudyView
@@ -32,6 +33,7 @@ class ApplySection:
     def __init__(self, ui: Any, panel: Any) -> None:
         self.ui, self.panel = ui, panel
         self.watcher = jobs.RunWatcher(self)
+        self._search: Aside[ApplyFolder | None] = Aside(self._takeUp)
         self.status: RunStatus | None = None
         self.job: ApplyFolder | None = None
         # A job of an earlier time has ended, and its scans are not in this scene yet.
@@ -90,21 +92,20 @@ class ApplySection:
     def findRunningJob(self) -> None:
         """Take up a prediction that was going on when the panel was last closed; its results may be there by now.
 
-        It is known by the scene, or, where the scene was not saved, by the study's folder.
+        It is known by the scene, or, where the scene was not saved, by the study's folder. Where that takes long to
+        answer, the job is taken up when it does.
         """
         self.ui.applyStatusLabel.text = ""
         self.ui.applyProgressBar.visible = False
-        parameters = self.panel.parameters
-        self.job = jobs.runAt(parameters.applyFolder, ApplyFolder)
-        if self.job is None and parameters.studyPath is not None:
-            self.job = self.panel.logic.jobToShow(parameters.studyPath)
+        known, study = self.panel.parameters.applyFolder, self.panel.parameters.studyPath
+        jobToShow = self.panel.logic.jobToShow
         self._isOwnJob = False
-        if self.job is not None:
-            parameters.applyFolder = str(self.job.path)
-            self.watcher.watch(self.job)
+        self._search.close()
+        self._search.ask(lambda: jobs.runAt(known, ApplyFolder) or (None if study is None else jobToShow(study)))
 
     def close(self) -> None:
         """Look no more at the job; it goes on."""
+        self._search.close()
         self.watcher.close()
         self.job, self.status, self._isAwaiting = None, None, False
 
@@ -176,6 +177,8 @@ class ApplySection:
         if self.panel.parameters is not parameters:
             # The scene was closed while the last volume was written: nobody waits for results any more.
             return
+        # A job of an earlier time that is found only now would take its place.
+        self._search.close()
         parameters.applyFolder = str(self.job.path)
         self._isOwnJob, self._isAwaiting = True, False
         self.ui.applyStatusLabel.text = _("Starting...")
@@ -183,6 +186,12 @@ class ApplySection:
         self.status = RunStatus(state="preparing")
         self.watcher.watch(self.job)
         self.panel.scheduleRefresh()
+
+    def _takeUp(self, job: ApplyFolder | None) -> None:
+        self.job = job
+        if job is not None:
+            self.panel.parameters.applyFolder = str(job.path)
+            self.watcher.watch(job)
 
     def _loadAwaited(self, job: ApplyFolder) -> None:
         """Load the results of an earlier time if all their scans are in the scene by now, else say which are not."""

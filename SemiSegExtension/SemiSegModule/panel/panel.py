@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.methods.recommend import Recommendation
 from SemiSegLib.runs.places import is_there
+from SemiSegModule.aside import Aside
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.apply_section import ApplySection
 from SemiSegModule.panel.case_rows import updateRows
@@ -24,6 +25,7 @@ from SemiSegModule.panel.model_section import ModelSection
 from SemiSegModule.panel.packages_section import PackagesSection
 from SemiSegModule.panel.review_section import ReviewSection
 from SemiSegModule.panel.scene_import import StudyJoining
+from SemiSegModule.panel.scheme_file import SchemeFile
 from SemiSegModule.panel.structures_section import StructuresSection
 from SemiSegModule.panel.study_view import StudyView, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
@@ -51,6 +53,8 @@ class Panel:
         self._observed: list[Any] = []
         self._isBusy = False
         self._joining = StudyJoining(owner)
+        self.schemeFile = SchemeFile(logic, self.scheduleRefresh)
+        self._lookAtLast: Aside[tuple[str, bool]] = Aside(self._onLastLookedAt)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -70,6 +74,8 @@ class Panel:
         if self.parameters is not None:
             self.owner.removeObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
             self._unobserveSegmentations()
+        self._lookAtLast.close()
+        self.schemeFile.close()
         self.cases.close()
         self.labels.close()
         self.training.close()
@@ -84,18 +90,24 @@ class Panel:
         self._enable()
         if self.parameters is None:
             return
+        last = "" if self.parameters.studyFolder else _lastStudyFolder()
         if not self.parameters.studyFolder:
-            self.parameters.studyFolder = _lastStudyFolder()
+            self.parameters.studyFolder = last or _usualStudyFolder()
         self.owner.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onChanged)
         self.showPackages()
         self.refresh()
-        self.training.findRunningRun()
-        self.apply.findRunningJob()
+        self._takeUpWork()
+        if last:
+            # It is the one that is shown until its drive has answered.
+            path = self.parameters.studyPath
+            self._lookAtLast.ask(lambda: (last, is_there(path)))
 
     def close(self) -> None:
         """Let go of everything; trainings go on."""
         self._timer.stop()
         self.packages.close()
+        self._lookAtLast.close()
+        self.schemeFile.close()
         self.cases.close()
         self.labels.close()
         self.training.closing.letGo()
@@ -106,6 +118,17 @@ class Panel:
         self._unobserveSegmentations()
         self.parameters = None
         self._forget()
+
+    def _takeUpWork(self) -> None:
+        """Find what is going on in the study folder since an earlier time."""
+        self.training.findRunningRun()
+        self.apply.findRunningJob()
+
+    def _onLastLookedAt(self, found: tuple[str, bool]) -> None:
+        last, isThere = found
+        if not isThere and self.parameters.studyFolder == last:
+            self.parameters.studyFolder = _usualStudyFolder()
+            self._takeUpWork()
 
     def _forget(self) -> None:
         """Hold no node of a scene that is closed: its voxels would stay in memory until another study is shown."""
@@ -143,7 +166,7 @@ class Panel:
             return
         self.training.runs.show(self.parameters.studyPath)
         updateRows(self.parameters)
-        self.view = viewOf(self.parameters, self.logic, self.training.runs.sides)
+        self.view = viewOf(self.parameters, self.schemeFile.scheme, self.training.runs.sides)
         self.cases.refresh(self.view)
         self.labels.refresh(self.view, self.cases.selectedRow)
         self.structures.refresh(self.view)
@@ -255,10 +278,12 @@ class Panel:
 
 
 def _lastStudyFolder() -> str:
-    """Return the study folder that was used last, else one below the user's documents."""
+    """Return the study folder that was used last, whether it is still there or not; "" if there is none."""
     last = str(slicer.app.userSettings().value(_STUDY_SETTING) or "")
-    path = wholePath(last)
-    if path is not None and is_there(path):
-        return last
+    return last if wholePath(last) is not None else ""
+
+
+def _usualStudyFolder() -> str:
+    """Return the study folder to begin with: below the user's documents."""
     documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
     return str(Path(documents or Path.home()) / "SemiSeg")

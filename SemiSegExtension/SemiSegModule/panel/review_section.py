@@ -161,7 +161,9 @@ class ReviewSection:
         if result is None:
             return
         try:
-            notices = acceptIntoStudy(self.panel.parameters, self.panel.logic, result, structures)
+            notices = acceptIntoStudy(
+                self.panel.parameters, self.panel.logic, result, structures, self.panel.schemeFile.scheme
+            )
         except SemiSegError as error:
             self.panel.showError(_("The result could not be accepted."), str(error))
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +25,6 @@ from SemiSegModule.bridge.scene_case import (
     suggestMeanings,
     suggestState,
 )
-from SemiSegModule.logic import StudyLogic
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
 from SemiSegModule.study_scheme import withNames
 
@@ -96,17 +95,17 @@ class StudyView:
         return ""
 
 
-def viewOf(parameters: StudyParameters, logic: StudyLogic, used: Mapping[str, str]) -> StudyView:
+def viewOf(parameters: StudyParameters, readScheme: Callable[[str], LabelScheme], used: Mapping[str, str]) -> StudyView:
     """Return the study as the parameter node and the scene say; reads nothing in the study folder.
 
     Args:
         parameters: what a person has said.
-        logic: reads the label scheme.
+        readScheme: returns the label scheme of a name or path.
         used: patient to the side of the split on which a run has used it.
     """
     view = StudyView(rows=parameters.rows())
     try:
-        view.scheme = schemeOf(parameters, logic, view.rows)
+        view.scheme = schemeOf(parameters, readScheme, view.rows)
     except SemiSegError as error:
         view.problem = str(error)
         isDrawn = any(row.isChosen and row.segmentation is not None for row in view.rows)
@@ -199,7 +198,9 @@ def regionProblem(case: SceneCase) -> str:
     return _("choose the segment whose slices were annotated") if isGone else ""
 
 
-def schemeOf(parameters: StudyParameters, logic: StudyLogic, rows: Sequence[CaseRow]) -> LabelScheme:
+def schemeOf(
+    parameters: StudyParameters, readScheme: Callable[[str], LabelScheme], rows: Sequence[CaseRow]
+) -> LabelScheme:
     """Return the label scheme that a person has chosen; from the scene, it is that of the ticked rows.
 
     Raises:
@@ -208,7 +209,7 @@ def schemeOf(parameters: StudyParameters, logic: StudyLogic, rows: Sequence[Case
     if parameters.schemeSource == SCHEME_EDITED:
         return from_json(LabelScheme, parameters.editedScheme, where=_("edited label scheme"))
     if parameters.schemeSource != SCHEME_FROM_SCENE:
-        return logic.readScheme(parameters.schemeSource)
+        return readScheme(parameters.schemeSource)
     drawn = [row for row in rows if row.isChosen and row.segmentation is not None]
     if not drawn:
         raise SemiSegError(_("Load a segmentation for at least one of the ticked volumes, or choose a ready scheme."))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class TrainingForm:
         return next((card for card in CARDS if card.name == name), None)
 
     def asked(self, card: Card) -> dict[str, Any]:
-        """Return what ``StudyLogic.startTraining`` is asked for, beside method, title and queue."""
+        """Return what ``StudyLogic.startTraining`` is asked for, beside method, title, queue and ``namesInModel``."""
         parameters = self.panel.parameters
         asked: dict[str, Any] = {
             "minutes": parameters.minutes,
@@ -83,8 +83,12 @@ class TrainingForm:
             asked["embeddings"] = self.embedding.settings(kind)
         if parameters.warmStart:
             asked["warm_start"] = parameters.warmStart
-            asked["renamed"], asked["merged"] = namesInModel(parameters, parameters.warmStart)
         return asked
+
+    def namesInModel(self) -> Callable[[], tuple[dict[str, str], dict[str, tuple[str, ...]]]]:
+        """Return a work that tells under which names the model to go on from knows structures; it reads its file."""
+        parameters = self.panel.parameters
+        return namesInModel(parameters, parameters.warmStart)
 
     def close(self) -> None:
         """Look at no file any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import ctk
@@ -28,6 +29,7 @@ from SemiSegModule.panel.training_buttons import showButtons
 from SemiSegModule.panel.training_form import TrainingForm
 from SemiSegModule.panel.training_start import exportAndStart
 from SemiSegModule.study_scheme import rememberModels
+from SemiSegModule.waiting import keepAnswering
 
 
 class TrainingSection:
@@ -136,12 +138,22 @@ class TrainingSection:
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint, when those before it have ended."""
-        if self.run is None or not self.panel.ensurePackages(self.resume, withText=runNeedsText(self.run)):
+        parameters, logic, run = self.panel.parameters, self.panel.logic, self.run
+        if run is None or self.panel.isBusy:
             return
+        folder = parameters.studyPath
         try:
-            self.panel.logic.resumeTraining(self.run, self.panel.logic.endOfQueue(self.panel.parameters.studyPath))
+            with self.panel.busy():
+                withText = keepAnswering(partial(runNeedsText, run))
+            # Slicer goes on answering meanwhile: the scene may be closed by then.
+            if self.panel.parameters is not parameters or not self.panel.ensurePackages(self.resume, withText=withText):
+                return
+            with self.panel.busy():
+                keepAnswering(lambda: logic.resumeTraining(run, logic.endOfQueue(folder)))
         except SemiSegError as error:
             self.panel.showError(_("The training could not be resumed."), str(error))
+            return
+        if self.panel.parameters is not parameters:
             return
         self._watch(isNews=True)
         self.panel.scheduleRefresh()
@@ -153,8 +165,9 @@ class TrainingSection:
 
     def showPlot(self) -> None:
         """Show loss and Dice of the shown run in a plot view."""
-        if self.run is not None:
-            self.panel.logic.showPlot(self.run, self.progress.data)
+        entry = self.entry
+        if entry is not None:
+            self.panel.logic.showPlot(entry.run, self.progress.data, title=entry.title)
 
     def close(self) -> None:
         """Look no more at the runs; trainings go on."""
@@ -183,8 +196,10 @@ class TrainingSection:
     def onEvents(self, events: list[dict[str, Any]]) -> None:
         """Show what happened (called by the watcher)."""
         self.progress.showEvents(events)
-        if not self.watcher.isBehind:
-            self.panel.logic.updatePlot(self.watcher.run, self.progress.data)
+        entry = self.runs.entry(self.watcher.run.path)
+        if entry is not None and not self.watcher.isBehind:
+            # With the title that the list knows: the run's folder may take long to tell it.
+            self.panel.logic.updatePlot(entry.run, self.progress.data, title=entry.title)
 
     def onEnd(self, status: RunStatus) -> None:
         """Tell of a failure, and show the run whose turn comes then, if this end is news (called by the watcher)."""

@@ -35,14 +35,22 @@ def exportAndStart(
     panel.rememberStudyFolder(parameters.studyFolder)
     withBaseline = parameters.withBaseline and not form.whyNoBaseline(view, card)
     # Slicer goes on answering while the cases are written: the scene, and the choices with it, may be closed by then.
-    asked, folder = form.asked(card), parameters.studyPath
+    asked, names, folder = form.asked(card), form.namesInModel(), parameters.studyPath
     # What the checks have turned into voxels is not converted again.
     surfaces, waiting = panel.cases.checks.surfaces, Waiting(showExport, keepAnswering)
     export = logic.exportStudy(folder, view.chosen, view.scheme, surfaces=surfaces, waiting=waiting)
-    last = logic.endOfQueue(folder)
-    after = str(last.path) if last is not None else None
-    runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **asked)]
-    if withBaseline:
-        title = _("{title}, fine labels alone").format(title=card.title)
-        runs.append(logic.startBaseline(runs[0], title=title))
-    return runs, export.findings
+    baselineTitle = _("{title}, fine labels alone").format(title=card.title)
+
+    def start() -> list[RunFolder]:
+        last = logic.endOfQueue(folder)
+        after = str(last.path) if last is not None else None
+        renamed, merged = names()
+        asked.update(renamed=renamed, merged=merged)
+        runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **asked)]
+        if withBaseline:
+            runs.append(logic.startBaseline(runs[0], title=baselineTitle))
+        return runs
+
+    # Files alone: those of all runs are looked at, as they are now. What the list of runs knows may be seconds old, and
+    # two trainings at once have no room on a graphics card.
+    return keepAnswering(start), export.findings
