@@ -229,7 +229,7 @@ def test_the_published_size_of_the_atrium_fits_the_resolution_at_hand(atria, tmp
             if not name.endswith("_ours_2"):
                 assert has(request.training, {**PAPER_003, "mirror": None}), name
                 assert has(request.plan, {"patch": patch, "batch": 4, "backbone": "vnet", "spacing_mm": None})
-        for name in ("ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
+        for name in ("lower_ours_2", "ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
             assert found[name].plan == PlanSettings(dimensions=3)
             assert found[name].training == TrainingSettings(steps=6_000)
 
@@ -245,7 +245,7 @@ def test_the_reduced_size_of_the_atrium_has_one_grid_whatever_the_resolution_at_
             if not name.endswith("_ours_2"):
                 assert has(request.training, PAPER_003), name
                 assert request.plan.backbone == "vnet"
-        for name in ("ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
+        for name in ("lower_ours_2", "ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
             assert found[name].plan.backbone is None
 
 
@@ -253,6 +253,7 @@ def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, t
     found = requests(left_atrium.benchmark(atria, "reduced"), tmp_path)
     assert {name: (request.method, request.preset) for name, request in found.items()} == {
         "lower_2": ("supervised", None),
+        "lower_ours_2": ("supervised", None),
         "ua_mt_2": ("uncertainty_aware_mean_teacher", "paper"),
         "ua_mt_code_2": ("uncertainty_aware_mean_teacher", "code"),
         "ua_mt_ours_2": ("uncertainty_aware_mean_teacher", "ours"),
