@@ -90,3 +90,11 @@ def home(tmp_path, monkeypatch):
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def slow(panel, moment, monkeypatch):
+    """Makes every question to the study folder slow from now on; returns who was asked, and in which thread."""
+    from Testing.panel.slow_drives import slow_down
+
+    return slow_down(panel, moment, monkeypatch)
