@@ -229,7 +229,7 @@ def test_the_published_size_of_the_atrium_fits_the_resolution_at_hand(atria, tmp
             if not name.endswith("_ours_2"):
                 assert has(request.training, {**PAPER_003, "mirror": None}), name
                 assert has(request.plan, {"patch": patch, "batch": 4, "backbone": "vnet", "spacing_mm": None})
-        for name in ("lower_ours_2", "ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
+        for name in ("lower_ours_2", "ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2", "cps_ours_2"):
             assert found[name].plan == PlanSettings(dimensions=3)
             assert found[name].training == TrainingSettings(steps=6_000)
 
@@ -245,7 +245,7 @@ def test_the_reduced_size_of_the_atrium_has_one_grid_whatever_the_resolution_at_
             if not name.endswith("_ours_2"):
                 assert has(request.training, PAPER_003), name
                 assert request.plan.backbone == "vnet"
-        for name in ("lower_ours_2", "ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2"):
+        for name in ("lower_ours_2", "ua_mt_ours_2", "dtc_ours_2", "dtml_ours_2", "cps_ours_2"):
             assert found[name].plan.backbone is None
 
 
@@ -263,6 +263,7 @@ def test_the_lines_of_the_atrium_are_those_of_the_papers_and_their_code(atria, t
         "dtml_2": ("dual_task_mutual_learning", "paper"),
         "dtml_code_2": ("dual_task_mutual_learning", "code"),
         "dtml_ours_2": ("dual_task_mutual_learning", "ours"),
+        "cps_ours_2": ("cross_pseudo_supervision", "ours"),
         "mt_2": ("mean_teacher", "paper"),
         "asdnet_2": ("attention_adversarial", "paper"),
         "tcse_2": ("transformation_consistent", "paper"),
