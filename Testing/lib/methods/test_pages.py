@@ -118,3 +118,9 @@ def test_links_lead_to_files_that_exist(path):
     for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
         if not target.startswith("https://"):
             assert (path.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[path.stem for path in PAGES])
+def test_every_page_tells_what_was_measured(path):
+    text = path.read_text(encoding="utf-8")
+    assert "\n## Measured\n" in text or re.search(r"what was measured\]\(\.\./\w+\.md\)", text)
