@@ -30,7 +30,7 @@ class VoxelCopies:
             image: of one component.
             answer: called before each part; may raise what ends the copying.
         """
-        moment, copied = int(image.GetMTime()), np.empty_like(_voxelsOf(image))
+        moment, copied = int(image.GetMTime()), np.empty_like(imageVoxels(image))
         thickness = max(1, _TURN_BYTES // copied[0].nbytes)
         for start in range(0, len(copied), thickness):
             answer()
@@ -44,7 +44,7 @@ class VoxelCopies:
         moment = int(image.GetMTime())
         known = self._kept.get(id(image))
         if known is None or known[1] != moment:
-            copied = np.empty_like(_voxelsOf(image))
+            copied = np.empty_like(imageVoxels(image))
             _copy(image, copied, slice(None))
             known = self._kept[id(image)] = (image, moment, copied)
         return known[2]
@@ -52,8 +52,9 @@ class VoxelCopies:
 
 def _copy(image: Any, target: np.ndarray, part: slice) -> None:
     # The image is asked anew for its voxels each time: others may have given it other memory since.
-    target[part] = _voxelsOf(image)[part]
+    target[part] = imageVoxels(image)[part]
 
 
-def _voxelsOf(image: Any) -> np.ndarray:
+def imageVoxels(image: Any) -> np.ndarray:
+    """Return the voxels of an image of one component, (K, J, I), without a copy."""
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import affine_transform
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
 from SemiSegLib.cases.checks import Finding
 from SemiSegLib.cases.volume import Volume, write_volume
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.copies import VoxelCopies
+from SemiSegModule.bridge.copies import VoxelCopies, imageVoxels
 from SemiSegModule.bridge.geometry import (
     Grid,
     isSameGrid,
@@ -65,8 +64,7 @@ def voxelsOf(volumeNode: Any) -> np.ndarray:
     Raises:
         CaseError: the node holds several components per voxel, or is a label map.
     """
-    image = _scalarImage(volumeNode)
-    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    return imageVoxels(_scalarImage(volumeNode))
 
 
 def _scalarImage(volumeNode: Any) -> Any:

@@ -9,7 +9,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
-from SemiSegModule.bridge.segmentation_import import loadSegmentation, placeBeside
+from SemiSegModule.bridge.segment_images import addSegments
+from SemiSegModule.bridge.segmentation_import import placeBeside, readPlaced
 from SemiSegModule.bridge.study_scan import findScan
 from SemiSegModule.waiting import Waiting
 
@@ -39,16 +40,16 @@ def loadPreview(path: Path, case: str, dataset: Path, *, waiting: Waiting | None
     if found is None:
         return None
     volume = found.volume
-    loaded = loadSegmentation(path, volume, writtenGrid=found.written, waiting=waiting)
+    images, segments = readPlaced(path, volume, writtenGrid=found.written, waiting=waiting)
     node = previewNode() or _newNode()
     wasModifying = node.StartModify()
     node.SetName(_("{case} preview").format(case=case))
     # Segments have the same IDs each time, by which the display node knows them.
-    node.GetSegmentation().DeepCopy(loaded.GetSegmentation())
+    node.GetSegmentation().RemoveAllSegments()
+    addSegments(node, images, segments)
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     placeBeside(node, volume)
     node.EndModify(wasModifying)
-    _remove(loaded)
     return node
 
 

@@ -51,19 +51,29 @@ def loadSegmentation(
             scene meanwhile.
     """
     path = Path(path)
-    file = (waiting or Waiting()).apart(partial(readSegmentationFile, path))
-    requireInScene(volumeNode)
-    _requireSize(volumeNode, writtenGrid)
-    placed = placedOn(volumeNode, file.grid, writtenGrid, path)
+    images, segments = readPlaced(path, volumeNode, writtenGrid=writtenGrid, waiting=waiting)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or path.name.removesuffix(".seg.nrrd"))
     with ExitStack() as undo:
         undo.callback(_remove, node)
-        images = [labelImage(voxels, placed) for voxels in file.layers]
-        addSegments(node, images, arrange(file.segments))
+        addSegments(node, images, arrange(segments))
         standBeside(node, volumeNode)
         # It is whole now and stays; until here an error takes back what was made, and that alone.
         undo.pop_all()
     return node
+
+
+def readPlaced(
+    path: Path, volumeNode: Any, *, writtenGrid: Grid | None = None, waiting: Waiting | None = None
+) -> tuple[list[Any], tuple[FileSegment, ...]]:
+    """Return the label images of a file, placed on the voxels of a volume, and the segments in them.
+
+    Arguments and errors are those of ``loadSegmentation``; no node is made: ``addSegments`` takes both.
+    """
+    file = (waiting or Waiting()).apart(partial(readSegmentationFile, path))
+    requireInScene(volumeNode)
+    _requireSize(volumeNode, writtenGrid)
+    placed = placedOn(volumeNode, file.grid, writtenGrid, path)
+    return [labelImage(voxels, placed) for voxels in file.layers], file.segments
 
 
 def standBeside(node: Any, volumeNode: Any) -> None:

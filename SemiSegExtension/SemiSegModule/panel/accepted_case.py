@@ -12,7 +12,7 @@ from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegModule.bridge.acceptance import Acceptance
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.logic import StudyLogic
-from SemiSegModule.panel.case_rows import updateRows
+from SemiSegModule.panel.case_rows import updateRows, withoutImagesOf
 from SemiSegModule.panel.row_labels import SIDE_OF_ACCEPTED, givenBack
 from SemiSegModule.panel.study_view import schemeOf
 from SemiSegModule.parameters import CaseRow, StudyParameters
@@ -42,7 +42,7 @@ def acceptIntoStudy(
     rows, notices = parameters.rows(), []
     row = _rowOf(result, rows)
     if row is None:
-        row = _newRow(result, parameters)
+        row = _newRow(result, parameters, rows)
         rows.append(row)
         notices.append(_("'{name}' is a case of the study now.").format(name=result.name))
     accepted = logic.acceptResult(result, structures)
@@ -98,9 +98,9 @@ def _rowOf(result: Result, rows: list[CaseRow]) -> CaseRow | None:
     return next((row for row in rows if any(node is result.volume for node in row.volumes.values())), None)
 
 
-def _newRow(result: Result, parameters: StudyParameters) -> CaseRow:
-    removed = _rowOf(result, parameters.removedRows())
-    if removed is not None:
+def _newRow(result: Result, parameters: StudyParameters, rows: list[CaseRow]) -> CaseRow:
+    removed = _rowOf(result, [withoutImagesOf(rows, row) for row in parameters.removedRows()])
+    if removed is not None and parameters.channels[0] in removed.volumes:
         # It was a case before: its patient and its side of the split stay.
         return removed
     if len(parameters.channels) > 1:

@@ -55,8 +55,14 @@ def _returned(rows: Sequence[CaseRow], parameters: StudyParameters) -> tuple[lis
         if any(first is node for node in parameters.removedVolumes):
             left.append(row)
             continue
-        used = [node for other in [*rows, *back] for node in other.volumes.values()]
-        if not any(first is node for node in used):
-            volumes = {name: node for name, node in row.volumes.items() if not any(node is other for other in used)}
-            back.append(replace(row, volumes=volumes))
+        row = withoutImagesOf([*rows, *back], row)
+        if parameters.channels[0] in row.volumes:
+            back.append(row)
     return back, left
+
+
+def withoutImagesOf(rows: Sequence[CaseRow], row: CaseRow) -> CaseRow:
+    """Return a row without the images that are those of other rows."""
+    used = [node for other in rows for node in other.volumes.values()]
+    volumes = {name: node for name, node in row.volumes.items() if not any(node is other for other in used)}
+    return replace(row, volumes=volumes)

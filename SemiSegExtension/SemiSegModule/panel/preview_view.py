@@ -61,8 +61,8 @@ class PreviewView:
             self._isLoading = False
         if key == self._loaded and self.panel.parameters is parameters:
             self._text = text
-            isShown = self._run is not None and self._run.path == run.path
-            self.ui.previewLabel.text = text if isShown else ""
+            if self._run is not None and self._run.path == run.path:
+                self.ui.previewLabel.text = text
 
     def close(self) -> None:
         """Forget what was shown: the scene is closing, or the module."""

@@ -44,6 +44,10 @@ class OnlyPart:
     isDrawn: bool
 
 
+class NothingDrawn(SemiSegError):
+    """No ticked row has a segmentation, and nobody has chosen what the structures are."""
+
+
 @dataclass
 class StudyView:
     """The study as it is now.
@@ -107,9 +111,7 @@ def viewOf(parameters: StudyParameters, readScheme: Callable[[str], LabelScheme]
     try:
         view.scheme = schemeOf(parameters, readScheme, view.rows)
     except SemiSegError as error:
-        view.problem = str(error)
-        isDrawn = any(row.isChosen and row.segmentation is not None for row in view.rows)
-        view.mayBeginScheme = parameters.schemeSource == SCHEME_FROM_SCENE and not isDrawn
+        view.problem, view.mayBeginScheme = str(error), isinstance(error, NothingDrawn)
     names = [row.volumes[parameters.channels[0]].GetName() for row in view.rows]
     for number, row in enumerate(view.rows):
         repeat = names[:number].count(names[number])
@@ -212,7 +214,7 @@ def schemeOf(
         return readScheme(parameters.schemeSource)
     drawn = [row for row in rows if row.isChosen and row.segmentation is not None]
     if not drawn:
-        raise SemiSegError(_("Load a segmentation for at least one of the ticked volumes, or choose a ready scheme."))
+        raise NothingDrawn(_("Load a segmentation for at least one of the ticked volumes, or choose a ready scheme."))
     return schemeFromSegments([row.segmentation for row in drawn], "Scene", [row.meanings for row in drawn])
 
 
