@@ -260,9 +260,12 @@ def test_a_removed_case_keeps_its_labels_and_follows_the_names_of_structures(pan
     panel.panel.labels.change(lookedFor=["head"])
     select(panel, 0)
     click(panel.ui.removeCasesButton)
-    # Another image of the same grid must not take its segmentation meanwhile.
+    # Another image, to which it would belong by its name, must not take its segmentation meanwhile.
     drawn = slicer.util.getNode("Ann drawn")
+    drawn.RemoveNodeReferenceIDs(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+    scenes.a_volume(np.random.default_rng(4), name="Ann dr")
     process_events()
+    assert "Ann dr" in column(panel.ui.casesTable, CASE)
     assert not any(row.segmentation is drawn for row in panel.panel.parameters.rows())
     scheme = panel.panel.view.scheme
     applyEdit(panel.panel.parameters, rename_structure(scheme, "head", "caput"))
@@ -271,6 +274,21 @@ def test_a_removed_case_keeps_its_labels_and_follows_the_names_of_structures(pan
     assert undoEdit(panel.panel.parameters)
     (removed,) = panel.panel.parameters.removedRows()
     assert (removed.lookedFor, removed.segmentation) == (["head"], drawn)
+
+
+def test_a_done_case_that_is_used_without_labels_is_no_longer_done(panel):
+    volumes = a_small_study()
+    drawn = slicer.util.getNode("Ann drawn")
+    moved = scenes.a_transform(np.array([[1, 0, 0, 5000.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    drawn.SetAndObserveTransformNodeID(moved.GetID())
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    choose(panel.ui.caseStateComboBox, "done")
+    checked(panel)
+    assert panel.ui.fixCaseButton.text == "Use without labels"
+    click(panel.ui.fixCaseButton)
+    row = panel.panel.parameters.rows()[0]
+    assert row.volumes["image"] is volumes["Ann"]
+    assert (row.segmentation, row.isWithoutLabels, row.state) == (None, True, "")
 
 
 def test_the_table_is_worked_with_by_keyboard(panel):

@@ -207,6 +207,23 @@ def test_a_removed_case_of_several_channels_comes_back_whole_with_its_accepted_r
     assert panel.panel.parameters.removedVolumes == []
 
 
+def test_a_removed_case_does_not_come_back_with_an_image_that_is_another_cases_now(two_channels, started, host):
+    panel = two_channels
+    apply_to_all(panel, started, scores={3: 0.9})
+    parameters = panel.panel.parameters
+    image = parameters.rows()[3].volumes["T2"]
+    click_cell(panel.ui.casesTable, 3, 0)
+    click(panel.ui.removeCasesButton)
+    rows = parameters.rows()
+    rows[1].volumes["T1"] = image
+    parameters.setRows(rows)
+    click(panel.ui.acceptButton)
+    assert panel.panel.review.current.decision == ""
+    assert "has the channels T2, T1" in host.dialogs.shown("error")[0]
+    users = [row for row in parameters.rows() if any(node is image for node in row.volumes.values())]
+    assert len(users) == 1
+
+
 def test_what_was_looked_for_is_told_by_the_names_of_the_study(ready, started):
     panel, _ = ready
     parts = Structure(name="Head", parent="organ"), Structure(name="cauda", parent="organ", aliases=("tail",))

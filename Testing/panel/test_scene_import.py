@@ -1,10 +1,11 @@
 """Scenes that are read while the panel is there: into an empty scene, or added to one that has a study."""
 
+import numpy as np
 import slicer
 
 from SemiSegModule.parameters import SCHEME_EDITED, CaseRow
 from Testing.bridge import scenes
-from Testing.host.interaction import process_events
+from Testing.host.interaction import click, click_cell, process_events
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
 
 ALL = ["Ann", "Bob", "Cid", "Dan"]
@@ -35,8 +36,6 @@ def save_and_close(path):
 
 def a_saved_study(panel, path, channels=("image",)):
     """A scene of one case Eve with everything said of it, saved and closed."""
-    import numpy as np
-
     generator = np.random.default_rng(5)
     eve, drawn = a_drawn_scan(generator, "Eve", ("head", "vessel"))
     parameters = panel.panel.parameters
@@ -121,8 +120,6 @@ def test_the_same_scene_added_once_more_brings_copies(host, panel, tmp_path):
 
 
 def test_an_added_scene_without_a_study_is_no_news(host, panel, tmp_path):
-    import numpy as np
-
     scenes.a_volume(np.random.default_rng(6), name="Eve")
     parameters = slicer.mrmlScene.GetSingletonNode("SemiSeg", "vtkMRMLScriptedModuleNode")
     parameters.SetSaveWithScene(False)
@@ -179,3 +176,21 @@ def test_channels_of_an_added_study_are_taken_by_name_and_a_case_without_the_fir
     process_events()
     assert list(said(panel.panel.parameters)) == ALL
     assert "no image of channel T1: 1" in host.dialogs.shown("info")[-1]
+
+
+def test_what_was_said_of_a_removed_case_comes_with_its_scene(panel, tmp_path):
+    a_drawn_scan(np.random.default_rng(5), "Eve", ("head", "vessel"))
+    process_events()
+    say(panel.panel.parameters, side="validation", patient="P 5")
+    click_cell(panel.ui.casesTable, 0, 0)
+    click(panel.ui.removeCasesButton)
+    save_and_close(tmp_path / "theirs.mrb")
+    an_own_study(panel, tmp_path)
+    assert slicer.mrmlScene.ReadFromMRB(str(tmp_path / "theirs.mrb"))
+    process_events()
+    parameters = panel.panel.parameters
+    assert list(said(parameters)) == ALL
+    (removed,) = parameters.removedRows()
+    assert (removed.volumes["image"].GetName(), removed.side, removed.patient) == ("Eve", "validation", "P 5")
+    click(panel.ui.addVolumesButton)
+    assert [row.patient for row in parameters.rows()] == ["P1"] * len(ALL) + ["P 5"]
