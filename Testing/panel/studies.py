@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import qt
 import slicer
-from PySide6 import QtCore
+from PySide6 import QtCore, QtWidgets
 
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.gain import Gain, GainRow
@@ -83,6 +83,19 @@ def watch_writing(monkeypatch, look):
     timer.connect("timeout()", turn)
     timer.start(5)
     return seen
+
+
+def cancel_writing():
+    """Click Cancel in the window that says how far a writing is, which comes up after a second."""
+    (window,) = (widget for widget in QtWidgets.QApplication.topLevelWidgets() if is_writing_window(widget))
+    window.show()
+    process_events()
+    click(window.findChild(QtWidgets.QPushButton))
+
+
+def is_writing_window(widget):
+    """Whether a widget is the window that says how far a writing is."""
+    return isinstance(widget, QtWidgets.QProgressDialog)
 
 
 def column(table, number):

@@ -15,7 +15,7 @@ from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
 from Testing.host.interaction import click, process_events, tick_cell, type_text
 from Testing.panel.models import a_model_file
-from Testing.panel.studies import a_run, a_small_study, alive, reopen_scene, watch_writing
+from Testing.panel.studies import a_run, a_small_study, alive, cancel_writing, reopen_scene, watch_writing
 
 SHIFTED = np.eye(4)
 SHIFTED[:3, 3] = 5, -7, 11
@@ -280,6 +280,16 @@ def test_volumes_are_written_while_slicer_answers_and_nothing_else_can_begin(rea
     assert seen == [(False, "Writing Ann (1 of 1)...")]
     assert panel.form.enabled
     assert len(started) == 1
+
+
+def test_writing_for_a_model_can_be_canceled(host, ready, started, monkeypatch):
+    panel, _ = ready
+    watch_writing(monkeypatch, cancel_writing)
+    click(panel.ui.applyAllButton)
+    assert (started, host.dialogs.shown("error")) == ([], [])
+    assert panel.ui.applyStatusLabel.text == "Canceled; nothing was segmented."
+    assert panel.ui.applyAllButton.enabled
+    assert not panel.ui.applyStopButton.enabled
 
 
 def test_a_job_that_cannot_be_stopped_is_told(host, ready, started):

@@ -2,10 +2,12 @@
 
 import pytest
 import slicer
+from PySide6 import QtWidgets
 
+from SemiSegLib.runs.status import RunStatus
 from SemiSegModule.bridge import images
-from Testing.host.interaction import click, set_slider, tick_cell, type_text
-from Testing.panel.studies import shown_run, watch_writing
+from Testing.host.interaction import click, process_events, set_slider, tick_cell, type_text
+from Testing.panel.studies import alive, cancel_writing, is_writing_window, shown_run, watch_writing
 
 
 def test_cases_are_written_while_slicer_answers_and_nothing_else_can_begin(study, started, monkeypatch):
@@ -20,6 +22,54 @@ def test_a_second_call_while_cases_are_written_does_nothing(study, started, monk
     watch_writing(monkeypatch, study.panel.training.train)
     click(study.ui.trainButton)
     assert len(started) == 1
+
+
+def test_writing_can_be_canceled_and_what_is_written_already_is_used_again(host, study, started, monkeypatch):
+    write = images.write_volume
+    seen = watch_writing(monkeypatch, cancel_writing)
+    click(study.ui.trainButton)
+    assert len(seen) == 1
+    assert (started, host.dialogs.shown("error")) == ([], [])
+    assert study.ui.statusLabel.text == "Canceled; no training was started."
+    assert not study.ui.progressBar.isVisibleTo(study.form)
+    assert list(study.panel.parameters.studyPath.glob("*.json")) == []
+    (image,) = (study.panel.parameters.studyPath / "images").iterdir()
+    moment = image.stat().st_mtime_ns
+    monkeypatch.setattr(images, "write_volume", write)
+    click(study.ui.trainButton)
+    assert len(started) == 1
+    assert image.stat().st_mtime_ns == moment
+
+
+def test_canceling_a_second_training_leaves_the_first_one_as_it_is(study, started, monkeypatch):
+    click(study.ui.trainButton)
+    started[0].write_status(alive(RunStatus(state="training", message="training", step=3)))
+    # Another intensity is another file.
+    volume = slicer.util.getNode("Ann")
+    slicer.util.updateVolumeFromArray(volume, slicer.util.arrayFromVolume(volume) + 1)
+    watch_writing(monkeypatch, cancel_writing)
+    click(study.ui.trainButton)
+    study.panel.training.watcher.look()
+    process_events()
+    assert len(started) == 1
+    assert shown_run(study) == started[0].request.title
+    assert study.ui.statusLabel.text.startswith("Training, step 3.")
+    assert study.ui.stopButton.enabled
+    assert study.ui.trainButton.text == "Add to queue"
+
+
+def test_what_takes_a_moment_shows_no_window(study, started, monkeypatch):
+    seen = watch_writing(monkeypatch, windows)
+    click(study.ui.trainButton)
+    ((window,),) = seen
+    assert not window
+    process_events()
+    assert windows() == []
+
+
+def windows():
+    """Whether each window that says how far a writing is can be seen."""
+    return [w.isVisible() for w in QtWidgets.QApplication.topLevelWidgets() if is_writing_window(w)]
 
 
 def test_a_scan_removed_while_the_study_is_written_is_named_and_nothing_is_started(host, study, started, monkeypatch):

@@ -19,6 +19,7 @@ from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.results import hasResults
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
+from SemiSegModule.panel.writing import Canceled, cancellable, writingText
 from SemiSegModule.waiting import Waiting, keepAnswering
 
 
@@ -158,9 +159,8 @@ class ApplySection:
             return
         folder = jobs.appliedFolder(parameters.studyPath or model.parent)
         scans = [self._scan(node) for node in volumes]
-        waiting = Waiting(self._showCopying, keepAnswering)
         try:
-            with self.panel.busy():
+            with self.panel.busy(), cancellable(self._showCopying) as waiting:
                 self.job = self.panel.logic.applyModel(
                     model,
                     scans,
@@ -171,6 +171,10 @@ class ApplySection:
                     scheme=self.panel.view.scheme,
                     waiting=waiting,
                 )
+        except Canceled:
+            if self.panel.parameters is parameters:
+                self.ui.applyStatusLabel.text = _("Canceled; nothing was segmented.")
+            return
         except SemiSegError as error:
             self.panel.showError(_("The model could not be applied."), str(error))
             return
@@ -243,9 +247,7 @@ class ApplySection:
         self.panel.scheduleRefresh()
 
     def _showCopying(self, done: int, count: int, name: str) -> None:
-        self.ui.applyStatusLabel.text = _("Writing {name} ({number} of {count})...").format(
-            name=name, number=done + 1, count=count
-        )
+        self.ui.applyStatusLabel.text = writingText(done, count, name)
 
     def _showLoading(self, done: int, count: int, name: str) -> None:
         self.ui.applyProgressBar.value = round(100 * done / count)

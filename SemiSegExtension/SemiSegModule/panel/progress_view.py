@@ -14,6 +14,7 @@ from SemiSegLib.training.events import Validated
 from SemiSegModule.history import TrainingHistory
 from SemiSegModule.panel.curve import drawCurve
 from SemiSegModule.panel.tables import fitRows
+from SemiSegModule.panel.writing import writingText
 
 
 class ProgressView:
@@ -45,6 +46,12 @@ class ProgressView:
         self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self.data.notice]))
         # The panel may have been made wider or narrower since.
         self.draw()
+
+    def showWriting(self, done: int, count: int, name: str) -> None:
+        """Show how far the writing of the cases is."""
+        self.ui.progressBar.visible = True
+        self.ui.progressBar.value = round(100 * done / count)
+        self.ui.statusLabel.text = writingText(done, count, name)
 
     def showEvents(self, events: list[dict[str, Any]]) -> None:
         """Add what happened to curve and table."""

@@ -28,6 +28,7 @@ from SemiSegModule.panel.study_view import StudyView, rememberUse
 from SemiSegModule.panel.training_buttons import showButtons
 from SemiSegModule.panel.training_form import TrainingForm
 from SemiSegModule.panel.training_start import exportAndStart
+from SemiSegModule.panel.writing import Canceled
 from SemiSegModule.study_scheme import rememberModels
 from SemiSegModule.waiting import keepAnswering
 
@@ -107,7 +108,12 @@ class TrainingSection:
             return
         try:
             with self.panel.busy():
-                runs, findings = exportAndStart(self.panel, self.form, view, self._showExport)
+                runs, findings = exportAndStart(self.panel, self.form, view, self.progress.showWriting)
+        except Canceled:
+            if self.panel.parameters is parameters:
+                self._watch(isNews=self._isNews)
+                self.ui.statusLabel.text = _("Canceled; no training was started.")
+            return
         except SemiSegError as error:
             self.panel.showError(_("The training could not be started."), str(error))
             self.ui.statusLabel.text = str(error).split("\n")[0]
@@ -262,13 +268,6 @@ class TrainingSection:
             return
         self.runs.stopped(self.run)
         self._showButtons(self.panel.view)
-
-    def _showExport(self, done: int, count: int, name: str) -> None:
-        self.ui.progressBar.visible = True
-        self.ui.progressBar.value = round(100 * done / count)
-        self.ui.statusLabel.text = _("Writing {name} ({number} of {count})...").format(
-            name=name, number=done + 1, count=count
-        )
 
     def _showRuns(self) -> None:
         self.table.show(self.runs.entries, self.panel.parameters.runFolder)

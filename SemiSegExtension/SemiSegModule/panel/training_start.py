@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_form import TrainingForm
-from SemiSegModule.waiting import Waiting, keepAnswering
+from SemiSegModule.panel.writing import cancellable
+from SemiSegModule.waiting import keepAnswering
 
 
 def exportAndStart(
@@ -29,6 +30,7 @@ def exportAndStart(
 
     Raises:
         SemiSegError: cases cannot be written or the training cannot be started.
+        Canceled: a person did not want to wait; no training is started, and what is written already is used next time.
     """
     parameters, logic, card = panel.parameters, panel.logic, form.card(view)
     # Before anything is written: whatever happens to Slicer from here on, the training is found again.
@@ -37,8 +39,9 @@ def exportAndStart(
     # Slicer goes on answering while the cases are written: the scene, and the choices with it, may be closed by then.
     asked, names, folder = form.asked(card), form.namesInModel(), parameters.studyPath
     # What the checks have turned into voxels is not converted again.
-    surfaces, waiting = panel.cases.checks.surfaces, Waiting(showExport, keepAnswering)
-    export = logic.exportStudy(folder, view.chosen, view.scheme, surfaces=surfaces, waiting=waiting)
+    surfaces = panel.cases.checks.surfaces
+    with cancellable(showExport) as waiting:
+        export = logic.exportStudy(folder, view.chosen, view.scheme, surfaces=surfaces, waiting=waiting)
     baselineTitle = _("{title}, fine labels alone").format(title=card.title)
 
     def start() -> list[RunFolder]:
