@@ -13,8 +13,9 @@ from SemiSegModule.aside import Aside
 from Testing.bridge import scenes
 from Testing.host.heartbeat import Heartbeat
 from Testing.host.interaction import click, process_events, wait_until
+from Testing.panel.models import a_model_file
 from Testing.panel.slow_drives import PAUSE_SECONDS, a_used_study, all_read, in_the_panels_thread
-from Testing.panel.studies import a_run, alive, column, open_box, shown_run
+from Testing.panel.studies import a_run, alive, choose_run, column, open_box, shown_run
 
 
 def test_no_click_waits_for_the_study_folder(study, slow):
@@ -38,6 +39,31 @@ def test_no_click_waits_for_the_study_folder(study, slow):
     assert in_the_panels_thread(asked) == []
     all_read(study)
     assert study.panel.model.path == run.model_path
+
+
+def test_files_that_a_click_asks_for_are_touched_beside_the_panel(host, study, slow, tmp_path):
+    run = a_run(study.panel.parameters.studyPath, "at work")
+    run.write_status(alive(RunStatus(state="training", step=1)))
+    study.panel.training.runs.look()
+    process_events()
+    choose_run(study, "at work")
+    scheme, model = tmp_path / "scheme.json", a_model_file(tmp_path / "model.safetensors")
+    write_scheme(scenes.SCHEME, scheme)
+    asked = slow()
+    with Heartbeat(5) as heart:
+        click(study.ui.stopButton)
+        study.panel.training._onRenamed(study.panel.training.entry, "Before the holidays")
+        host.dialogs.choose_path(str(scheme))
+        click(study.ui.openSchemeButton)
+        host.dialogs.choose_path(str(model))
+        click(study.ui.openModelButton)
+    assert heart.longest_pause < PAUSE_SECONDS, str(heart)
+    assert {"request_stop", "rename", "read_scheme", "describe"} <= {name for name, _isMain in asked}
+    assert in_the_panels_thread(asked) == []
+    assert run.stop_requested()
+    assert jobs.titleOf(run) == "Before the holidays"
+    assert study.panel.parameters.schemeSource == str(scheme)
+    assert study.panel.parameters.modelPath == str(model)
 
 
 def test_a_slow_folder_is_shown_when_it_answers_and_nothing_is_trained_before(study, slow, tmp_path):

@@ -81,14 +81,16 @@ class ApplySection:
 
     def stop(self) -> None:
         """Ask the job to end after the volume that is being segmented."""
-        if self.job is None:
+        job = self.job
+        if job is None or self.panel.isBusy:
             return
         try:
-            self.panel.logic.stop(self.job)
+            self.panel.withFiles(partial(self.panel.logic.stop, job))
         except SemiSegError as error:
             self.panel.showError(_("The job could not be stopped."), str(error))
             return
-        self.ui.applyStatusLabel.text = _("Stopping...")
+        if self.job is job:
+            self.ui.applyStatusLabel.text = _("Stopping...")
 
     def findRunningJob(self) -> None:
         """Take up a prediction that was going on when the panel was last closed; its results may be there by now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import qt
@@ -241,12 +242,16 @@ class CasesSection:
 
     def openScheme(self, path: str) -> None:
         """Take the structures from a file, if it describes a scheme; else say why not and keep what was."""
+        parameters = self.panel.parameters
+        if parameters is None or self.panel.isBusy:
+            return
         try:
-            self.panel.logic.readScheme(path)
+            self.panel.withFiles(partial(self.panel.logic.readScheme, path))
         except SemiSegError as error:
             self.panel.showError(_("The scheme cannot be used."), str(error))
             return
-        self.panel.parameters.schemeSource = str(path)
+        if self.panel.parameters is parameters:
+            parameters.schemeSource = str(path)
 
     def _onChannelsEdited(self) -> None:
         # Qt tells that the typing ended also when the form is disabled since its scene is closed.

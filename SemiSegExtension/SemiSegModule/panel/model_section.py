@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +118,16 @@ class ModelSection:
 
     def openModel(self, path: str) -> None:
         """Use a model file of this or another computer, if it is one; else say why not and keep what was."""
-        if self.panel.parameters is None or not path:
+        parameters = self.panel.parameters
+        if parameters is None or not path or self.panel.isBusy:
             return
         try:
-            self.panel.logic.describeModel(path)
+            self.panel.withFiles(partial(self.panel.logic.describeModel, path))
         except SemiSegError as error:
             self.panel.showError(_("The model cannot be used."), str(error))
             return
-        self.panel.parameters.modelPath = str(path)
+        if self.panel.parameters is parameters:
+            parameters.modelPath = str(path)
 
     def exportModel(self, target: str) -> None:
         """Write a copy of the model and say how large it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import qt
 import slicer
@@ -30,6 +30,9 @@ from SemiSegModule.panel.structures_section import StructuresSection
 from SemiSegModule.panel.study_view import StudyView, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
 from SemiSegModule.parameters import StudyParameters, wholePath
+from SemiSegModule.waiting import keepAnswering
+
+T = TypeVar("T")
 
 _STUDY_SETTING = "SemiSeg/StudyFolder"
 _SEGMENT_EVENTS = ("SegmentAdded", "SegmentRemoved", "SegmentModified")
@@ -220,14 +223,24 @@ class Panel:
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Disable the form while files are written, so that nothing else can begin."""
-        self._isBusy = True
+        # A name that was being typed is taken over when the form is disabled, which is work as well.
+        wasBusy, self._isBusy = self._isBusy, True
         self._enable()
         try:
             yield
         finally:
-            self._isBusy = False
+            self._isBusy = wasBusy
             self._enable()
             self.scheduleRefresh()
+
+    def withFiles(self, work: Callable[[], T]) -> T:
+        """Return what a work with files returns; Slicer answers meanwhile, since a drive may be slow, but the form not.
+
+        Args:
+            work: as of ``keepAnswering``; the scene may have been closed when it returns.
+        """
+        with self.busy():
+            return keepAnswering(work)
 
     def rememberStudyFolder(self, text: str) -> None:
         """Let the next scene, and the next start of Slicer, begin with this study folder and what runs in it."""

@@ -30,7 +30,6 @@ from SemiSegModule.panel.training_form import TrainingForm
 from SemiSegModule.panel.training_start import exportAndStart
 from SemiSegModule.panel.writing import Canceled
 from SemiSegModule.study_scheme import rememberModels
-from SemiSegModule.waiting import keepAnswering
 
 
 class TrainingSection:
@@ -149,13 +148,11 @@ class TrainingSection:
             return
         folder = parameters.studyPath
         try:
-            with self.panel.busy():
-                withText = keepAnswering(partial(runNeedsText, run))
+            withText = self.panel.withFiles(partial(runNeedsText, run))
             # Slicer goes on answering meanwhile: the scene may be closed by then.
             if self.panel.parameters is not parameters or not self.panel.ensurePackages(self.resume, withText=withText):
                 return
-            with self.panel.busy():
-                keepAnswering(lambda: logic.resumeTraining(run, logic.endOfQueue(folder)))
+            self.panel.withFiles(lambda: logic.resumeTraining(run, logic.endOfQueue(folder)))
         except SemiSegError as error:
             self.panel.showError(_("The training could not be resumed."), str(error))
             return
@@ -259,15 +256,17 @@ class TrainingSection:
             self._watch(isNews=True)
 
     def _stop(self, call: Any, trouble: str) -> None:
-        if self.run is None:
+        parameters, run = self.panel.parameters, self.run
+        if run is None or self.panel.isBusy:
             return
         try:
-            call(self.run)
+            self.panel.withFiles(partial(call, run))
         except SemiSegError as error:
             self.panel.showError(trouble, str(error))
             return
-        self.runs.stopped(self.run)
-        self._showButtons(self.panel.view)
+        if self.panel.parameters is parameters:
+            self.runs.stopped(run)
+            self._showButtons(self.panel.view)
 
     def _showRuns(self) -> None:
         self.table.show(self.runs.entries, self.panel.parameters.runFolder)
@@ -321,9 +320,16 @@ class TrainingSection:
         self._watch()
 
     def _onRenamed(self, entry: RunEntry, title: str) -> None:
+        logic = self.panel.logic
+
+        def rename() -> str:
+            logic.renameRun(entry.run, title)
+            return jobs.titleOf(entry.run)
+
+        known = entry.title
         try:
-            self.panel.logic.renameRun(entry.run, title)
+            known = self.panel.withFiles(rename)
         except SemiSegError as error:
             self.panel.showError(_("The training could not be renamed."), str(error))
-        self.runs.renamed(entry.run)
+        self.runs.renamed(entry.run, known)
         self.panel.scheduleRefresh()
