@@ -1,7 +1,7 @@
 """Cases that do not have all the labels must not unlearn what they lack.
 
-10 complete cases, and 30 in which the third of three structures was not drawn, keep its Dice within 0.03 of a training
-on the 10 alone. A reading of "not drawn" as "not there" must fail this, else the data are too easy to tell anything.
+10 complete cases, and 30 in which one of three structures was not drawn, keep its Dice within 0.03 of a training on the
+10 alone. A reading of "not drawn" as "not there" must fail this, else the data are too easy to tell anything.
 """
 
 import pytest
@@ -10,7 +10,7 @@ from SemiSegLib import worker
 from SemiSegLib.methods.recommend import recommend
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
-from Testing.lib.lacking import ALONE, THIRD, write_lacking
+from Testing.lib.lacking import ALONE, write_lacking
 from Testing.lib.site_lines import mean_dice
 
 ALLOWED = 0.03
@@ -23,39 +23,41 @@ TRAINING = TrainingSettings(
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_lacking(tmp_path_factory.mktemp("lacking") / "data")
+# The largest structure, an eighth of a scan, and the smallest, a sixtieth.
+@pytest.fixture(scope="module", params=["body", "rod"])
+def data(request, tmp_path_factory):
+    return write_lacking(tmp_path_factory.mktemp("lacking") / "data", request.param), request.param
 
 
 @pytest.fixture(scope="module")
-def third(data, tmp_path_factory):
-    """Dice of the third structure on complete test scans: of the 10 alone, of all 40, and of all 40 read naively."""
+def lacked(data, tmp_path_factory):
+    """Dice of the structure on complete test scans: of the 10 alone, of all 40, and of all 40 read naively."""
+    dataset, structure = data
     runs = tmp_path_factory.mktemp("runs")
     readings = {
-        "alone": (data.root / ALONE, "unknown"),
-        "all": (data.root, "unknown"),
-        "naive": (data.root, "background"),
+        "alone": (dataset.root / ALONE, "unknown"),
+        "all": (dataset.root, "unknown"),
+        "naive": (dataset.root, "background"),
     }
     found = {}
     for name, (path, undrawn) in readings.items():
         request = RunRequest(dataset=str(path), method="marginal", undrawn=undrawn, plan=PLAN, training=TRAINING)
         run = RunFolder.create(runs, request, name=name)
         worker.run(run)
-        found[name] = mean_dice(run, path)[THIRD]
+        found[name] = mean_dice(run, path)[structure]
     return found
 
 
 def test_the_method_is_the_one_that_is_recommended_for_such_cases(data):
-    assert recommend(data).method == "marginal"
+    assert recommend(data[0]).method == "marginal"
 
 
-def test_cases_that_lack_a_structure_do_not_unlearn_it(third):
-    # Measured with three seeds: 0.011 below to 0.002 above, at 0.954 to 0.961.
-    assert third["alone"] > 0.9
-    assert third["all"] >= third["alone"] - ALLOWED
+def test_cases_that_lack_a_structure_do_not_unlearn_it(lacked):
+    # Measured with three seeds: 0.011 below to 0.004 above, at 0.954 to 0.985.
+    assert lacked["alone"] > 0.9
+    assert lacked["all"] >= lacked["alone"] - ALLOWED
 
 
-def test_reading_what_was_not_drawn_as_background_fails_the_same_test(third):
-    # Not by a hair. Measured with three seeds: 0.15 to 0.25 below.
-    assert third["naive"] < third["alone"] - ALLOWED - 0.05
+def test_reading_what_was_not_drawn_as_background_fails_the_same_test(lacked):
+    # Not by a hair. Measured with three seeds: 0.11 to 0.25 below.
+    assert lacked["naive"] < lacked["alone"] - ALLOWED - 0.05

@@ -12,7 +12,7 @@ from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Stepped, event_to_line
 from SemiSegModule import jobs, logic, logic_review, logic_training, preflight, study_scheme
 from SemiSegModule.panel import panel as whole_panel
-from SemiSegModule.panel import run_entry, training_section
+from SemiSegModule.panel import run_actions, run_entry
 from Testing.host.interaction import wait_until
 from Testing.panel.models import a_model_file
 from Testing.panel.studies import a_run
@@ -58,7 +58,7 @@ def slow_down(panel, moment, monkeypatch):
             (logic_review, "isUnseen"),
             (logic_training, "end_of_queue"),
             (study_scheme, "read_model_info"),
-            (training_section, "runNeedsText"),
+            (run_actions, "runNeedsText"),
             (whole_panel, "is_there"),
         ):
             monkeypatch.setattr(owner, name, slowed(getattr(owner, name), name))

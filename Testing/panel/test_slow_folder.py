@@ -52,7 +52,7 @@ def test_files_that_a_click_asks_for_are_touched_beside_the_panel(host, study, s
     asked = slow()
     with Heartbeat(5) as heart:
         click(study.ui.stopButton)
-        study.panel.training._onRenamed(study.panel.training.entry, "Before the holidays")
+        study.panel.training.actions.rename(study.panel.training.entry, "Before the holidays")
         host.dialogs.choose_path(str(scheme))
         click(study.ui.openSchemeButton)
         host.dialogs.choose_path(str(model))

@@ -172,7 +172,7 @@ def test_a_training_that_is_resumed_waits_for_no_folder(panel, slow, tmp_path, m
     type_text(panel.ui.studyFolderEdit, str(tmp_path))
     choose_run(panel, "stopped")
     asked = slow()
-    panel.panel.training.resume()
+    panel.panel.training.actions.resume()
     assert resumed == [("stopped", "at work")]
     assert {"runNeedsText", "end_of_queue"} <= {name for name, _isMain in asked}
     assert in_the_panels_thread(asked) == []

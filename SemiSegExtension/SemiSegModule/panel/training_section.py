@@ -1,13 +1,10 @@
-"""Train, queue, Stop, Resume, and the runs of a study."""
+"""Train, queue, and the runs of a study."""
 
 from __future__ import annotations
 
-import logging
-from functools import partial
 from typing import Any
 
 import ctk
-import qt
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
@@ -15,12 +12,12 @@ from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.panel.closing import ClosingGuard
-from SemiSegModule.panel.embedding_form import runNeedsText
 from SemiSegModule.panel.gain_view import GainView
 from SemiSegModule.panel.log_view import LogView
 from SemiSegModule.panel.preflight_line import PreflightLine
 from SemiSegModule.panel.preview_view import PreviewView
 from SemiSegModule.panel.progress_view import ProgressView
+from SemiSegModule.panel.run_actions import RunActions
 from SemiSegModule.panel.run_entry import RunEntry
 from SemiSegModule.panel.run_list import RunList
 from SemiSegModule.panel.runs_table import RunsTable, summary
@@ -47,9 +44,12 @@ class TrainingSection:
         self.log, self.gain, self.preview = LogView(ui), GainView(ui), PreviewView(ui, panel)
         self.preflight = PreflightLine(ui, panel, self.form)
         self.runs = RunList(self._onRunsRead)
-        self.table = RunsTable(ui, self._onRunChosen, self._onRenamed)
+        self.actions = RunActions(
+            ui, panel, self.runs, lambda: self.run, onStopped=self._onStopped, onResumed=self._onResumed
+        )
+        self.table = RunsTable(ui, self._onRunChosen, self.actions.rename)
         self.watcher = jobs.RunWatcher(self)
-        self.closing = ClosingGuard(self.runs.ownBusy, self._stopQuietly)
+        self.closing = ClosingGuard(self.runs.ownBusy, self.actions.stopQuietly)
         self.status: RunStatus | None = None
         self._known: Any = None
         self._typed: str | None = None
@@ -60,10 +60,6 @@ class TrainingSection:
         ui.studyFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.studyFolderEdit.connect("currentPathChanged(QString)", self._onFolderChanged)
         ui.trainButton.connect("clicked()", self.train)
-        ui.stopButton.connect("clicked()", self.stop)
-        ui.removeRunButton.connect("clicked()", self.removeFromQueue)
-        ui.resumeButton.connect("clicked()", self.resume)
-        ui.openRunButton.connect("clicked()", self.openRunFolder)
         ui.showPlotButton.connect("clicked()", self.showPlot)
 
     @property
@@ -132,39 +128,6 @@ class TrainingSection:
             # In place of how far the writing was.
             self.watcher.look()
         self.progress.tellFindings(findings)
-
-    def stop(self) -> None:
-        """Ask the shown run to stop; it saves a model first."""
-        self._stop(self.panel.logic.stop, _("The training could not be stopped."))
-
-    def removeFromQueue(self) -> None:
-        """Let the shown run, which waits for another one, not begin."""
-        self._stop(self.panel.logic.removeFromQueue, _("The training could not be taken from the queue."))
-
-    def resume(self) -> None:
-        """Go on with the shown run from its last checkpoint, when those before it have ended."""
-        parameters, logic, run = self.panel.parameters, self.panel.logic, self.run
-        if run is None or self.panel.isBusy:
-            return
-        folder = parameters.studyPath
-        try:
-            withText = self.panel.withFiles(partial(runNeedsText, run))
-            # Slicer goes on answering meanwhile: the scene may be closed by then.
-            if self.panel.parameters is not parameters or not self.panel.ensurePackages(self.resume, withText=withText):
-                return
-            self.panel.withFiles(lambda: logic.resumeTraining(run, logic.endOfQueue(folder)))
-        except SemiSegError as error:
-            self.panel.showError(_("The training could not be resumed."), str(error))
-            return
-        if self.panel.parameters is not parameters:
-            return
-        self._watch(isNews=True)
-        self.panel.scheduleRefresh()
-
-    def openRunFolder(self) -> None:
-        """Show the files of the shown run in the file manager."""
-        if self.run is not None:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.run.path)))
 
     def showPlot(self) -> None:
         """Show loss and Dice of the shown run in a plot view."""
@@ -255,19 +218,6 @@ class TrainingSection:
             parameters.runFolder = str(entry.run.path)
             self._watch(isNews=True)
 
-    def _stop(self, call: Any, trouble: str) -> None:
-        parameters, run = self.panel.parameters, self.run
-        if run is None or self.panel.isBusy:
-            return
-        try:
-            self.panel.withFiles(partial(call, run))
-        except SemiSegError as error:
-            self.panel.showError(trouble, str(error))
-            return
-        if self.panel.parameters is parameters:
-            self.runs.stopped(run)
-            self._showButtons(self.panel.view)
-
     def _showRuns(self) -> None:
         self.table.show(self.runs.entries, self.panel.parameters.runFolder)
         self.ui.runsBox.title = summary(self.runs.entries)
@@ -278,13 +228,6 @@ class TrainingSection:
         isWaiting = any(entry.isBusy for entry in self.runs.entries)
         state = self.status.state if self.status is not None else ""
         showButtons(self.ui, self.entry, state, whyNot=self.panel.whyNoTraining(view), isWaiting=isWaiting)
-
-    def _stopQuietly(self, run: RunFolder) -> None:
-        """Ask a run to stop while Slicer quits: nobody is there any more to read of a failure."""
-        try:
-            self.panel.logic.stop(run)
-        except SemiSegError as error:
-            logging.warning("SemiSeg: %s", error)
 
     def _onRunsRead(self) -> None:
         if self.panel.parameters is None:
@@ -315,21 +258,13 @@ class TrainingSection:
         self.findRunningRun()
         self._onRunsRead()
 
+    def _onStopped(self) -> None:
+        self._showButtons(self.panel.view)
+
+    def _onResumed(self) -> None:
+        self._watch(isNews=True)
+        self.panel.scheduleRefresh()
+
     def _onRunChosen(self, entry: RunEntry) -> None:
         self.panel.parameters.runFolder = str(entry.run.path)
         self._watch()
-
-    def _onRenamed(self, entry: RunEntry, title: str) -> None:
-        logic = self.panel.logic
-
-        def rename() -> str:
-            logic.renameRun(entry.run, title)
-            return jobs.titleOf(entry.run)
-
-        known = entry.title
-        try:
-            known = self.panel.withFiles(rename)
-        except SemiSegError as error:
-            self.panel.showError(_("The training could not be renamed."), str(error))
-        self.runs.renamed(entry.run, known)
-        self.panel.scheduleRefresh()
