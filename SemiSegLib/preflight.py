@@ -36,7 +36,8 @@ from SemiSegLib.planning.cost import BYTES_PER_WEIGHT, GIB, step_core_seconds
 from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
 from SemiSegLib.planning.memory import estimate_memory_gib, free_memory_gib
 from SemiSegLib.planning.plan import Plan
-from SemiSegLib.planning.planner import make_plan, time_on_cores, usable_cores
+from SemiSegLib.planning.planner import make_plan, time_on_cores
+from SemiSegLib.planning.processor import fp32_cores
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.preparation import allowed_regimes, answered_structures, may_be_used
 from SemiSegLib.runs.preflight import (
@@ -108,10 +109,9 @@ def measure(request: RunRequest, runs: Path) -> Needs:
     memory += (BYTES_PER_WEIGHT * max(0, trained - graphs * single) + 4 * held) / GIB
     voxels = sum(math.prod(PlanGrid.of(grid, plan).shape) for grid in grids) * len(cases) / len(grids)
     maps = DISTANCE_BYTES * len(RoiTable.of(dataset.scheme)) if SIGNED_DISTANCE in maps_of(card, options) else 0
-    threads = request.training.threads
     seconds = None
     if device == "cpu":
-        seconds = step_core_seconds(plan, classes=classes, work=work_of(card, options)) / usable_cores(threads)
+        seconds = step_core_seconds(plan, classes=classes, work=work_of(card, options)) / fp32_cores(request.training)
     return Needs(
         cases=len(cases),
         device=device,

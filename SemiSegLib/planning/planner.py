@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from SemiSegLib.planning.fitting import Budget, Outputs
 from SemiSegLib.planning.fixed_backbones import require_heeded
 from SemiSegLib.planning.memory import free_memory_gib
 from SemiSegLib.planning.plan import ChannelPlan, NetworkPlan, Plan
+from SemiSegLib.planning.processor import fp32_cores
 from SemiSegLib.runs.request import PlanSettings, TrainingSettings
 
 # One axis this much thicker than the finest: slices are planned as such (nnU-Net).
@@ -36,8 +36,6 @@ SHARE_OF_DATASET = 0.05
 CPU_CORE_SECONDS = 0.7
 # A short time budget must still hold so many steps; below that, more and cheaper steps win.
 FEWEST_STEPS = 500
-# More cores than this hardly make the small steps of a CPU plan faster.
-MOST_CORES = 8
 # Features of the first stage and downsampling before it, best first.
 CPU_WIDTHS = ((32, 1), (16, 1), (32, 2), (16, 2))
 GRAPHICS_WIDTHS = ((32, 1),)
@@ -68,8 +66,8 @@ def make_plan(  # noqa: PLR0913 - what a step is planned for, each with a defaul
         settings: what a person fixed; without a budget of memory it is three quarters of what is free (on a graphics
             card at most 10 GiB).
         device: what to plan for: "cpu", "cuda", "cuda:1", "mps".
-        core_seconds: time budget of the training on all cores together, see ``time_on_cores``, or None; a short one
-            gets a cheaper network on a CPU.
+        core_seconds: time budget of the training, see ``time_on_cores``, or None; a short one gets a cheaper network
+            on a CPU.
         structures: that the method answers one by one, see ``Card.answers``.
         graphs: networks whose activations a step holds at once, see ``methods.catalogue.graphs_at_once``.
 
@@ -103,18 +101,9 @@ def make_plan(  # noqa: PLR0913 - what a step is planned for, each with a defaul
     return fitting.fit(plan, settings, budget, spacing_mm=(d, h, w)[3 - dimensions :], outputs=outputs)
 
 
-def usable_cores(threads: int | None) -> int:
-    """Return how many cores a training uses well: so many threads, or those that this process may use if None."""
-    if threads is None:
-        # Containers and batch systems give a process fewer cores than the machine has; not every system tells.
-        allowed = getattr(os, "sched_getaffinity", None)
-        threads = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return max(1, min(threads, MOST_CORES))
-
-
 def time_on_cores(training: TrainingSettings) -> float | None:
-    """Return the time budget of a training, in seconds, times the cores that it may use; None if steps end it."""
-    return None if training.seconds is None else training.seconds * usable_cores(training.threads)
+    """Return the time budget of a training in seconds of one core that computes in fp32; None if steps end it."""
+    return None if training.seconds is None else training.seconds * fp32_cores(training)
 
 
 def shrink(plan: Plan, *, least_rows: int = 1) -> Plan:

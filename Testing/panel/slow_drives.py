@@ -52,7 +52,6 @@ def slow_down(panel, moment, monkeypatch):
             (run_entry, "read_gain"),
             (RunFolder, "stop_requested"),
             (RunFolder, "request_stop"),
-            (jobs, "rename"),
             (logic, "read_scheme"),
             (logic_review, "find_runs"),
             (logic_review, "isUnseen"),

@@ -12,7 +12,6 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegModule import jobs
 from SemiSegModule.panel.embedding_form import runNeedsText
 from SemiSegModule.panel.run_entry import RunEntry
 from SemiSegModule.panel.run_list import RunList
@@ -80,18 +79,15 @@ class RunActions:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(run.path)))
 
     def rename(self, entry: RunEntry, title: str) -> None:
-        """Give a run another title; an empty one takes back that of before."""
-        logic, known = self.panel.logic, entry.title
+        """Give a run another title; an empty one takes back that of before.
 
-        def renamed() -> str:
-            logic.renameRun(entry.run, title)
-            return jobs.titleOf(entry.run)
-
+        At once, without Slicer answering: the name comes from an editor in the table, which Qt is still closing.
+        """
         try:
-            known = self.panel.withFiles(renamed)
+            self.panel.logic.renameRun(entry.run, title)
         except SemiSegError as error:
             self.panel.showError(_("The training could not be renamed."), str(error))
-        self._runs.renamed(entry.run, known)
+        self._runs.renamed(entry.run)
         self.panel.scheduleRefresh()
 
     def stopQuietly(self, run: RunFolder) -> None:

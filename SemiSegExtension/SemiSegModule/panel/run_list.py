@@ -145,11 +145,11 @@ class RunList:
                 # It may have been split, or have a model now.
                 self._ask()
 
-    def renamed(self, run: RunFolder, title: str) -> None:
+    def renamed(self, run: RunFolder) -> None:
         """Take note that a run was given another title."""
         entry = self.entry(run.path)
         if entry is not None:
-            entry.title = title
+            entry.title = jobs.titleOf(run)
             self._taken.add(run.path)
 
     def stopped(self, run: RunFolder) -> None:

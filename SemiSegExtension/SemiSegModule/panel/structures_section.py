@@ -195,9 +195,11 @@ class StructuresSection:
             self._edit(lambda: self.panel.logic.addStructure(self.scheme, name, parent), name.strip())
 
     def _onRename(self) -> None:
-        item = self.ui.structuresTree.currentItem()
-        if item is not None:
-            self.ui.structuresTree.editItem(item, 0)
+        tree = self.ui.structuresTree
+        item = tree.currentItem()
+        # Where the click does not take the focus from the editor of an earlier one, its name is being typed already.
+        if item is not None and tree.state() != qt.QAbstractItemView.EditingState:
+            tree.editItem(item, 0)
 
     def _onDoubleClicked(self, item: Any, column: int) -> None:
         if column == 0:

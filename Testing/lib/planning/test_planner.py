@@ -15,7 +15,7 @@ from SemiSegLib.errors import ConfigError, TrainingError
 from SemiSegLib.methods.cards import CARDS, card_of
 from SemiSegLib.methods.presets import preset_settings
 from SemiSegLib.networks.backbones import build_backbone
-from SemiSegLib.planning import planner
+from SemiSegLib.planning import planner, processor
 from SemiSegLib.planning.cost import step_core_seconds, unet_layers
 from SemiSegLib.planning.fingerprint import ChannelFingerprint, Fingerprint
 from SemiSegLib.planning.fixed_backbones import FIXED_BACKBONES, require_heeded
@@ -354,8 +354,31 @@ def test_narrow_maps_cost_time_that_multiply_adds_do_not_tell():
 
 
 def test_a_training_uses_the_cores_it_may():
-    assert planner.usable_cores(3) == 3
-    assert planner.usable_cores(200) == planner.MOST_CORES
-    assert 1 <= planner.usable_cores(None) <= planner.MOST_CORES
-    assert planner.time_on_cores(TrainingSettings(steps=None, seconds=60.0, threads=2)) == 120.0
+    assert processor.usable_cores(3) == 3
+    assert processor.usable_cores(200) == processor.MOST_CORES
+    assert 1 <= processor.usable_cores(None) <= processor.MOST_CORES
+    assert planner.time_on_cores(TrainingSettings(steps=None, seconds=60.0, threads=2, precision="fp32")) == 120.0
     assert planner.time_on_cores(TrainingSettings(steps=10)) is None
+
+
+@pytest.mark.parametrize(
+    ("has_instructions", "asked", "gain"),
+    [
+        (True, {}, processor.BF16_SPEED),
+        (True, {"precision": "bf16"}, processor.BF16_SPEED),
+        (True, {"precision": "fp32"}, 1.0),
+        (True, {"deterministic": True}, 1.0),
+        (False, {}, 1.0),
+    ],
+)
+def test_where_bf16_will_be_taken_a_budget_holds_dearer_steps(monkeypatch, has_instructions, asked, gain):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
+    training = TrainingSettings(steps=None, seconds=240.0, threads=1, **asked)
+    assert planner.time_on_cores(training) == pytest.approx(240.0 * gain)
+
+
+def test_of_a_torch_that_does_not_tell_the_instructions_fp32_is_expected(monkeypatch):
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert not processor.announces_bf16()
