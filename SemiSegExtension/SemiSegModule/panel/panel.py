@@ -223,13 +223,12 @@ class Panel:
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Disable the form while files are written, so that nothing else can begin."""
-        # A name that was being typed is taken over when the form is disabled, which is work as well.
-        wasBusy, self._isBusy = self._isBusy, True
+        self._isBusy = True
         self._enable()
         try:
             yield
         finally:
-            self._isBusy = wasBusy
+            self._isBusy = False
             self._enable()
             self.scheduleRefresh()
 
