@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 
 from SemiSegLib.batches.distance import SIGNED_DISTANCE
 from SemiSegLib.batches.grid import PlanGrid
 from SemiSegLib.cases.dataset import Case, Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
+from SemiSegLib.cases.itk_files import ImageHeader, header_with_itk
 from SemiSegLib.cases.orientation import closest_orientation
 from SemiSegLib.cases.volume import Geometry
 from SemiSegLib.config import from_json, read_json, to_json
@@ -155,17 +155,15 @@ def _geometries(dataset: Dataset, cases: Sequence[Case]) -> list[Geometry]:
     chosen = cases[:: max(1, math.ceil(len(cases) / MOST_HEADERS))]
     found = []
     for case in chosen:
-        reader = sitk.ImageFileReader()
         reference = case.images.get(dataset.channels[0])
         # The check of the dataset names what is missing or cannot be read; here only the amount counts.
         if reference is None:
             continue
         try:
-            reader.SetFileName(str(dataset.path(reference)))
-            reader.ReadImageInformation()
+            header = header_with_itk(dataset.path(reference))
         except (CaseError, RuntimeError):
             continue
-        found.append(_geometry(reader))
+        found.append(_geometry(header))
     if not found:
         raise CaseError(
             explain(
@@ -177,13 +175,14 @@ def _geometries(dataset: Dataset, cases: Sequence[Case]) -> list[Geometry]:
     return found
 
 
-def _geometry(reader: sitk.ImageFileReader) -> Geometry:
+def _geometry(header: ImageHeader) -> Geometry:
     """Return the grid of a header; of a plane, as one slice; of a sequence, that of a frame."""
-    count = min(3, reader.GetDimension())
+    stored = len(header.size)
+    count = min(3, stored)
     size, spacing = np.ones(3, dtype=int), np.ones(3)
-    size[:count], spacing[:count] = reader.GetSize()[:count], reader.GetSpacing()[:count]
+    size[:count], spacing[:count] = header.size[:count], header.spacing[:count]
     axes = np.eye(3)
-    axes[:count, :count] = np.array(reader.GetDirection()).reshape((reader.GetDimension(),) * 2)[:count, :count]
+    axes[:count, :count] = np.array(header.direction).reshape(stored, stored)[:count, :count]
     affine = np.eye(4)
     affine[:3, :3] = (axes * spacing)[:, ::-1]
     i, j, k = (int(n) for n in size)

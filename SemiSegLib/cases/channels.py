@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from SemiSegLib.cases.alignment import align
 from SemiSegLib.cases.dataset import file_of, frame_of
 from SemiSegLib.cases.file_error import FileError
+from SemiSegLib.cases.itk_files import header_with_itk
 from SemiSegLib.cases.nifti import is_nifti, read_header
 from SemiSegLib.cases.volume import Volume, read_image, to_volume
 
@@ -75,7 +76,7 @@ def spread_frames(images: Sequence[Path | str], roles: Sequence[str]) -> list[Pa
     paths = [Path(image) for image in images]
     if len(paths) != 1 or len(roles) == 1 or frame_of(str(paths[0])) is not None:
         return paths
-    count = _frame_count(paths[0])
+    count = frame_count(paths[0])
     if count == 1:
         return paths
     if count != len(roles):
@@ -88,17 +89,11 @@ def spread_frames(images: Sequence[Path | str], roles: Sequence[str]) -> list[Pa
     return [Path(f"{paths[0]}#{number}") for number in range(count)]
 
 
-def _frame_count(path: Path) -> int:
-    """Return the number of frames by the header alone; 1 where there is none, so that reading names the damage."""
-    header = read_header(path) if is_nifti(path) else None
-    if header is not None:
-        size = header.shape
-    else:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError:
-            return 1
-        size = reader.GetSize()
+def frame_count(path: Path) -> int:
+    """Return the number of frames by the header alone; 1 where it cannot be read, so that reading names the damage."""
+    try:
+        header = read_header(path) if is_nifti(path) else None
+        size = header_with_itk(path).size if header is None else header.shape
+    except (FileError, RuntimeError):
+        return 1
     return int(size[3]) if len(size) == 4 else 1

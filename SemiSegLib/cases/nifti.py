@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SemiSegLib.cases.file_error import FileError
+from SemiSegLib.cases.itk_files import header_with_itk
 
 # The NIfTI-1 header; https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
 HEADER_BYTES = 348
@@ -109,21 +110,18 @@ def read_nifti(path: Path, header: NiftiHeader) -> sitk.Image:
     """
     voxels = _read_voxels(path, header)
     image = sitk.GetImageFromArray(voxels, isVector=False)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("NiftiImageIO")
     try:
-        reader.ReadImageInformation()
+        stated = header_with_itk(path, "NiftiImageIO")
     except RuntimeError:
         if header.sform is None:
             raise
         return _place_almost_orthogonal(image, header.sform)
-    stored, kept = reader.GetDimension(), image.GetDimension()
+    stored, kept = len(stated.size), image.GetDimension()
     if stored < kept:
         raise _damaged(path, "its header contradicts itself")
-    direction = np.array(reader.GetDirection()).reshape(stored, stored)[:kept, :kept]
-    image.SetSpacing(reader.GetSpacing()[:kept])
-    image.SetOrigin(reader.GetOrigin()[:kept])
+    direction = np.array(stated.direction).reshape(stored, stored)[:kept, :kept]
+    image.SetSpacing(stated.spacing[:kept])
+    image.SetOrigin(stated.origin[:kept])
     # A 2-D image keeps what fits of a 3-D direction; ITK refuses a singular one.
     image.SetDirection((direction if abs(np.linalg.det(direction)) > 0.5 else np.eye(kept)).flatten())
     return image

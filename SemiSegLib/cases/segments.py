@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SemiSegLib.cases.file_error import FileError
+from SemiSegLib.cases.itk_files import header_with_itk
 from SemiSegLib.cases.volume import LARGEST_LABEL, Geometry, read_image
 from SemiSegLib.errors import LabelError, did_you_mean
 from SemiSegLib.labels.scheme import LabelScheme, Terminology
@@ -69,11 +70,8 @@ def read_segments(path: Path) -> tuple[Segment, ...]:
     path = Path(path)
     if not path.is_file():
         raise FileError("missing_file", "the file does not exist", path=path, remedy="check the path and its spelling")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("NrrdImageIO")
     try:
-        reader.ReadImageInformation()
+        header = header_with_itk(path, "NrrdImageIO")
     except RuntimeError as error:
         raise FileError(
             "unreadable",
@@ -81,7 +79,7 @@ def read_segments(path: Path) -> tuple[Segment, ...]:
             path=path,
             remedy="save the segmentation again from Slicer",
         ) from error
-    return _parse({key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}, path)
+    return _parse(header.metadata, path)
 
 
 def read_segmentation_image(path: Path) -> SegmentImage:

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from SemiSegLib.cases.detached import data_files
 from SemiSegLib.cases.file_error import FileError, in_voxels
+from SemiSegLib.cases.itk_files import read_with_itk, write_with_itk
 from SemiSegLib.cases.nifti import is_nifti, largest_cosine, read_header, read_nifti
 from SemiSegLib.config import replace_file
 from SemiSegLib.errors import CaseError, explain
@@ -187,7 +188,7 @@ def read_labels(path: Path) -> Volume:
 def write_volume(volume: Volume, path: Path) -> None:
     """Write an image compressed, under a temporary name first, so that no reader sees half of it."""
     with _atomic(Path(path)) as temporary:
-        sitk.WriteImage(volume.to_sitk(), str(temporary), useCompression=True)
+        write_with_itk(volume.to_sitk(), temporary)
 
 
 def resample_to(volume: Volume, geometry: Geometry, *, linear: bool, fill: float = 0) -> Volume:
@@ -234,7 +235,7 @@ def read_image(path: Path) -> sitk.Image:
         if header is not None:
             _require_right_angles(header.shear, path)
             return read_nifti(path, header)
-        image = sitk.ReadImage(str(path))
+        image = read_with_itk(path)
     except RuntimeError as error:
         # ITK ends some reports with the text of an unrelated errno.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
+from SemiSegLib.cases.itk_files import header_with_itk
 from SemiSegLib.cases.segments import read_segmentation_image
 from SemiSegLib.cases.volume import Geometry, Volume, write_volume
 from SemiSegLib.config import check_choice, replace_file
@@ -124,13 +124,10 @@ def read_segmentation(path: Path) -> dict[str, SavedSegment]:
         CaseError: the file is missing or is not a segmentation.
     """
     image = read_segmentation_image(Path(path))
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    header = header_with_itk(Path(path)).metadata
     result = {}
     for number, segment in enumerate(image.segments):
-        key = f"Segment{number}_Tags"
-        text = reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
+        text = header.get(f"Segment{number}_Tags", "")
         tags = dict(tag.split(":", 1) for tag in text.split("|") if ":" in tag)
         result[segment.name] = SavedSegment(image.layers[segment.layer] == segment.value, tags)
     return result

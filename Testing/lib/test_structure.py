@@ -1,6 +1,7 @@
 """The rules of the house, held by a machine: flow of imports, torch-free rooms, size of files, no code in data."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,15 @@ def test_a_room_imports_only_rooms_above_it(path):
         assert ORDER.index(there) < ORDER.index(here), f"{name(path)}:{line} imports {module}, which is below it"
         for group in STRANGERS:
             assert not {here, there} <= group, f"{name(path)}:{line}: {here} and {there} do not know each other"
+
+
+@pytest.mark.parametrize("path", SHIPPED_FILES, ids=name)
+def test_itk_reads_and_writes_files_in_one_room_that_holds_its_lock(path):
+    called = [
+        node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)
+    ]
+    files = [part for part in called if re.fullmatch(r"(Image|ImageSeries)File(Reader|Writer)|(Read|Write)Image", part)]
+    assert not files or path.name == "itk_files.py", f"{name(path)} uses {files[0]} of SimpleITK itself"
 
 
 @pytest.mark.parametrize("path", LIBRARY_FILES, ids=name)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from slicer.i18n import tr as _
 
+from SemiSegLib.cases.channels import frame_count
 from SemiSegLib.cases.segments import is_segmentation
 from SemiSegLib.cases.volume import read_labels, read_volume
 from SemiSegLib.errors import CaseError, explain
@@ -86,7 +86,7 @@ def findScans(paths: Sequence[Path]) -> tuple[tuple[FoundScan, ...], tuple[str, 
         taken.add(labels)
         title = name if names.count(name) == 1 else f"{image.parent.name} {name}"
         patient = _patientOf(image, roots)
-        scans.append(FoundScan(id=title, image=image, labels=labels, patient=patient, frames=_frameCount(image)))
+        scans.append(FoundScan(id=title, image=image, labels=labels, patient=patient, frames=frame_count(image)))
     return tuple(scans), tuple(file.name for file in left if file not in taken)
 
 
@@ -176,17 +176,6 @@ def _patientOf(image: Path, roots: set[Path]) -> str:
     folders = image.parent.relative_to(min(chosen, key=lambda root: len(root.parts))).parts
     shared = (_IMAGE_FOLDER, _LABEL_FOLDER, _SIDE_FOLDER)
     return next((name for name in folders if not any(pattern.match(name) for pattern in shared)), "")
-
-
-def _frameCount(image: Path) -> int:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(image))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        # Reading the case says what is wrong with the file; the other cases are found all the same.
-        return 1
-    return int(reader.GetSize()[3]) if reader.GetDimension() == 4 else 1
 
 
 def _readDrawn(path: Path, grid: Grid) -> Drawn:

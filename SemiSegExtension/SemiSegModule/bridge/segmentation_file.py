@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
+from SemiSegLib.cases.itk_files import header_with_itk
 from SemiSegLib.cases.segments import read_segmentation_image
 from SemiSegModule.bridge.geometry import Grid, fromGeometry
 
@@ -59,7 +59,7 @@ def readSegmentationFile(path: Path) -> SegmentationFile:
         CaseError: the file is missing, is damaged, or holds no segment.
     """
     image = read_segmentation_image(Path(path))
-    header = _header(path)
+    header = header_with_itk(path).metadata
     segments = tuple(
         FileSegment(
             id=header.get(f"Segment{number}_ID") or f"Segment_{number + 1}",
@@ -72,13 +72,6 @@ def readSegmentationFile(path: Path) -> SegmentationFile:
         for number, segment in enumerate(image.segments)
     )
     return SegmentationFile(image.layers, fromGeometry(image.geometry), segments)
-
-
-def _header(path: Path) -> dict[str, str]:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
 
 
 def _color(text: str) -> tuple[float, float, float]:
