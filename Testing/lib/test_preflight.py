@@ -20,6 +20,7 @@ from SemiSegLib.cases.cohort import write_cohort
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cli import app
 from SemiSegLib.config import from_json, read_json, write_json
+from SemiSegLib.planning import processor
 from SemiSegLib.planning.fingerprint import fingerprint
 from SemiSegLib.planning.memory import OVERHEAD_GIB
 from SemiSegLib.planning.plan import Plan
@@ -155,6 +156,16 @@ def test_networks_whose_graphs_are_held_at_once_need_twice_as_much(cohort, tmp_p
     assert memory_gib("cross_pseudo_supervision", backward="joint") == pytest.approx(2 * one, rel=0.05)
     assert memory_gib("dual_task_mutual_learning") == pytest.approx(2 * one, rel=0.05)
     assert memory_gib("dual_task_mutual_learning", networks="distance") == pytest.approx(one, rel=0.05)
+
+
+def test_a_step_is_shorter_on_two_cores_and_in_bf16(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "announces_bf16", lambda: True)
+
+    def seconds(**changes):
+        return preflight.measure(a_request(cohort, training=replace(SHORT, **changes)), tmp_path).step_seconds
+
+    assert seconds(threads=2) == pytest.approx(seconds() / 2)
+    assert seconds(precision="bf16") == pytest.approx(seconds() / processor.BF16_SPEED)
 
 
 def test_it_answers_another_program_in_json_within_20_seconds(cohort, tmp_path):

@@ -375,6 +375,7 @@ def test_where_bf16_will_be_taken_a_budget_holds_dearer_steps(monkeypatch, has_i
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
     training = TrainingSettings(steps=None, seconds=240.0, threads=1, **asked)
+    assert processor.BF16_SPEED > 1.0
     assert planner.time_on_cores(training) == pytest.approx(240.0 * gain)
 
 
