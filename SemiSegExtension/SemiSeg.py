@@ -119,6 +119,15 @@ class SemiSegLogic(ScriptedLoadableModuleLogic):
             raise AttributeError(name)
         return getattr(self.study, name)
 
+    def loadSampleStudy(self):
+        """Load the built-in study as its button in Slicer's Sample Data does, and return its new nodes.
+
+        Slicer's own ``downloadSamples`` asks no module for its data; only the button does.
+        """
+        from SemiSegModule.sample_data import loadStudy
+
+        return loadStudy(self.getParameterNode())
+
     def __dir__(self):
         return sorted({*super().__dir__(), *dir(self.study)})
 

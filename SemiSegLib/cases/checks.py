@@ -15,8 +15,8 @@ from SemiSegLib.cases.finding import Severity
 from SemiSegLib.errors import CaseError, explain
 from SemiSegLib.labels.scheme import BACKGROUND
 
-# Voxels of NIfTI files are decompressed outside Python's lock, so two readers are faster; other files are read by ITK, by
-# one thread at a time. More readers would hold more volumes.
+# Voxels of NIfTI files are decompressed outside Python's lock, so two readers are faster; other files are read by ITK,
+# by one thread at a time. More readers would hold more volumes.
 READERS = 2
 # Errors that a message lists before it only counts.
 LISTED = 12

@@ -53,6 +53,27 @@ def click(widget: Any, position: Any = None) -> None:
     process_events()
 
 
+def turn_wheel(widget: Any, notches: int) -> None:
+    """Turn the mouse wheel over the middle of a widget; more than 0 is up."""
+    _require_usable(widget)
+    middle = QtCore.QPointF(widget.rect().center())
+    event = QtGui.QWheelEvent(
+        middle,
+        widget.mapToGlobal(middle),
+        QtCore.QPoint(),
+        QtCore.QPoint(0, 120 * notches),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    # Qt gives the focus to a widget that takes it from the wheel, before it tells of the turn.
+    if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+        widget.setFocus(Qt.FocusReason.MouseFocusReason)
+    QtWidgets.QApplication.sendEvent(widget, event)
+    process_events()
+
+
 def type_text(widget: Any, text: str, *, is_replacing: bool = True) -> None:
     """Type into a line edit, text edit, spin box or editable combo box, and leave it."""
     target = getattr(widget, "_combo", None) or getattr(widget, "_box", None) or widget

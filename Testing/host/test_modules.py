@@ -10,6 +10,8 @@ import qt
 import SampleData
 import slicer
 
+from Testing.host.application.sample_data import clickSample
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import qt, slicer
@@ -149,7 +151,7 @@ def test_a_module_can_be_reloaded(demo):
     assert after.ui.selector.noneEnabled
 
 
-def test_sample_data_comes_from_the_modules_own_downloader():
+def test_the_button_of_sample_data_asks_the_modules_own_downloader_and_nothing_else_does():
     made = []
 
     def download(source):
@@ -160,10 +162,12 @@ def test_sample_data_comes_from_the_modules_own_downloader():
     register(category="SemiSeg", sampleName="Phantoms", customDownloader=download)
     register(category="SemiSeg", sampleName="Remote", uris="https://example.org/a.nrrd", fileNames="a.nrrd")
     logic = SampleData.SampleDataLogic()
-    assert logic.downloadSample("Phantoms").GetName() == "sample"
+    assert clickSample("Phantoms").GetName() == "sample"
     assert made == ["Phantoms"]
-    with pytest.raises(NotImplementedError, match="downloads nothing"):
-        logic.downloadSamples("Remote")
+    for name in ("Remote", "Phantoms"):
+        with pytest.raises(NotImplementedError, match="downloads nothing"):
+            logic.downloadSamples(name)
+    assert made == ["Phantoms"]
     with pytest.raises(TypeError, match="checksum"):
         register(category="SemiSeg", sampleName="Wrong", checksum="SHA256:0")
 

@@ -11,6 +11,7 @@ from SemiSegLib.labels.schemes import write_scheme
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from SemiSegModule.sample_data import COUNTS
 from Testing.bridge import scenes
+from Testing.host.application.sample_data import clickSample
 from Testing.host.interaction import choose, click, click_cell, process_events, tick_cell, type_text
 from Testing.panel.studies import a_drawn_scan, a_small_study, column
 
@@ -258,9 +259,7 @@ def test_a_scene_closed_while_another_module_is_open_is_no_trouble(panel, module
 
 
 def test_the_sample_study_is_offered_and_becomes_cases(panel):
-    import SampleData
-
-    nodes = SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
+    nodes = clickSample("SemiSegStudy")
     process_events()
     sides = [case.side for case in panel.panel.view.cases]
     assert [sides.count(side) for side in ("validation", "test")] == [COUNTS["validation"], COUNTS["test"]]

@@ -88,6 +88,19 @@ def test_the_batch_example_works_without_main_window_and_without_the_panel(host,
     assert host.dialogs.messages == []
 
 
+def test_the_batch_example_ends_whatever_goes_wrong(module, monkeypatch, tmp_path):
+    def fail(*_given, **_named):
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr("SemiSegLib.cases.formats.load_dataset", fail)
+    codes = []
+    monkeypatch.setattr(slicer.util, "exit", codes.append)
+    monkeypatch.setattr(sys, "argv", ["batch_example.py", str(tmp_path), str(tmp_path / "output")])
+    with pytest.raises(RuntimeError, match="no space left"):
+        runpy.run_path(str(EXAMPLES / "batch_example.py"), run_name="__main__")
+    assert codes == [1]
+
+
 def test_the_batch_example_says_why_it_failed_and_exits_with_a_code(module, monkeypatch, tmp_path, capsys):
     assert run_batch(monkeypatch, tmp_path / "nothing", tmp_path / "output") == 1
     assert "nothing" in capsys.readouterr().err

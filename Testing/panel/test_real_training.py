@@ -8,11 +8,11 @@ Without the option the training is stopped after its first steps, which must lea
 
 import numpy as np
 import pytest
-import SampleData
 import slicer
 
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
+from Testing.host.application.sample_data import clickSample
 from Testing.host.interaction import click, process_events, set_slider, tick_cell, type_text
 from Testing.host.rendering.window import slice_picture, window_picture
 from Testing.panel.real_worker import PATIENCE_SECONDS, has_ended, wait_for
@@ -40,7 +40,7 @@ def test_screenshots_of_a_training_started_from_the_panel_and_of_its_results(
     host, module, panel, screenshot, request, home
 ):
     is_full = request.config.getoption("--screenshots") is not None
-    SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
+    clickSample("SemiSegStudy")
     process_events()
     type_text(panel.ui.studyFolderEdit, STUDY)
     # What is tested is not trained on.

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SampleData
 import slicer
 
 from SemiSegLib.cases.cohort import write_cohort
@@ -28,6 +27,7 @@ from SemiSegModule.logic import StudyLogic
 from Testing.bridge import scenes
 from Testing.bridge.results import write_results
 from Testing.host import interaction
+from Testing.host.application.sample_data import clickSample
 from Testing.host.interaction import click, drop_files, process_events, type_text, wait_until
 from Testing.host.rendering.window import window_picture
 from Testing.panel.models import a_model_file
@@ -54,9 +54,9 @@ class Person:
         self._window, self._screenshot, self._pictures = module.widgetRepresentation(), screenshot, 0
 
     def load_sample(self, name):
-        """Choose Sample Data among the modules and click the sample; the host has only the logic of that module."""
+        """Choose Sample Data among the modules and click the sample; the host has no panel of that module."""
         self.clicks += 2
-        SampleData.SampleDataLogic().downloadSamples(name)
+        clickSample(name)
         process_events()
 
     def open_module(self):

@@ -25,9 +25,9 @@ class SemiSegInSlicerTest(unittest.TestCase):
         return widget
 
     def sample(self):
-        import SampleData
+        from SemiSeg import SemiSegLogic
 
-        return SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
+        return SemiSegLogic().loadSampleStudy()
 
     def test_the_module_is_loaded_and_described(self):
         module = slicer.modules.semiseg

@@ -3,8 +3,8 @@
     Slicer --no-main-window --python-script batch_example.py -- DATA OUTPUT [--minutes 30]
 
 DATA is a dataset in a format that SemiSeg reads; nothing is written to it. OUTPUT takes the run with its model and one
-.seg.nrrd for each case that has no labels or is kept for testing. The exit code is 0, or 1 with the reason on the error
-output.
+.seg.nrrd for each case that has no labels or is kept for testing. The exit code is 0, 1 with the reason on the error
+output, or 2 if the arguments are wrong.
 """
 
 import argparse
@@ -44,9 +44,11 @@ def main(arguments):
 
 def segment(logic, dataset, case, run, output):
     """Segment one case and write its segmentation; the scene is as before afterwards."""
-    volumes = {role: slicer.util.loadVolume(str(dataset.path(file))) for role, file in case.images.items()}
-    nodes = list(volumes.values())
+    volumes, nodes = {}, []
     try:
+        for role, file in case.images.items():
+            volumes[role] = slicer.util.loadVolume(str(dataset.path(file)))
+            nodes.append(volumes[role])
         job = logic.applyModel(run, [volumes], folder=output / "applied")
         logic.waitFor(job, tell=say)
         nodes += logic.loadResults(job)
@@ -64,8 +66,11 @@ def say(text):
 
 if __name__ == "__main__":
     given = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    code = 1
     try:
         code = main(given)
     except SystemExit as end:  # argparse has said what is wrong with the arguments
         code = end.code or 0
-    slicer.util.exit(code)
+    finally:
+        # Whatever went wrong, such as a full disk: without a window nobody could close Slicer.
+        slicer.util.exit(code)

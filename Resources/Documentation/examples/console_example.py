@@ -1,7 +1,6 @@
 # Trains on the built-in study and segments a scan that nobody has labeled, without the panel.
 # Paste it into Slicer's Python console. Slicer stays usable while it waits; the results are new segmentations.
 
-import SampleData
 import slicer
 from SemiSeg import SemiSegLogic
 
@@ -12,7 +11,7 @@ logic = SemiSegLogic()
 print(logic.missingPackages() or "All packages are installed.")  # if not: logic.installPackages(print)
 
 # Cases of the scene: volumes with their segmentations. The scheme is read from the segments.
-SampleData.SampleDataLogic().downloadSamples("SemiSegStudy")
+logic.loadSampleStudy()
 scheme = logic.readScheme()
 cases = logic.casesFromScene(scheme)
 print(f"{len(cases)} cases, structures: {', '.join(leaf.name for leaf in scheme.leaves)}")

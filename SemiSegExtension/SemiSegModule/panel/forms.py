@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ctk
+import qt
 import slicer
 
 # From top to bottom.
@@ -20,3 +22,16 @@ def addSections(form: Any, resourcePath: Callable[[str], str]) -> None:
     """
     for place, name in enumerate(SECTIONS, start=1):
         form.layout().insertWidget(place, slicer.util.loadUI(resourcePath(f"UI/{name}.ui")))
+
+
+def comboBox() -> Any:
+    """Return a list to choose from as those of the forms: a turn of the wheel over it scrolls the panel.
+
+    It must not choose what the pointer happens to pass, such as another meaning of a segment.
+    """
+    combo = ctk.ctkComboBox()
+    combo.scrollWheelEffect = ctk.ctkComboBox.ScrollWithFocus
+    # A list takes the focus from the wheel otherwise.
+    combo.focusPolicy = qt.Qt.StrongFocus
+    combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+    return combo

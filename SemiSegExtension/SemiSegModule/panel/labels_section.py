@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SemiSegLib.labels.scheme import BACKGROUND, LabelScheme, name_key
 from SemiSegModule.bridge.meanings import Suggestion
 from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCase
+from SemiSegModule.panel.forms import comboBox
 from SemiSegModule.panel.looked_for_tree import LookedForTree
 from SemiSegModule.panel.overlaps_view import OverlapsView
 from SemiSegModule.panel.region_view import RegionView
@@ -123,8 +124,7 @@ class LabelsSection:
             names.append(own)
         values = ["", *names, BACKGROUND, ANNOTATED_REGION, LEFT_OUT]
         texts = [_("choose..."), *names, _("background"), _("(region that was annotated)"), _("(left out)")]
-        combo = qt.QComboBox()
-        combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        combo = comboBox()
         combo.minimumContentsLength = 8
         combo.addItems(texts)
         meaning = case.meanings[segmentId]

@@ -13,6 +13,7 @@ from SemiSegModule.bridge.layers import drawnMoment
 from SemiSegModule.bridge.overlaps import EITHER, IGNORE, Overlap
 from SemiSegModule.bridge.scene_case import SceneCase
 from SemiSegModule.bridge.segments import segmentIds
+from SemiSegModule.panel.forms import comboBox
 from SemiSegModule.panel.tables import fitRows, stretchColumns
 
 
@@ -85,8 +86,7 @@ class OverlapsView:
     def _ruleCombo(self, overlap: Overlap, case: SceneCase) -> Any:
         values = ["", IGNORE, EITHER, overlap.first, overlap.second]
         rule = case.overlapRules.get(overlap.pair, "")
-        combo = qt.QComboBox()
-        combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        combo = comboBox()
         combo.minimumContentsLength = 8
         combo.addItems([_("choose..."), _("ignored"), _("one of the two"), overlap.first, overlap.second])
         combo.currentIndex = values.index(rule) if rule in values else 0

@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SemiSegLib.methods.catalogue import Card, Option
+from SemiSegModule.panel.forms import comboBox
 
 # Digits after the point that a number is shown with, if its values need no more.
 LEAST_DECIMALS, MOST_DECIMALS = 2, 6
@@ -94,11 +95,10 @@ def makeEditor(option: Option, values: list[Any], onEdited: Callable[..., None])
         editor = qt.QCheckBox()
         editor.connect("toggled(bool)", onEdited)
     elif option.choices:
-        editor = qt.QComboBox()
+        editor = comboBox()
         for choice in option.choices:
             editor.addItem(choice.replace("_", " "), choice)
         # A long word must not make the panel wider.
-        editor.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         editor.minimumContentsLength = 10
         editor.connect("activated(int)", onEdited)
     elif isinstance(option.default, int):
@@ -119,7 +119,7 @@ def setValue(editor: Any, value: Any) -> None:
     kind = editor.className()
     if kind == "QCheckBox":
         editor.checked = value
-    elif kind == "QComboBox":
+    elif kind == "ctkComboBox":
         editor.currentIndex = editor.findData(value)
     else:
         editor.value = value
@@ -130,7 +130,7 @@ def valueOf(editor: Any) -> Any:
     kind = editor.className()
     if kind == "QCheckBox":
         return bool(editor.checked)
-    if kind == "QComboBox":
+    if kind == "ctkComboBox":
         return str(editor.itemData(editor.currentIndex))
     return int(editor.value) if kind == "QSpinBox" else round(float(editor.value), editor.decimals)
 

@@ -1,4 +1,8 @@
-"""The SampleData module: data sets that modules register, made by their own downloader; nothing is fetched."""
+"""The SampleData module: data sets that modules register; nothing is fetched.
+
+As in Slicer, only the button of a data set asks the downloader that its module brought; the calls of the logic fetch
+files, whatever was registered.
+"""
 
 import types
 from collections.abc import Callable
@@ -26,7 +30,7 @@ class SampleDataSource:
 
 
 class SampleDataLogic:
-    """Registers data sets by category and loads those that bring a downloader."""
+    """Registers data sets by category."""
 
     @staticmethod
     def registerCustomSampleDataSource(
@@ -78,11 +82,16 @@ class SampleDataLogic:
         return next(iter(self.downloadSamples(sampleName)), None)
 
     def downloadFromSource(self, source: SampleDataSource) -> list[Any]:
-        """Load a data set that brings its own downloader."""
-        if source.customDownloader is None:
-            raise NotImplementedError("the test host downloads nothing")
-        result = source.customDownloader(source)
-        return list(result) if isinstance(result, (list, tuple)) else [result]
+        """Fetch the files of a data set, which Slicer does for those that bring a downloader, too."""
+        raise NotImplementedError("the test host downloads nothing")
+
+
+def clickSample(sampleName: str) -> Any:
+    """Do what the button of a data set in the panel of Sample Data does; returns what its downloader does."""
+    source = SampleDataLogic().sourceForSampleName(sampleName)
+    if source is None or source.customDownloader is None:
+        raise LookupError(f"no data set '{sampleName}' with a downloader of its own is registered")
+    return source.customDownloader(source)
 
 
 def make_module() -> types.ModuleType:
