@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from SemiSeg import SemiSegLogic
+
 from SemiSegModule.logic import StudyLogic
 
 PAGE = Path(__file__).resolve().parents[2] / "Resources/Documentation/console.md"
