@@ -120,13 +120,8 @@ class SemiSegLogic(ScriptedLoadableModuleLogic):
         return getattr(self.study, name)
 
     def loadSampleStudy(self):
-        """Load the built-in study as its button in Slicer's Sample Data does, and return its new nodes.
-
-        Slicer's own ``downloadSamples`` asks no module for its data; only the button does.
-        """
-        from SemiSegModule.sample_data import loadStudy
-
-        return loadStudy(self.getParameterNode())
+        """Load the built-in study as its button in Slicer's Sample Data does, and return its new nodes."""
+        return importlib.import_module("SemiSegModule.sample_data").loadStudy(self.getParameterNode())
 
     def __dir__(self):
         return sorted({*super().__dir__(), *dir(self.study)})
@@ -152,7 +147,4 @@ def makeLibraryImportable():
 
 def registerSampleData():
     """Offer the built-in study in Slicer's Sample Data module."""
-    from SemiSegModule.sample_data import register
-
-    icon = Path(__file__).resolve().parent / "Resources/Icons/SemiSeg.png"
-    register(icon, lambda: SemiSegLogic().getParameterNode())
+    importlib.import_module("SemiSegModule.sample_data").register(lambda: SemiSegLogic().getParameterNode())

@@ -11,15 +11,15 @@ import slicer
 
 CATEGORY = "SemiSeg"
 SAMPLE = "SemiSegStudy"
+ICON = Path(__file__).resolve().parents[1] / "Resources/Icons/SemiSeg.png"
 # Enough to train on and to look at; more cases would only fill the scene.
 COUNTS = {"fine": 3, "coarse": 4, "partial": 1, "none": 1, "validation": 2, "test": 1}
 
 
-def register(icon: Path, parameterNode: Callable[[], Any]) -> None:
+def register(parameterNode: Callable[[], Any]) -> None:
     """Offer the study, once; does nothing where the Sample Data module is not there.
 
     Args:
-        icon: picture of the button.
         parameterNode: called for the module's parameter node, whose case table gets the cases.
     """
     try:
@@ -39,7 +39,7 @@ def register(icon: Path, parameterNode: Callable[[], Any]) -> None:
         uris=f"generated:{SAMPLE}",
         fileNames=SAMPLE,
         nodeNames=SAMPLE,
-        thumbnailFileName=str(icon),
+        thumbnailFileName=str(ICON),
         customDownloader=lambda _source: loadStudy(parameterNode()),
     )
 
