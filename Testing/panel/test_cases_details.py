@@ -405,6 +405,31 @@ def test_a_segmentation_on_another_grid_is_copied_onto_the_scan_and_left_as_it_w
     assert column(panel.ui.casesTable, CHECK) == ["ok"]
 
 
+def test_labels_that_reach_beyond_the_scan_are_copied_onto_it_and_not_dropped(panel):
+    generator = np.random.default_rng(0)
+    matrix = scenes.matrix(generator, spacing=(2.0, 2.0, 2.0))
+    volume = scenes.a_volume(generator, matrix, name="Eve")
+    # Voxels of half the size, which begin some before the scan.
+    fine = matrix @ np.diag([0.5, 0.5, 0.5, 1.0])
+    fine[:3, 3] -= fine[:3, :3] @ np.array([3.0, 3.0, 3.0])
+    shape = tuple(2 * n + 6 for n in scenes.SHAPE)
+    reference = scenes.a_volume(generator, fine, name="finer", shape=shape)
+    masks = scenes.blobs(generator, shape)
+    masks["head"][0, 0, 0] = True
+    node = scenes.a_segmentation(reference, masks, name="Eve seg")
+    slicer.mrmlScene.RemoveNode(reference)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    panel.panel.refresh()
+    checked(panel)
+    click_cell(panel.ui.casesTable, 0, LABELS)
+    assert "outside the volume" in panel.ui.caseCheckLabel.text
+    assert panel.ui.fixCaseButton.text == "Make a copy on the scan's voxels"
+    click(panel.ui.fixCaseButton)
+    checked(panel)
+    assert panel.panel.view.rows[0].segmentation.GetName() == "Eve seg on scan"
+    assert column(panel.ui.casesTable, CHECK) == ["ok"]
+
+
 def test_siblings_that_share_voxels_are_shown_and_the_button_leads_to_labels(panel, tmp_path):
     path = tmp_path / "scheme.json"
     write_scheme(scenes.SCHEME, path)

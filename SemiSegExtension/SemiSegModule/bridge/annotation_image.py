@@ -169,12 +169,13 @@ def _box(placed: Masks) -> tuple[slice, ...]:
 
 def _geometryFindings(drawing: Drawing, placed: Masks) -> list[Finding]:
     findings = []
+    isElsewhere = not any(mask.any() for mask in placed.masks.values())
     for segmentId, count in placed.outside.items():
         if count:
             findings.append(
                 Finding(
                     case=drawing.caseId,
-                    code="outside_volume",
+                    code="elsewhere" if isElsewhere else "outside_volume",
                     severity="warning",
                     what=_("{count} voxels of segment '{segment}' lie outside the volume and are not used").format(
                         count=count, segment=drawing.segmentNames[segmentId]

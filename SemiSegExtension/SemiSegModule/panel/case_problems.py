@@ -120,7 +120,10 @@ class CaseProblems:
             return _("Count as not looked for"), _bound(self._leaveOut, view, number, check.emptySegments)
         if code == "resampled":
             return _("Make a copy on the scan's voxels"), _bound(self._copyOntoScan, view, number)
-        if code == "outside_volume":
+        if code == "outside_volume" and any(finding.code == "resampled" for finding in check.findings):
+            # What lies inside the scan is good; the copy has that alone.
+            return self._fixOf("resampled", view, number, check)
+        if code == "elsewhere":
             return _("Use without labels"), _bound(self._useWithoutLabels, number)
         if code in ("overlap", "part_missing"):
             return _("Decide in Labels"), self._showLabels
