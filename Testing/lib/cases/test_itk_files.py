@@ -1,5 +1,8 @@
 """Files are read by two threads at once; ITK must never be in two of them."""
 
+import gzip
+import math
+import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +15,7 @@ import SimpleITK as sitk
 from SemiSegLib.cases.channels import frame_count
 from SemiSegLib.cases.itk_files import header_with_itk, read_with_itk, write_with_itk
 from SemiSegLib.cases.volume import Volume, read_volume, write_volume
+from SemiSegLib.errors import CaseError
 from Testing.lib.cases.tiny import oblique
 
 GRID = oblique((6, 11, 9))
@@ -84,6 +88,26 @@ def test_a_header_says_what_the_image_says(tmp_path, ending):
     # The image has what ITK computed while reading, too.
     assert header.metadata
     assert header.metadata.items() <= {key: read.GetMetaData(key) for key in read.GetMetaDataKeys()}.items()
+
+
+def test_frames_of_a_damaged_file_are_counted_as_one_so_that_reading_it_tells_the_damage(tmp_path):
+    write_volume(volume(), tmp_path / "sound.nii")
+    sound = bytearray((tmp_path / "sound.nii").read_bytes())
+    # The byte at which the voxels begin is not a number.
+    sound[108:112] = struct.pack("<f", math.nan)
+    damaged = {
+        "endless.nii": bytes(sound),
+        "garbage.nii.gz": b"this is no image",
+        "empty.nii.gz": b"",
+        "cut.nii.gz": gzip.compress(bytes(sound))[:60],
+        "garbage.nrrd": b"this is no image",
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        assert frame_count(tmp_path / name) == 1, name
+        with pytest.raises(CaseError):
+            read_volume(tmp_path / name)
+    assert frame_count(tmp_path / "gone.nii.gz") == 1
 
 
 def test_a_file_that_is_no_image_raises_and_leaves_the_next_one_readable(tmp_path):
