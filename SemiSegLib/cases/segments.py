@@ -47,13 +47,18 @@ class SegmentImage:
         layers: (layer, D, H, W) integer.
         segments: which value of which layer is which segment.
         geometry: grid of each layer.
-        is_block: whether the file says that it may hold a part of the image's grid only.
+        header: key to text, for what only Slicer needs of the segments.
     """
 
     layers: np.ndarray
     segments: tuple[Segment, ...]
     geometry: Geometry
-    is_block: bool
+    header: Mapping[str, str]
+
+    @property
+    def is_block(self) -> bool:
+        """Whether the file says that it may hold a part of the image's grid only."""
+        return OFFSET_KEY in self.header
 
 
 def is_segmentation(path: str | Path) -> bool:
@@ -89,7 +94,8 @@ def read_segmentation_image(path: Path) -> SegmentImage:
         FileError: the file is missing, is damaged, lists no segment, or holds no whole numbers.
     """
     image = read_image(path)
-    segments = _parse({key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}, path)
+    header = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    segments = _parse(header, path)
     array = sitk.GetArrayFromImage(image)
     layers = np.moveaxis(array, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else array[None]
     whole = image.GetDimension() == 3 and layers.dtype.kind in "iu"
@@ -110,7 +116,7 @@ def read_segmentation_image(path: Path) -> SegmentImage:
                 path=path,
                 remedy="save the segmentation again from Slicer",
             )
-    return SegmentImage(layers, segments, Geometry.from_sitk(image), OFFSET_KEY in image.GetMetaDataKeys())
+    return SegmentImage(layers, segments, Geometry.from_sitk(image), header)
 
 
 def match_segments(segments: Iterable[Segment], scheme: LabelScheme, path: Path) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from SemiSegLib.cases.itk_files import header_with_itk
 from SemiSegLib.cases.segments import read_segmentation_image
 from SemiSegModule.bridge.geometry import Grid, fromGeometry
 
@@ -59,7 +58,7 @@ def readSegmentationFile(path: Path) -> SegmentationFile:
         CaseError: the file is missing, is damaged, or holds no segment.
     """
     image = read_segmentation_image(Path(path))
-    header = header_with_itk(path).metadata
+    header = image.header
     segments = tuple(
         FileSegment(
             id=header.get(f"Segment{number}_ID") or f"Segment_{number + 1}",
