@@ -12,6 +12,7 @@ from SemiSegModule.bridge.scene_case import STATES
 from SemiSegModule.panel import case_words as words
 from SemiSegModule.panel.case_problems import CaseProblem, CaseProblems
 from SemiSegModule.panel.channels import useVolume
+from SemiSegModule.panel.problem_list import ProblemList, escaped
 from SemiSegModule.panel.row_labels import withSegmentation
 from SemiSegModule.panel.study_view import StudyView
 
@@ -25,15 +26,18 @@ class CaseDetails:
     Args:
         ui: widgets of the form by name.
         panel: gives ``parameters`` and ``logic``.
-        problems: does the fixes.
+        problems: does what concerns several cases.
+
+    Attributes:
+        problemList: what is doubtful about the case.
     """
 
     def __init__(self, ui: Any, panel: Any, problems: CaseProblems) -> None:
         self.ui, self.panel, self._problems = ui, panel, problems
         self._rows: list[int] = []
-        self._fix: Any = None
         self._channels: list[str] = []
         self._selectors: dict[str, Any] = {}
+        self.problemList = ProblemList(ui)
         ui.caseSegmentationSelector.setMRMLScene(slicer.mrmlScene)
         ui.caseSegmentationSelector.connect("nodeActivated(vtkMRMLNode*)", self._onSegmentation)
         ui.casePatientEdit.connect("editingFinished()", self._onPatient)
@@ -41,7 +45,6 @@ class CaseDetails:
         ui.caseStateComboBox.connect("activated(int)", self._onState)
         ui.caseSideComboBox.addItems([words.explainSide(side) for side in words.SIDES])
         ui.caseSideComboBox.connect("activated(int)", self._onSide)
-        ui.fixCaseButton.connect("clicked()", self._onFix)
 
     def show(self, view: StudyView, rows: list[int], problems: tuple[CaseProblem, ...] | None) -> None:
         """Show rows of a study.
@@ -58,7 +61,9 @@ class CaseDetails:
             return
         cases, isOne = [view.cases[number] for number in self._rows], len(self._rows) == 1
         title = cases[0].id if isOne else _("{count} cases are selected").format(count=len(cases))
-        _show(self.ui.caseTitleLabel, f"<b>{_escaped(title)}</b>")
+        text = f"<b>{escaped(title)}</b>"
+        if self.ui.caseTitleLabel.text != text:
+            self.ui.caseTitleLabel.text = text
         selector = self.ui.caseSegmentationSelector
         selector.enabled = isOne
         selector.setCurrentNode(cases[0].segmentation if isOne else None)
@@ -67,11 +72,12 @@ class CaseDetails:
         self.ui.caseSideComboBox.currentIndex = _common([words.SIDES.index(case.side or "") for case in cases])
         isLocked = all(number in view.lockedSides for number in self._rows)
         self.ui.caseSideComboBox.enabled = not isLocked
-        self._showProblem(problems if isOne else ())
+        self.problemList.show(problems if isOne else ())
 
     def forget(self) -> None:
         """Show no case, and hold no node any more."""
-        self._rows, self._fix = [], None
+        self._rows = []
+        self.problemList.show(None)
         self.ui.caseFrame.visible = False
 
     def channelSelector(self, channel: str) -> Any:
@@ -121,22 +127,6 @@ class CaseDetails:
         selector.connect("nodeActivated(vtkMRMLNode*)", lambda node: self._onChannel(channel, node))
         return selector
 
-    def _showProblem(self, problems: tuple[CaseProblem, ...] | None) -> None:
-        worst = problems[0] if problems else None
-        self._fix = worst.fix if worst is not None else None
-        self.ui.caseCheckLabel.visible = worst is not None
-        self.ui.fixCaseButton.visible = self._fix is not None
-        if worst is None:
-            return
-        more = len(problems) - 1
-        rest = _("(and {count} more: see Check in the table)").format(count=more) if more else ""
-        color = words.SEVERITY_COLORS[worst.severity]
-        text = _escaped(f"{worst.what[:1].upper()}{worst.what[1:]}.")
-        remedy = _escaped(f"{worst.remedy[:1].upper()}{worst.remedy[1:]}.") if worst.remedy else ""
-        _show(self.ui.caseCheckLabel, f'<span style="color:{color}">{text}</span> {remedy} {_escaped(rest)}'.strip())
-        if self._fix is not None:
-            self.ui.fixCaseButton.text = worst.label
-
     def _onSegmentation(self, node: Any) -> None:
         if self.panel.parameters is None:
             return
@@ -167,10 +157,6 @@ class CaseDetails:
         if self.panel.parameters is not None:
             self._problems.setSide(self._rows, words.SIDES[index] or None)
 
-    def _onFix(self) -> None:
-        if self._fix is not None:
-            self._fix()
-
     def _change(self, **values: Any) -> None:
         if self.panel.parameters is None:
             return
@@ -185,13 +171,3 @@ class CaseDetails:
 def _common(values: list[int]) -> int:
     """Return the value that all share, or -1."""
     return values[0] if len(set(values)) == 1 else -1
-
-
-def _show(label: Any, text: str) -> None:
-    if label.text != text:
-        label.text = text
-
-
-def _escaped(text: str) -> str:
-    """Return a text as it is read in rich text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -58,11 +58,12 @@ class CaseProblems:
             number: of the row.
             check: what was found in the nodes, or None if that is not known (yet).
         """
-        found = [*self._missingChannels(view, number), *self._unclear(view, number), *self._patientSides(view, number)]
-        if not found and number in view.rowProblems:
+        found = [*self._missingChannels(view, number), *self._unclear(view, number)]
+        if not found and number in view.openRows:
             found.append(CaseProblem("error", view.rowProblems[number], "", _("Show in Labels"), self._showLabels))
+        found += self._patientSides(view, number)
         # Without a meaning for every segment nothing more can be said about them.
-        for finding in check.findings if check is not None and number not in view.rowProblems else ():
+        for finding in check.findings if check is not None and number not in view.openRows else ():
             label, fix = self._fixOf(finding.code, view, number, check)
             found.append(CaseProblem(finding.severity, finding.what, finding.remedy, label, fix))
         found += self._onlyParts(view, number)

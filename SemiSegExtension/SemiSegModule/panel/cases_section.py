@@ -105,7 +105,7 @@ class CasesSection:
         """Find what is doubtful; what takes long is asked for and comes later."""
         self._shownProblems = {}
         for number, case in enumerate(view.cases):
-            isOpen = number in view.rowProblems or view.scheme is None or not view.rows[number].isChosen
+            isOpen = number in view.openRows or view.scheme is None or not view.rows[number].isChosen
             check = None if isOpen else self.checks.result(case, view.scheme)
             found = self.problems.of(view, number, check)
             self._shownProblems[number] = None if check is None and not found and not isOpen else found

@@ -81,7 +81,7 @@ class LabelsSection:
         case, scheme = self.case, self.panel.view.scheme
         isUsable = case is not None and case.segmentation is not None and scheme is not None
         # A case with an open question is not checked, and one that is not ticked for this view alone.
-        isOpen = not isUsable or self._row in self.panel.view.rowProblems
+        isOpen = not isUsable or self._row in self.panel.view.openRows
         check = None if isOpen else self.panel.cases.checks.result(case, scheme)
         self._overlaps.refresh(case if isUsable else None, scheme, check)
 

@@ -59,6 +59,7 @@ class StudyView:
         problem: why there is no scheme, or "".
         mayBeginScheme: whether nobody has chosen or drawn any structure, so that the first one can be typed.
         rowProblems: row number to what a person must decide before this case can be used.
+        openRows: those of them in which something is lacking or not said, so that their labels cannot be looked at yet.
         sideConflicts: row numbers whose patient stands on two sides of the split.
         lockedSides: row number to the side on which a run has used the case or its patient; it never changes again.
         lockedByName: those of them of which nobody has said whose they are, and another scan of the name was used.
@@ -73,6 +74,7 @@ class StudyView:
     problem: str = ""
     mayBeginScheme: bool = False
     rowProblems: dict[int, str] = field(default_factory=dict)
+    openRows: set[int] = field(default_factory=set)
     lockedSides: dict[int, str] = field(default_factory=dict)
     lockedByName: set[int] = field(default_factory=set)
     sideConflicts: dict[int, bool] = field(default_factory=dict)
@@ -120,6 +122,7 @@ def viewOf(parameters: StudyParameters, readScheme: Callable[[str], LabelScheme]
         problem = _rowProblem(row, view.cases[-1], parameters.channels)
         if problem:
             view.rowProblems[number] = problem
+            view.openRows.add(number)
     _lockSides(view, used)
     _findSideConflicts(view)
     if view.scheme is not None:
