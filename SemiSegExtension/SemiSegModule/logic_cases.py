@@ -16,7 +16,8 @@ from SemiSegModule import jobs
 from SemiSegModule.bridge.case_check import CaseCheck, CaseSnapshot, check, copyOntoScan, lookedForWithout, snapshot
 from SemiSegModule.bridge.case_files import CaseFiles, addCase
 from SemiSegModule.bridge.case_import import ImportPlan, planImport
-from SemiSegModule.bridge.frames import Frames, framedVolumes, parseFrames, splitFrames
+from SemiSegModule.bridge.frame_labels import FrameLabels, copyLabels, labelsOfFrames
+from SemiSegModule.bridge.frames import Frames, framedVolumes, makeGray, parseFrames, requireChosen, splitFrames
 from SemiSegModule.bridge.layers import SurfaceImages
 from SemiSegModule.bridge.scene_case import LEFT_OUT, SceneCase
 from SemiSegModule.used_sides import splitOf
@@ -69,21 +70,47 @@ class CasesLogic:
         return addCase(files)
 
     def framedVolumes(self) -> list[Frames]:
-        """Return the volumes of the scene that hold several images (sequences, 4-D scans) and so are no cases."""
+        """Return the volumes of the scene that are no cases: of several images (sequences, 4-D scans) or in color."""
         return framedVolumes()
 
-    def splitFrames(self, frames: Frames, numbers: Sequence[int] | str) -> list[Any]:
+    def splitFrames(self, frames: Frames, numbers: Sequence[int] | str, labelsOf: int | None = None) -> list[Any]:
         """Return new volume nodes, one for each chosen image of a sequence or 4-D scan, which is left as it is.
+
+        What was drawn on it is copied too, as a new segmentation node beside each new volume: a sequence of
+        segmentations image by image, a single one beside the image that it belongs to.
 
         Args:
             frames: one of ``framedVolumes()``.
             numbers: which images, counted from 1; or a text such as "1, 5-7" or "all".
+            labelsOf: the image on which a single segmentation was drawn; None if it is the only one that is chosen, or
+                if nobody knows: then it is left out.
 
         Raises:
-            CaseError: there is no such image.
+            CaseError: there is no such image, or the labels are of one that was not chosen.
         """
         chosen = parseFrames(numbers, frames.count) if isinstance(numbers, str) else numbers
-        return splitFrames(frames, chosen)
+        requireChosen(labelsOf, chosen, where=frames.node.GetName())
+        labels = labelsOfFrames(frames)
+        volumes = splitFrames(frames, chosen)
+        copied = copyLabels(labels, frames, chosen, volumes, labelsOf) if labels is not None else []
+        if labels is not None and not copied:
+            logging.warning("SemiSeg: '%s' is left out: which image it belongs to is not known", labels.node.GetName())
+        return volumes
+
+    def labelsOfFrames(self, frames: Frames) -> FrameLabels | None:
+        """Return the segmentation that was drawn on a sequence or 4-D scan, or None; see ``splitFrames``."""
+        return labelsOfFrames(frames)
+
+    def makeGray(self, frames: Frames) -> Any:
+        """Return a new volume node with the brightness of a color image, which is left as it is.
+
+        Args:
+            frames: one of ``framedVolumes()`` with ``isColor``.
+
+        Raises:
+            CaseError: it is no color image.
+        """
+        return makeGray(frames)
 
     def snapshotCase(self, case: SceneCase, scheme: LabelScheme, surfaces: SurfaceImages | None = None) -> CaseSnapshot:
         """Return a case as it is at this moment, for ``checkCase``.

@@ -10,7 +10,6 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
-from SemiSegModule.bridge.frames import Frames
 from SemiSegModule.panel.case_checks import CaseChecks
 from SemiSegModule.panel.case_details import CaseDetails
 from SemiSegModule.panel.case_drop import DropFilter
@@ -19,6 +18,7 @@ from SemiSegModule.panel.case_problems import CaseProblem, CaseProblems
 from SemiSegModule.panel.case_table import CASE, CaseTable
 from SemiSegModule.panel.case_words import describeRegime
 from SemiSegModule.panel.channels import changeChannels
+from SemiSegModule.panel.frames_view import FramesView
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE
 
@@ -35,12 +35,12 @@ class CasesSection:
         self.ui, self.panel = ui, panel
         self._updating = False
         self._sources: list[str] = []
-        self._frames: list[Frames] = []
         self.table = CaseTable(ui.casesTable)
         self.problems = CaseProblems(panel)
         self.details = CaseDetails(ui, panel, self.problems)
         self.checks = CaseChecks(panel.logic, self._showProblems, lambda: panel.isBusy)
         self.loading = CaseLoading(ui, panel)
+        self.frames = FramesView(ui, panel)
         self._shownProblems: dict[int, tuple[CaseProblem, ...] | None] = {}
         self._connect()
 
@@ -57,8 +57,6 @@ class CasesSection:
         ui.addDatasetButton.connect("clicked()", self._onAddDataset)
         ui.addVolumesButton.connect("clicked()", self._onAddVolumes)
         ui.removeCasesButton.connect("clicked()", self._onRemove)
-        ui.splitFramesButton.connect("clicked()", self._onSplitFrames)
-        ui.ignoreFramesButton.connect("clicked()", self._onIgnoreFrames)
         self._delete = qt.QShortcut(qt.QKeySequence("Del"), ui.casesTable)
         self._delete.context = qt.Qt.WidgetShortcut
         self._delete.connect("activated()", self._onRemove)
@@ -81,7 +79,7 @@ class CasesSection:
         self._find(view)
         self.table.show(view, self._shownProblems)
         self._showDetails(view)
-        self._showFrames()
+        self.frames.show()
         removed = self.panel.parameters.removedVolumes
         self.ui.addVolumesButton.visible = bool(removed)
         self.ui.casesSummaryLabel.text = self._summary(view)
@@ -99,7 +97,8 @@ class CasesSection:
         self.table.forget()
         self.details.forget()
         self._updating = False
-        self._frames, self._shownProblems = [], {}
+        self.frames.forget()
+        self._shownProblems = {}
 
     def _find(self, view: StudyView) -> None:
         """Find what is doubtful; what takes long is asked for and comes later."""
@@ -163,44 +162,6 @@ class CasesSection:
                 titles = {SCHEME_FROM_SCENE: _("From the segments in the scene"), SCHEME_EDITED: _("As edited below")}
                 combo.addItem(titles.get(name, name))
         combo.currentIndex = sources.index(source)
-
-    def _showFrames(self) -> None:
-        """Ask about a sequence or 4-D scan: it is no case by itself, and nothing of it is used in silence."""
-        removed = self.panel.parameters.removedVolumes
-        frames = self.panel.logic.framedVolumes()
-        self._frames = [item for item in frames if not any(item.node is node for node in removed)]
-        self.ui.framesFrame.visible = bool(self._frames)
-        if self._frames:
-            first = self._frames[0]
-            self.ui.framesLabel.text = _("{name} holds {count} images (sequence or 4-D), so it is no case.").format(
-                name=first.node.GetName(), count=first.count
-            )
-
-    def _onSplitFrames(self) -> None:
-        frames = self._frames[0]
-        question = _("Which of the {count} images shall become cases? For example 1, 5-7 or all.").format(
-            count=frames.count
-        )
-        text = qt.QInputDialog.getText(self.ui.casesTable, _("Choose images"), question)
-        if not text:
-            return
-        parameters = self.panel.parameters
-        try:
-            nodes = self.panel.logic.splitFrames(frames, text)
-        except SemiSegError as error:
-            self.panel.showError(_("These images cannot be chosen."), str(error))
-            return
-        parameters.removedVolumes = [*parameters.removedVolumes, frames.node]
-        self.panel.refresh()
-        # They are of one patient, whatever the scene knows: none may be trained on while another validates.
-        rows = parameters.rows()
-        for row, case in zip(rows, self.panel.view.cases, strict=True):
-            if not case.patient and any(node is volume for node in nodes for volume in row.volumes.values()):
-                row.patient = frames.node.GetName()
-        parameters.setRows(rows)
-
-    def _onIgnoreFrames(self) -> None:
-        self.panel.parameters.removedVolumes = [*self.panel.parameters.removedVolumes, self._frames[0].node]
 
     def _onAddFolder(self) -> None:
         path = qt.QFileDialog.getExistingDirectory(self.ui.casesTable, _("Add a folder of scans"))
