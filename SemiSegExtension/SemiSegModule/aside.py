@@ -85,6 +85,18 @@ class Aside(Generic[T]):
         self._onDone(result)
 
 
+def quickly(work: Callable[[], T], otherwise: T) -> T:
+    """Return what a work with files returns if it is done within a moment, else something else; nobody waits longer.
+
+    Args:
+        work: touches files only.
+        otherwise: what to go on with meanwhile; the work ends by itself and is forgotten.
+    """
+    answer: Future[tuple[T, float]] = Future()
+    Thread(target=_do, args=(work, answer), name="semiseg-aside", daemon=True).start()
+    return answer.result()[0] if wait([answer], timeout=MOMENT_SECONDS).done else otherwise
+
+
 def _do(work: Callable[[], T], answer: Future[tuple[T, float]]) -> None:
     begin = time.monotonic()
     try:

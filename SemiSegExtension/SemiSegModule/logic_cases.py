@@ -33,7 +33,8 @@ class CasesLogic:
         Args:
             paths: a dataset (SemiSeg, Medical Segmentation Decathlon, nnU-Net; its folder or file), or folders and
                 files of scans and labels. Files of several images (4-D) are listed in ``plan.framed``; choose of them
-                by ``plan.withFrames("1, 5-7")``.
+                by ``plan.withFrames("1, 5-7", labelsOf=5)``. Where ``plan.numbered`` is above 1, file names say that
+                several files are channels of one scan: ``plan.withChannels(["T1", "FLAIR"])`` makes them one case.
 
         Raises:
             CaseError: nothing that can be read is there.
@@ -44,7 +45,7 @@ class CasesLogic:
     def importCases(self, plan: ImportPlan | str | Path, waiting: Waiting | None = None) -> list[SceneCase]:
         """Load cases from files as new nodes and return them, with patient, side and state as far as known.
 
-        What their labels say and no segment can is logged as a warning.
+        What their labels say and no segment can is logged as a warning, and so are files that become no case.
 
         Args:
             plan: what to load, or the path of a dataset or folder.
@@ -56,6 +57,8 @@ class CasesLogic:
         if not isinstance(plan, ImportPlan):
             plan = self.planImport(plan)
         waiting = waiting or Waiting()
+        for text in plan.leftOut:
+            logging.warning("SemiSeg: %s", text)
         cases, readers = [], plan.readers()
         for number, (name, read) in enumerate(readers):
             waiting.tell(number, len(readers), name)

@@ -164,15 +164,19 @@ def to_volume(image: sitk.Image, path: Path, *, frame: int | None = None) -> Vol
     return Volume(sitk.GetArrayFromImage(image), Geometry.from_sitk(image))
 
 
-def read_labels(path: Path) -> Volume:
+def read_labels(path: Path, *, frame: int | None = None) -> Volume:
     """Return a label image as integers.
 
     Values that a file stores as floating point are accepted when they are whole numbers.
 
+    Args:
+        path: as ``read_volume``.
+        frame: the frame to take of a 4-D file, or None if the file must hold one.
+
     Raises:
         CaseError: as ``read_volume``, or a value is not a whole number, negative or above 65535.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, frame=frame)
     voxels = volume.voxels
     if voxels.dtype.kind == "f":
         broken = ~np.isfinite(voxels) | (voxels != np.round(voxels))

@@ -172,7 +172,7 @@ def test_what_is_no_scan_is_left_to_slicer(panel, tmp_path):
 
 
 def test_a_folder_without_scans_says_what_can_be_read(host, panel, tmp_path):
-    (tmp_path / "IM0001").write_bytes(b"DICM")
+    (tmp_path / "notes.txt").write_text("no scan")
     assert drop_files(panel.ui.casesTable.viewport(), [tmp_path])
     loaded(panel)
     (message,) = host.dialogs.shown("error")

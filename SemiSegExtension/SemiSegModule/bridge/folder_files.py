@@ -1,133 +1,138 @@
-"""Scans and label files in folders without a description: which files belong together, and what they hold."""
+"""Which files of folders without a description are scans and labels, and which belong together by their names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.channels import frame_count
 from SemiSegLib.cases.segments import is_segmentation
-from SemiSegLib.cases.volume import read_labels, read_volume
 from SemiSegLib.errors import CaseError, explain
-from SemiSegModule.bridge.case_files import CaseFiles, Drawn
-from SemiSegModule.bridge.frames import parseFrames
-from SemiSegModule.bridge.geometry import Grid, fromGeometry, isSameGrid
-from SemiSegModule.bridge.segmentation_file import FileSegment, readSegmentationFile
+from SemiSegModule.bridge.dicom_files import isDicom
 
-CHANNEL = "image"
 # Longest first, since one ending may end another.
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Folders in folders that are looked through; deeper ones are seldom meant.
 _DEEPEST = 4
+# Higher numbers at the end of names count scans, not channels.
+_MOST_CHANNELS = 10
+_CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 _LABEL_NAME = re.compile(r"(?i)^(?:(.+?)[-_. ]+)?(?:seg|segmentation|labels?|labelmap|masks?|gt|annotation)$")
 _LABEL_FOLDER = re.compile(r"(?i)^(?:labels?|masks?|seg(?:mentation)?s?|annotations?)(?:Tr|Ts|Val)?$")
 _IMAGE_FOLDER = re.compile(r"(?i)^(?:images?|scans?|volumes?|data|nifti|anat)(?:Tr|Ts|Val)?$")
 # Folders that say on which side of a split a scan is, and nothing of its patient.
 _SIDE_FOLDER = re.compile(r"(?i)^(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)$")
 _BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)_")
-# Colors of labels that nobody named, as far apart as five can be.
-_COLORS = ((0.9, 0.3, 0.3), (0.3, 0.7, 0.4), (0.3, 0.5, 0.9), (0.9, 0.8, 0.3), (0.7, 0.4, 0.8))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundScan:
-    """One scan among files.
+@dataclass(frozen=True)
+class FoundFiles:
+    """Scans and label files that were found; what is asked of them reads no file any more.
 
     Attributes:
-        id: name of the case.
-        image: file.
-        labels: its label image or segmentation, or None.
-        patient: by the folder's or file's name; "" if neither says so.
-        frames: images in the file; more than one is a 4-D file.
-        frame: the one that is meant, counted from 0, or None as long as nobody has chosen.
+        images: files of scans.
+        labels: label images and segmentations.
+        roots: the files and folders that a person chose.
+        counts: file to the number of images in it, where it is not one.
     """
 
-    id: str
-    image: Path
-    labels: Path | None = None
-    patient: str = ""
-    frames: int = 1
-    frame: int | None = None
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...]
+    roots: frozenset[Path]
+    counts: Mapping[Path, int]
+
+    def framesOf(self, file: Path) -> int:
+        """Return the number of images in a file."""
+        return self.counts.get(file, 1)
+
+    def patientOf(self, image: Path) -> str:
+        """Return who a scan is of by a BIDS name, or by the first folder that is of one patient: all below it is."""
+        match = _BIDS.match(image.name)
+        if match:
+            return match[1]
+        chosen = self.roots.intersection(image.parents)
+        if not chosen:
+            return ""
+        folders = image.parent.relative_to(min(chosen, key=lambda root: len(root.parts))).parts
+        shared = (_IMAGE_FOLDER, _LABEL_FOLDER, _SIDE_FOLDER)
+        return next((name for name in folders if not any(pattern.match(name) for pattern in shared)), "")
+
+    def labelsOf(self, image: Path, name: str, scans: Sequence[Path]) -> Path | None:
+        """Return the label file of a scan: of its name, beside it or in a folder beside its own; else the only one.
+
+        Args:
+            image: file of the scan.
+            name: of the scan.
+            scans: file of each scan.
+        """
+        beside = [file for file in self.labels if file.parent == image.parent]
+        # A folder beside the image's is that of another scan, unless one of the two holds images or labels of many.
+        near = [f for f in self.labels if f.parent != image.parent and f.parent.parent == image.parent.parent]
+        near = [f for f in near if _LABEL_FOLDER.match(f.parent.name) or _IMAGE_FOLDER.match(image.parent.name)]
+        for file in (*beside, *near):
+            if name in _namedBy(file):
+                return file
+        isAlone = sum(other.parent == image.parent for other in scans) == 1
+        return beside[0] if isAlone and len(beside) == 1 else None
 
 
-def findScans(paths: Sequence[Path]) -> tuple[tuple[FoundScan, ...], tuple[str, ...]]:
-    """Return the scans in files and folders, and the names of label files that belong to no scan.
+def findFiles(paths: Sequence[Path]) -> FoundFiles:
+    """Return the scans and label files in files and folders.
 
-    A file counts as labels by its ending (.seg.nrrd), its name (..._seg, ..._label, ...) or its folder (labels, masks);
-    it belongs to the scan of the same name, or to the only scan beside it.
+    A file counts as labels by its ending (.seg.nrrd), its name (..._seg, ..._label, ...) or its folder (labels, masks).
 
     Raises:
         CaseError: there is no scan that can be read.
     """
     files = list(dict.fromkeys(file for path in paths for file in _filesOf(Path(path))))
-    images = [file for file in files if not _isLabels(file)]
+    images = tuple(file for file in files if not _isLabels(file))
+    labels = tuple(file for file in files if _isLabels(file))
     if not images:
-        raise CaseError(
-            explain(
-                _("no scan was found"),
-                where=", ".join(str(path) for path in paths),
-                remedy=_(
-                    "choose a folder with files that end in {endings}; load DICOM with Slicer's DICOM "
-                    "module, which keeps the patient"
-                ).format(endings=", ".join(ENDINGS[1:])),
-            )
-        )
-    left = [file for file in files if _isLabels(file)]
-    names = [_stem(image) for image in images]
-    roots = {Path(path).absolute() for path in paths}
-    scans, taken = [], set()
-    for image, name in zip(images, names, strict=True):
-        labels = _labelsOf(image, left, images)
-        taken.add(labels)
-        title = name if names.count(name) == 1 else f"{image.parent.name} {name}"
-        patient = _patientOf(image, roots)
-        scans.append(FoundScan(id=title, image=image, labels=labels, patient=patient, frames=frame_count(image)))
-    return tuple(scans), tuple(file.name for file in left if file not in taken)
+        raise _nothingFound(paths)
+    counts = _counts(images)
+    if counts:
+        counts |= _counts(file for file in labels if not is_segmentation(file))
+    return FoundFiles(images, labels, frozenset(Path(path).absolute() for path in paths), counts)
 
 
-def chooseFrames(scans: Iterable[FoundScan], text: str) -> tuple[FoundScan, ...]:
-    """Return scans with one for each chosen image of a 4-D file; all of one patient.
+def numberedChannels(files: FoundFiles) -> int:
+    """Return how many channels each scan has if names end as nnU-Net's do (_0000, _0001, ...); 0 if they do not.
 
-    Labels of a 4-D file are left out: nobody has said to which of its images they belong.
-
-    Args:
-        scans: from ``findScans``.
-        text: numbers counted from 1, "all", or "" to leave 4-D files out.
-
-    Raises:
-        CaseError: the text is something else, or names an image that is not there.
+    Labels tell it best: those of "Ann_0000" and "Ann_0001" are called "Ann". Without such labels one number alone says
+    nothing, and numbers that do not begin at 0 count scans.
     """
-    result: list[FoundScan] = []
-    for scan in scans:
-        if scan.frames == 1:
-            result.append(scan)
-            continue
-        digits = len(str(scan.frames))
-        for number in parseFrames(text, scan.frames):
-            name = f"{scan.id} {number:0{digits}d}"
-            result.append(replace(scan, id=name, labels=None, patient=scan.patient or scan.id, frame=number - 1))
-    return tuple(result)
+    groups = channelGroups(files.images)
+    numbered = {f"{base}_{number:04d}" for (_folder, base), group in groups.items() for number in group}
+    named = {name for file in files.labels for name in _namedBy(file)}
+    count = 1 + max((number for group in groups.values() for number in group), default=-1)
+    if numbered & named or count > _MOST_CHANNELS or not any(0 in group for group in groups.values()):
+        return 0
+    isSaid = any(base in named for _folder, base in groups)
+    return count if count > 1 or isSaid else 0
 
 
-def readFound(scan: FoundScan) -> CaseFiles:
-    """Return what the files of a scan hold; touches no object of the scene.
-
-    Raises:
-        CaseError: a file cannot be read, or it is a 4-D file and nobody has chosen an image of it.
-    """
-    volume = read_volume(scan.image, frame=scan.frame)
-    drawn = None if scan.labels is None else _readDrawn(scan.labels, fromGeometry(volume.geometry))
-    return CaseFiles(id=scan.id, volumes={CHANNEL: volume}, drawn=drawn, patient=scan.patient)
+def channelGroups(images: Iterable[Path]) -> dict[tuple[Path, str], dict[int, Path]]:
+    """Return folder and name of each scan to its files by number, of the images whose names end in a number."""
+    groups: dict[tuple[Path, str], dict[int, Path]] = {}
+    for image in images:
+        match = _CHANNEL.match(stemOf(image))
+        if match:
+            groups.setdefault((image.parent, match[1]), {})[int(match[2])] = image
+    return groups
 
 
 def isImageFile(path: str | Path) -> bool:
     """Return whether a name is that of a scan or label file that can be read."""
     return str(path).lower().endswith(ENDINGS)
+
+
+def stemOf(file: Path) -> str:
+    """Return the name of an image file without its ending."""
+    return next(file.name[: -len(ending)] for ending in ENDINGS if file.name.lower().endswith(ending))
 
 
 def _filesOf(path: Path) -> list[Path]:
@@ -143,53 +148,40 @@ def _filesOf(path: Path) -> list[Path]:
     return found
 
 
-def _stem(file: Path) -> str:
-    return next(file.name[: -len(ending)] for ending in ENDINGS if file.name.lower().endswith(ending))
+def _counts(files: Iterable[Path]) -> dict[Path, int]:
+    return {file: count for file in files if (count := frame_count(file)) > 1}
 
 
 def _isLabels(file: Path) -> bool:
-    return is_segmentation(file) or bool(_LABEL_NAME.match(_stem(file)) or _LABEL_FOLDER.match(file.parent.name))
+    return is_segmentation(file) or bool(_LABEL_NAME.match(stemOf(file)) or _LABEL_FOLDER.match(file.parent.name))
 
 
-def _labelsOf(image: Path, labels: list[Path], images: list[Path]) -> Path | None:
-    """Return the label file of a scan: of its name, beside it or in a folder beside its own; else the only one."""
-    beside = [file for file in labels if file.parent == image.parent]
-    # A folder beside the image's is that of another scan, unless one of the two holds images or labels of many.
-    near = [file for file in labels if file.parent != image.parent and file.parent.parent == image.parent.parent]
-    near = [file for file in near if _LABEL_FOLDER.match(file.parent.name) or _IMAGE_FOLDER.match(image.parent.name)]
-    for file in (*beside, *near):
-        match = _LABEL_NAME.match(_stem(file))
-        if _stem(image) in (_stem(file), match[1] if match else ""):
-            return file
-    isAlone = sum(other.parent == image.parent for other in images) == 1
-    return beside[0] if isAlone and len(beside) == 1 else None
+def _namedBy(labels: Path) -> tuple[str, ...]:
+    """Return the names of a scan that a label file may belong to."""
+    match = _LABEL_NAME.match(stemOf(labels))
+    return (stemOf(labels), match[1] or "") if match else (stemOf(labels),)
 
 
-def _patientOf(image: Path, roots: set[Path]) -> str:
-    """Return who a scan is of by a BIDS name, or by the first folder that is of one patient: all below it is."""
-    match = _BIDS.match(image.name)
-    if match:
-        return match[1]
-    chosen = roots.intersection(image.parents)
-    if not chosen:
-        return ""
-    folders = image.parent.relative_to(min(chosen, key=lambda root: len(root.parts))).parts
-    shared = (_IMAGE_FOLDER, _LABEL_FOLDER, _SIDE_FOLDER)
-    return next((name for name in folders if not any(pattern.match(name) for pattern in shared)), "")
-
-
-def _readDrawn(path: Path, grid: Grid) -> Drawn:
-    if is_segmentation(path):
-        file = readSegmentationFile(path)
-        return Drawn(tuple((layer, file.grid) for layer in file.layers), file.segments)
-    labels = read_labels(path)
-    own = fromGeometry(labels.geometry)
-    values = np.flatnonzero(np.bincount(labels.voxels.ravel()))
-    segments = tuple(_unnamed(int(value)) for value in values if value)
-    return Drawn(((labels.voxels, grid if isSameGrid(own, grid) else own),), segments)
-
-
-def _unnamed(value: int) -> FileSegment:
-    """Return a segment of which only a number is known; a person says what it is."""
-    name = _("label {value}").format(value=value)
-    return FileSegment(id=f"label {value}", name=name, layer=0, value=value, color=_COLORS[(value - 1) % len(_COLORS)])
+def _nothingFound(paths: Sequence[Path]) -> CaseError:
+    where = ", ".join(str(path) for path in paths)
+    if any(isDicom(Path(path)) for path in paths):
+        return CaseError(
+            explain(
+                _("these are DICOM files"),
+                where=where,
+                remedy=_(
+                    "load them with Slicer's DICOM module, which keeps the patient: import them there, or drop them on "
+                    "a slice view; each scan that is loaded becomes a case"
+                ),
+            )
+        )
+    return CaseError(
+        explain(
+            _("no scan was found"),
+            where=where,
+            remedy=_(
+                "choose a folder with files that end in {endings}; load DICOM with Slicer's DICOM module, which keeps "
+                "the patient"
+            ).format(endings=", ".join(ENDINGS[1:])),
+        )
+    )

@@ -8,14 +8,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.finding import Finding
 from SemiSegLib.errors import SemiSegError, explain
 from SemiSegModule.bridge.case_files import CaseFiles
 from SemiSegModule.bridge.case_import import ImportPlan
+from SemiSegModule.bridge.folder_import import FoundScan
+from SemiSegModule.bridge.frames import parseFrames
 from SemiSegModule.bridge.scene_case import SceneCase
-from SemiSegModule.panel.channels import volumesOf
+from SemiSegModule.panel.channels import changeChannels, nameChannel, volumesOf
+from SemiSegModule.panel.frames_view import askLabelsOf
 from SemiSegModule.parameters import CaseRow
 from SemiSegModule.study_scheme import takeStructures
 
@@ -98,7 +102,7 @@ class CaseLoading:
     def _onPlanned(self, plan: ImportPlan) -> None:
         # A question lets the event loop run: nobody may come here again meanwhile.
         self._timer.stop()
-        plan = self._withFrames(plan)
+        plan = self._withFrames(self._withChannels(plan))
         if not self.isBusy:
             return
         if not self._haveChannels(plan):
@@ -107,31 +111,49 @@ class CaseLoading:
         if plan.dataset is not None:
             self.panel.refresh()
             takeStructures(self.panel.parameters, self.panel.view.scheme, plan.dataset.scheme)
-        self._problems += [_("{file}: no scan belongs to these labels").format(file=name) for name in plan.loose]
+        self._problems += plan.leftOut
         self._left.extend(plan.readers())
         self._count = len(self._left)
         self._timer.start()
         self._next()
 
+    def _withChannels(self, plan: ImportPlan) -> ImportPlan:
+        """Make files one case that are channels of it by their names; ask if the study has not so many channels."""
+        ours, count = self.panel.parameters.channels, plan.numbered
+        if count < 2:
+            return plan
+        names = list(ours)
+        while len(names) < count:
+            names.append(nameChannel(names))
+        if names != ours:
+            question = _(
+                "The names of these files end in numbers from _0000 to _{last:04d}, as names of the channels of one "
+                "scan do. Shall they be channels? The study has these channels then: {names}. Name them as you like "
+                "in Structures.\n\nNo: every file becomes a case of its own."
+            ).format(last=count - 1, names=", ".join(names))
+            isWanted = slicer.util.confirmYesNoDisplay(question, windowTitle="SemiSeg")
+            if not isWanted or not self.isBusy:
+                return plan
+            changeChannels(self.panel.parameters, names)
+        return plan.withChannels(names)
+
     def _withFrames(self, plan: ImportPlan) -> ImportPlan:
         """Ask which images of 4-D files become cases; without an answer they are left out, and that is said."""
-        while plan.framed:
-            scans = plan.framed
-            most = max(scan.frames for scan in scans)
-            question = _(
-                "{name} holds {count} images of one patient (4-D). Which of them shall become cases? For example 1, "
-                "5-7 or all; leave it empty to add none.{more}"
-            ).format(
-                name=scans[0].image.name,
-                count=scans[0].frames,
-                more="" if len(scans) == 1 else "\n" + _("The same holds for {n} more files.").format(n=len(scans) - 1),
-            )
-            text = qt.QInputDialog.getText(self.ui.casesTable, _("Choose images"), question)
+        while plan.framed and self.isBusy:
+            most = max(scan.frames for scan in plan.framed)
+            text = qt.QInputDialog.getText(self.ui.casesTable, _("Choose images"), _framesQuestion(plan.framed))
             try:
-                plan = plan.withFrames(text or "")
+                plan = plan.withFrames(text or "", self._labelsOf(plan.framed, text or ""))
             except SemiSegError as error:
                 self.panel.showError(_("These images cannot be chosen of {count}.").format(count=most), str(error))
         return plan
+
+    def _labelsOf(self, scans: tuple[FoundScan, ...], text: str) -> int | None:
+        """Ask to which image labels of one image belong, if several are chosen; None if nobody is to be asked."""
+        for scan in scans:
+            if scan.labels is not None and scan.labelFrames == 1 and len(parseFrames(text, scan.frames)) > 1:
+                return askLabelsOf(self.ui.casesTable, scan.labels.name, scan.frames)
+        return None
 
     def _haveChannels(self, plan: ImportPlan) -> bool:
         """Take the channels of the first dataset; later ones must have the same, or as many of other names.
@@ -184,6 +206,24 @@ class CaseLoading:
         bar.format = (
             name if not count else _("{name} ({number} of {count})").format(name=name, number=done + 1, count=count)
         )
+
+
+def _framesQuestion(scans: tuple[FoundScan, ...]) -> str:
+    """Return the question which images of 4-D files become cases, asked by the first of them."""
+    first, others = scans[0], len(scans) - 1
+    parts = [
+        _(
+            "{name} holds {count} images of one patient (4-D). Which of them shall become cases? For example 1, 5-7 or "
+            "all; leave it empty to add none."
+        ).format(name=first.image.name, count=first.frames)
+    ]
+    if first.labels is not None and first.labelFrames == first.frames:
+        parts.append(_("Its labels come along, image by image."))
+    elif first.labels is not None and first.labelFrames == 1:
+        parts.append(_("Its labels are of one image: of the one that you choose, or you are asked next."))
+    if others:
+        parts.append(_("The same holds for {n} more files.").format(n=others))
+    return "\n".join(parts)
 
 
 def addRow(parameters: Any, case: SceneCase, *, isSaid: bool) -> None:

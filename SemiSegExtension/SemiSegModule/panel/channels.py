@@ -47,6 +47,14 @@ def changeChannels(parameters: StudyParameters, names: Sequence[str]) -> str:
     return ""
 
 
+def nameChannel(names: Sequence[str]) -> str:
+    """Return a name for a further channel of which only its place is known."""
+    number = len(names)
+    while f"channel {number}" in names:
+        number += 1
+    return f"channel {number}"
+
+
 def useVolume(parameters: StudyParameters, number: int, channel: str, node: Any) -> None:
     """Make a volume, or none (None), a further channel of a row; the case that it was until now joins the row."""
     rows, first = parameters.rows(), parameters.channels[0]
@@ -62,9 +70,12 @@ def useVolume(parameters: StudyParameters, number: int, channel: str, node: Any)
 
 
 def volumesOf(channels: Sequence[str], volumes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return channel of the study to volume, for volumes by the names that their files give: by name, else in order."""
-    if set(volumes) == set(channels):
-        return {channel: volumes[channel] for channel in channels}
+    """Return channel of the study to volume, for volumes by the names that their files give: by name, else in order.
+
+    A case may lack channels, but not the first.
+    """
+    if channels[0] in volumes and set(volumes) <= set(channels):
+        return {channel: volumes[channel] for channel in channels if channel in volumes}
     return dict(zip(channels, volumes.values(), strict=False))
 
 
