@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import slicer
 
+from SemiSegLib.cases import itk_files
 from SemiSegLib.cases.dataset import Case, Dataset
 from SemiSegLib.cases.reading import read_annotation
 from SemiSegLib.cases.volume import read_volume
 from SemiSegLib.labels.annotation import Annotation
+from SemiSegModule.bridge.segmentation_file import readSegmentationFile
 from Testing.bridge.scenes import ALL_TURNS, SCHEME, SHAPE, a_segmentation, a_volume, blobs, matrix
 
 
@@ -61,3 +63,29 @@ def test_slicers_term_for_what_nobody_coded_is_no_terminology(scene, tmp_path):
     assert b"Tissue" in (tmp_path / "drawn.seg.nrrd").read_bytes()[:4000]
     _, reading = read(tmp_path, "drawn.seg.nrrd")
     assert set(reading.named_voxels) == {("head",), ("tail",), ("vessel",)}
+
+
+def test_a_file_is_opened_once_for_voxels_names_colors_and_tags(scene, tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    volume = a_volume(generator, matrix(generator))
+    node = a_segmentation(volume, blobs(generator))
+    segment = node.GetSegmentation().GetSegment("id head")
+    segment.SetColor(0.25, 0.5, 0.75)
+    segment.SetTag("SemiSeg.Superclass", "organ")
+    save(node, "vtkMRMLSegmentationStorageNode", tmp_path / "drawn.seg.nrrd")
+    opened, original = [], itk_files.read_with_itk
+
+    def watched(path):
+        opened.append(path)
+        return original(path)
+
+    def header(path, *_format):
+        raise AssertionError(f"{path} was opened again for its header")
+
+    monkeypatch.setattr("SemiSegLib.cases.volume.read_with_itk", watched)
+    monkeypatch.setattr(itk_files.sitk, "ImageFileReader", header)
+    file = readSegmentationFile(tmp_path / "drawn.seg.nrrd")
+    assert opened == [tmp_path / "drawn.seg.nrrd"]
+    assert [segment.id for segment in file.segments] == ["id head", "id tail", "id vessel"]
+    assert file.segments[0].color == pytest.approx((0.25, 0.5, 0.75), abs=1e-3)
+    assert file.segments[0].tags["SemiSeg.Superclass"] == "organ"
