@@ -80,6 +80,11 @@ class Command:
         self._started = time.monotonic()
         self._timer.start()
 
+    def hear(self) -> None:
+        """Tell at once what it has said and was not told yet, but not that it has ended."""
+        if self._process is not None:
+            self._tell(isLast=False)
+
     def kill(self) -> None:
         """End the program with everything it started; the end is told to nobody."""
         process, mark = self._process, self._mark
