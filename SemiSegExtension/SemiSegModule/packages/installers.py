@@ -57,7 +57,7 @@ class SlicerPip:
         Raises:
             RuntimeError: somebody else is installing.
         """
-        if not hasSlicerPackaging():
+        if importlib.util.find_spec("slicer.packaging") is None:
             raise RuntimeError("this Slicer has no slicer.packaging")
         packaging = importlib.import_module("slicer.packaging")
         asked = [*self._names, *_PIP_OPTIONS, "--log", str(self._log)]
