@@ -99,7 +99,7 @@ class SemiSegLogic(ScriptedLoadableModuleLogic):
         cases = logic.casesFromScene(scheme)                # one per volume, with its segmentation
         study = logic.exportStudy("/data/my study", cases, scheme)
         print(logic.recommend(study.dataset).reason)
-        run = logic.startTraining(study.path, minutes=30)   # returns at once; the recommended method
+        run = logic.startTraining(study.path, minutes=30)   # in a process of its own; the recommended method
         print(logic.runStatus(run).message)                 # ask again whenever you like, also after a restart:
         run = logic.findRuns("/data/my study")[0]
         logic.stop(run)                                     # saves a model of the best state, then ends

@@ -40,6 +40,7 @@ from SemiSegLib.training.events import (
     Noticed,
     Started,
     Validated,
+    WarmStarted,
     event_to_line,
 )
 from SemiSegLib.training.guards import NonFiniteError
@@ -168,7 +169,7 @@ class Session:
         for event in trainer.run():
             if self.ranks.is_first:
                 for shown in preview.hear(event):
-                    self.folder.append_event(event_to_line(shown, time=time.time()))
+                    self._tell(shown)
                 self._hear(event, trainer, validation, latest)
             if isinstance(event, Finished):
                 reason = event.reason
@@ -199,6 +200,7 @@ class Session:
             table = warm_start(method, study.scheme, donor, renamed=asked.renamed, merged=asked.merged)
             if self.ranks.is_first:
                 add_to_manifest(self.folder.environment_path, warm_start=table, warm_start_words=table.structures())
+                self._tell(WarmStarted(step=0, origins=table.origins, dropped=table.dropped_structures))
                 for text in table.notices({patient_mark(c.patient) for c in prepared.validation}):
                     self._notice(text)
         return method
@@ -265,7 +267,7 @@ class Session:
             self.reporter.update(
                 step=event.step, fraction=trainer.clock.fraction(event.step), message="saving the model"
             )
-        self.folder.append_event(event_to_line(event, time=time.time()))
+        self._tell(event)
 
     def _recorded_precision(self) -> str:
         compute = read_manifest(self.folder.environment_path).get("compute", {})
@@ -304,5 +306,7 @@ class Session:
     def _notice(self, text: str) -> None:
         logger.warning("%s", text)
         if self.reporter is not None:
-            event = Noticed(step=self.reporter.status.step, text=text)
-            self.folder.append_event(event_to_line(event, time=time.time()))
+            self._tell(Noticed(step=self.reporter.status.step, text=text))
+
+    def _tell(self, event: Event) -> None:
+        self.folder.append_event(event_to_line(event, time=time.time()))

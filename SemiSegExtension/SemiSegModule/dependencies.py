@@ -18,7 +18,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from SemiSegModule.packages.changes import Change, canonical, downloadBytes
+from SemiSegModule.packages.changes import Change, canonical, downloadBytes, isOfTorch, versions
 
 TORCH = "torch>=2.4.1"
 EXTENSION = "PyTorch"
@@ -61,14 +61,33 @@ def whyNoTorch() -> str:
     return ""
 
 
+def companions() -> list[str]:
+    """Return what is to be installed with torch, as it belongs to one version of it.
+
+    Without torchvision the next extension that needs it would replace torch; torchaudio is updated where it is there.
+    """
+    return ["torchvision", *(["torchaudio"] if "torchaudio" in versions() else [])]
+
+
+def ofOldTorch(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return name and version of what is there of a torch that has to be replaced; nothing if torch is not asked for.
+
+    Args:
+        names: requirements to be installed.
+    """
+    return sorted(found for found in versions().values() if TORCH in names and isOfTorch(found[0]))
+
+
 def constraints(asked: Iterable[str] = ()) -> list[str]:
     """Return one exact constraint for every installed package, so that pip keeps it.
 
     Args:
         asked: requirements to be installed: packages that are too old for them may be updated, unless they came with
-            Slicer.
+            Slicer. What belongs to one version of torch may be with torch: kept, it would keep the old torch.
     """
+    asked = list(asked)
     free = {canonical(nameOf(requirement)) for requirement in asked} - set(BUNDLED)
+    free |= {canonical(name) for name, _version in ofOldTorch(asked)}
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
@@ -93,6 +112,10 @@ def describe(names: list[str], changes: list[Change] | None = None) -> str:
     lines = [_("Packages are needed that are not installed yet:")]
     if TORCH in names:
         lines.append(_("- torch, through the extension PyTorch (about 200 MB to 3 GB, depending on the graphics card)"))
+    old = ofOldTorch(names)
+    if old:
+        there = ", ".join(f"{name} {version}" for name, version in old)
+        lines.append(_("    {torch}, with what belongs to it, in place of {names}").format(torch=TORCH, names=there))
     if others and changes is None:
         lines.append(_("- {names}, from the Python Package Index").format(names=", ".join(others)))
     if changes:
@@ -100,7 +123,7 @@ def describe(names: list[str], changes: list[Change] | None = None) -> str:
         lines.append(_("- from the Python Package Index (about {megabytes} MB):").format(megabytes=megabytes))
         lines += [f"    {change.text}" for change in changes]
     lines.append(_("Packages that came with Slicer or other extensions are kept as they are."))
-    updated = [change.name for change in changes or [] if change.isReplacement]
+    updated = [name for name, _version in old] + [change.name for change in changes or [] if change.isReplacement]
     if updated:
         lines.append(_("Only these are updated: {names}.").format(names=", ".join(updated)))
     return "\n".join(lines)

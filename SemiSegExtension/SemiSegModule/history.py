@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from SemiSegLib.errors import ConfigError
-from SemiSegLib.training.events import Noticed, Previewed, Stepped, Validated, event_from_data
+from SemiSegLib.training.events import Noticed, Previewed, Stepped, Validated, WarmStarted, event_from_data
 
 
 @dataclass
@@ -21,7 +21,8 @@ class TrainingHistory:
         dice: (share of the training done, mean validation Dice).
         structureDice: structure to (optimizer step, validation Dice), where it was looked for.
         best: the best validation.
-        notice: the last thing that a person should know, or "".
+        notices: what a person should know, in the order in which it was told.
+        warmStart: what the structures start from; None if the run has begun with a new model.
         preview: the last prediction that can be looked at, or None.
     """
 
@@ -30,9 +31,15 @@ class TrainingHistory:
     dice: list[tuple[float, float]] = field(default_factory=list)
     structureDice: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     best: Validated | None = None
-    notice: str = ""
+    notices: list[Noticed] = field(default_factory=list)
+    warmStart: WarmStarted | None = None
     preview: Previewed | None = None
     _share: float = 0.0
+
+    @property
+    def notice(self) -> str:
+        """The last thing that a person should know, or the empty string."""
+        return self.notices[-1].text if self.notices else ""
 
     def take(self, data: Mapping[str, Any]) -> None:
         """Add one event as it was read from a file; what a newer worker tells besides is passed over."""
@@ -51,7 +58,9 @@ class TrainingHistory:
         elif isinstance(event, Previewed):
             self.preview = event
         elif isinstance(event, Noticed):
-            self.notice = event.text
+            self.notices.append(event)
+        elif isinstance(event, WarmStarted):
+            self.warmStart = event
 
     def _takeValidation(self, event: Validated) -> None:
         if event.mean_dice is not None:

@@ -13,6 +13,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import ConfigError, RunError, SemiSegError, explain
+from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.process import find_runs, is_own, observe, start
 from SemiSegLib.runs.status import RunStatus
@@ -29,6 +30,8 @@ LOOKS_OUT_OF_REACH = 30
 # As much of a run's events is read at once as is parsed within some 10 ms.
 READ_BYTES = 100_000
 ENDED_STATES = ("finished", "stopped", "failed")
+# Trainings that this Slicer has started or resumed, by folder: they may lie in any study.
+_startedHere: dict[Path, RunFolder] = {}
 # The title that a person has given a run later; what was asked of the run is never written again.
 TITLE = "title.txt"
 
@@ -126,6 +129,18 @@ def startWorker(run: RunFolder, after: RunFolder | None = None) -> None:
         RunError: it is being worked on already, or the interpreter cannot be started.
     """
     start(run, python=workerPython(), after=after)
+    if not isinstance(run, ApplyFolder):
+        _startedHere[run.path] = run
+
+
+def startedHere() -> list[RunFolder]:
+    """Return the trainings that this Slicer has started, in whatever study, and that are at work or wait; reads files.
+
+    What has ended is forgotten; what somebody else, or another computer, has taken over is not this person's to stop.
+    """
+    for path in [path for path, run in _startedHere.items() if not isOwnWork(run)]:
+        del _startedHere[path]
+    return list(_startedHere.values())
 
 
 class Listener(Protocol):

@@ -259,7 +259,7 @@ class ReviewLogic(ModelLogic):
         hideResult(result)
 
     def trainOn(self, model: str | Path | RunFolder, dataset: str | Path, **more: Any) -> RunFolder:
-        """Start a training that goes on from a model, with its method, and return its run folder at once.
+        """Start a training that goes on from a model, with its method, and return its run folder.
 
         Args:
             model: model file, or a run whose model is meant.
@@ -268,6 +268,7 @@ class ReviewLogic(ModelLogic):
 
         Raises:
             CheckpointError: there is no such file, or it is no model.
+            WouldFailError: as of ``startTraining``.
             RunError: the worker cannot be started.
             CaseError: the dataset cannot be read, or the run cannot be written.
         """

@@ -23,15 +23,14 @@ from SemiSegLib.runs.process import observe
 from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.runs.turn import end_of_queue
-from SemiSegLib.training.events import Previewed
-from SemiSegModule import jobs
+from SemiSegLib.training.events import Previewed, WarmStarted
+from SemiSegModule import jobs, look_ahead
 from SemiSegModule.bridge.images import caseGrid, writingTo
 from SemiSegModule.bridge.pairing import sketchStudy
 from SemiSegModule.bridge.preview import loadPreview
 from SemiSegModule.bridge.scene_case import SceneCase
 from SemiSegModule.bridge.training_plot import showPlot, updatePlot
 from SemiSegModule.history import TrainingHistory
-from SemiSegModule.look_ahead import startLookAhead, writeSketch
 from SemiSegModule.packages.command import Command
 from SemiSegModule.preflight import Remark, preflight
 from SemiSegModule.waiting import Waiting
@@ -67,9 +66,10 @@ class TrainingLogic:
         device: str = "auto",
         preset: str | None = None,
         folder: str | Path | None = None,
+        regardless: bool = False,
         **more: Any,
     ) -> RunFolder:
-        """Start a training in a process of its own and return its run folder at once.
+        """Start a training in a process of its own and return its run folder, after a look ahead of some seconds.
 
         Args:
             dataset: folder or file of a dataset; ``exportStudy(...).path`` is the one to pass after an export.
@@ -79,11 +79,13 @@ class TrainingLogic:
             device: "auto", "cpu", "cuda" or "mps".
             folder: where the run's folder is made; beside the dataset, in "runs", if None.
             preset: name of a preset of the method; with it come the training and plan settings that belong to it.
+            regardless: start it at once, without looking whether packages, memory and disk are enough.
             more: further fields of ``SemiSegLib.runs.request.RunRequest``, for example options, seed, title,
                 ``warm_start`` (model file to go on from), ``after`` (folder of the run to wait for; see
                 ``endOfQueue``) or plan; ``training`` replaces the settings made from minutes, steps, device and preset.
 
         Raises:
+            WouldFailError: it lacks packages, memory or disk, or its dataset cannot be used; nothing was written.
             RunError: the worker cannot be started.
             CaseError: the dataset cannot be read, no method fits it, or the run cannot be written.
             ConfigError: the method has no such preset.
@@ -91,8 +93,10 @@ class TrainingLogic:
         path = Path(dataset)
         method = method or recommend(load_dataset(path)).method
         request = _request(path, method, minutes=minutes, steps=steps, device=device, preset=preset, **more)
-        beside = jobs.runsFolder(path if path.is_dir() else path.parent)
-        return self._start(beside if folder is None else Path(folder), request)
+        runs = jobs.runsFolder(path if path.is_dir() else path.parent) if folder is None else Path(folder)
+        if not regardless:
+            look_ahead.requireFit(request, runs)
+        return self._start(runs, request)
 
     def preflight(self, cases: Sequence[SceneCase], studyFolder: str | Path) -> list[Remark]:
         """Return what to know before a training on cases of the scene: packages, disk; warnings first."""
@@ -124,9 +128,9 @@ class TrainingLogic:
         sketch = sketchStudy(cases, scheme, "Scene")
         folder = Path(mkdtemp(prefix="SemiSeg-preflight-", dir=slicer.app.temporaryPath or None))
         with writingTo(folder):
-            path = writeSketch(folder, sketch, [caseGrid(case.volumes)[0] for case in cases])
+            path = look_ahead.writeSketch(folder, sketch, [caseGrid(case.volumes)[0] for case in cases])
             request = _request(path, method or recommend(sketch).method, **asked)
-            return startLookAhead(folder, request, jobs.runsFolder(studyFolder), onEnd)
+            return look_ahead.startLookAhead(folder, request, jobs.runsFolder(studyFolder), onEnd)
 
     def endOfQueue(self, studyFolder: str | Path) -> RunFolder | None:
         """Return the run of a study that a new one must come ``after``; None if none is at work or waits."""
@@ -217,6 +221,18 @@ class TrainingLogic:
     def updatePlot(self, run: RunFolder, history: TrainingHistory | None = None, *, title: str = "") -> None:
         """Bring the chart up to date, if it was shown and is still in the scene; arguments as of ``showPlot``."""
         updatePlot(title or jobs.titleOf(run), self._history(run, history))
+
+    def notices(self, run: RunFolder) -> list[str]:
+        """Return all that a run has told that a person should know, such as a skipped step; the first one first."""
+        return [notice.text for notice in self._history(run, None).notices]
+
+    def warmStart(self, run: RunFolder) -> WarmStarted | None:
+        """Return which structures began with weights of the earlier model, which are new and which were dropped.
+
+        None for a run that began with a new model, or has not begun: ``origins`` and ``dropped`` of what is returned
+        name the structures.
+        """
+        return self._history(run, None).warmStart
 
     def showPreview(self, run: RunFolder, preview: Previewed | None = None, *, waiting: Waiting | None = None) -> Any:
         """Show what the unfinished model predicts for a case, in one segmentation node that is used again; return it.

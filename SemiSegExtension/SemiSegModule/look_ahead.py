@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,34 @@ import SemiSegLib
 from SemiSegLib.cases.dataset import Dataset
 from SemiSegLib.cases.formats import save_dataset
 from SemiSegLib.config import write_json
+from SemiSegLib.errors import RunError, explain
+from SemiSegLib.methods.presets import embeds_texts
 from SemiSegLib.runs.request import RunRequest
+from SemiSegModule import dependencies
 from SemiSegModule.bridge.geometry import Grid
 from SemiSegModule.jobs import workerPython
-from SemiSegModule.packages.command import Command
+from SemiSegModule.packages.command import Command, NoTimer
 from SemiSegModule.preflight import Remark
 
 # Importing torch from a slow disk takes long; more than this is no check any more.
 MOST_SECONDS = 180.0
+# A start is kept waiting for no longer than this, for example where no torch can be imported sooner.
+PATIENCE_SECONDS = 60.0
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+class WouldFailError(RunError):
+    """A training would fail; it can be started all the same.
+
+    Args:
+        remarks: why.
+    """
+
+    def __init__(self, remarks: Sequence[Remark]) -> None:
+        self.remarks = tuple(remarks)
+        remedy = _("see to it, or start it all the same by startTraining(..., regardless=True)")
+        what = _("the training would fail: {reasons}").format(reasons=" ".join(remark.text for remark in remarks))
+        super().__init__(explain(what, where=_("look ahead before its start"), remedy=remedy))
 
 
 def writeSketch(folder: Path, sketch: Dataset, grids: Sequence[Grid]) -> Path:
@@ -62,19 +82,54 @@ def startLookAhead(folder: Path, request: RunRequest, runs: Path, onEnd: Callabl
     Raises:
         OSError: the program cannot be started.
     """
-    write_json(folder / "request.json", request)
-    library = str(Path(SemiSegLib.__file__).resolve().parents[1])
     lines: list[str] = []
-    command = Command(
-        [workerPython(), "-m", "SemiSegLib.preflight", str(folder / "request.json"), "--runs", str(runs)],
-        folder / "log.txt",
-        onLine=lines.append,
-        onEnd=lambda _code: onEnd(remarksOf(lines)),
-        environment={"PYTHONPATH": library},
-        seconds=MOST_SECONDS,
-    )
+    command = _command(folder, request, runs, lines, onEnd=lambda _code: onEnd(remarksOf(lines)))
     command.start()
     return command
+
+
+def lookAheadNow(request: RunRequest, runs: Path) -> list[Remark]:
+    """Return what a run will need, warnings first; takes some seconds, in any thread.
+
+    Args:
+        request: as it would be started.
+        runs: where its folder would be made.
+    """
+    lines: list[str] = []
+    # A worker that was ended a moment ago may still hold its log.
+    with TemporaryDirectory(prefix="SemiSeg-preflight-", ignore_cleanup_errors=True) as folder:
+        command = _command(
+            Path(folder), request, runs, lines, onEnd=_doNothing, seconds=PATIENCE_SECONDS, makeTimer=NoTimer
+        )
+        try:
+            command.run()
+        except OSError as error:
+            lines.append(str(error))
+    return remarksOf(lines)
+
+
+def requireFit(request: RunRequest, runs: Path) -> None:
+    """See to it that a run can come to its end, as far as can be said before it.
+
+    Takes some seconds, in any thread. Warnings, and what cannot be worked out, keep nothing from being started.
+
+    Args:
+        request: as it would be started.
+        runs: where its folder would be made.
+
+    Raises:
+        WouldFailError: packages, memory or disk are missing, or the dataset cannot be used.
+    """
+    missing = dependencies.missing(withText=embeds_texts(request))
+    if missing:
+        text = _("Packages are missing: {names}. Install them by the panel or by logic.installPackages().")
+        remarks = [Remark(True, text.format(names=", ".join(missing)), isError=True, code="packages")]
+    else:
+        remarks = lookAheadNow(request, runs)
+    # Behind others it begins when they have ended, with the memory that they hold now.
+    errors = [remark for remark in remarks if remark.isError and not (remark.code == "memory" and request.after)]
+    if errors:
+        raise WouldFailError(errors)
 
 
 def remarksOf(lines: Sequence[str]) -> list[Remark]:
@@ -90,11 +145,32 @@ def remarksOf(lines: Sequence[str]) -> list[Remark]:
     return [Remark(True, _("What the training needs could not be worked out: {reason}").format(reason=reason))]
 
 
+def _command(
+    folder: Path, request: RunRequest, runs: Path, lines: list[str], *, onEnd: Callable[[int | None], None], **more: Any
+) -> Command:
+    """Return the program that works it out, told what to do by a file in a folder; it is not started yet."""
+    write_json(folder / "request.json", request)
+    library = str(Path(SemiSegLib.__file__).resolve().parents[1])
+    return Command(
+        [workerPython(), "-m", "SemiSegLib.preflight", str(folder / "request.json"), "--runs", str(runs)],
+        folder / "log.txt",
+        onLine=lines.append,
+        onEnd=onEnd,
+        environment={"PYTHONPATH": library},
+        **{"seconds": MOST_SECONDS, **more},
+    )
+
+
+def _doNothing(_code: int | None) -> None:
+    """Take note of nothing: what counts is what was said."""
+
+
 def _remark(requirement: dict[str, Any]) -> Remark:
     text = str(requirement["what"])
     parts = [f"{text[:1].upper()}{text[1:]} ({requirement['where']}).", str(requirement.get("remedy") or "")]
     parts[1] = f"{parts[1][:1].upper()}{parts[1][1:]}." if parts[1] else ""
-    return Remark(requirement["severity"] != "note", " ".join(filter(None, parts)))
+    severity, text = requirement["severity"], " ".join(filter(None, parts))
+    return Remark(severity != "note", text, isError=severity == "error", code=str(requirement.get("code", "")))
 
 
 def _numbers(needs: dict[str, Any] | None) -> list[Remark]:

@@ -25,12 +25,16 @@ class Remark:
     """One thing to know.
 
     Attributes:
-        isWarning: whether the training would fail.
+        isWarning: whether the training would, or may, fail.
         text: a sentence.
+        isError: whether it would fail, so that it is not started unless a person says so.
+        code: what it is about: "packages", "disk", "memory", "device", "time", "dataset", or "".
     """
 
     isWarning: bool
     text: str
+    isError: bool = False
+    code: str = ""
 
 
 def preflight(cases: Sequence[SceneCase], folder: Path) -> list[Remark]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from SemiSegLib.config import check_choice
+from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.catalogue import Card
-from SemiSegLib.runs.request import PlanSettings, TrainingSettings
+from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
 
 # Two ways to say how long a training is: whoever says one of them says both.
 BUDGET = frozenset({"steps", "seconds"})
@@ -54,3 +55,14 @@ def preset_settings(card: Card, preset: str | None) -> OwnSettings:
         return OwnSettings()
     check_choice(f"preset of {card.name}", preset, card.presets)
     return OwnSettings(training=card.training.get(preset, {}), plan=card.plan.get(preset, {}))
+
+
+def embeds_texts(request: RunRequest) -> bool:
+    """Return whether a run has the names of its structures embedded as texts, for which it needs more packages.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    card = card_of(request.method)
+    own = {option.name: option.default for option in card.options}
+    return {**own, **card.presets.get(request.preset or "", {}), **request.options}.get("embedding") == "text"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -170,5 +171,6 @@ def _is_installed(name: str) -> bool:
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
+        # Slicer's own builds of SimpleITK up to 5.10 carry no metadata.
+        return importlib.util.find_spec(name) is not None
     return True

@@ -132,6 +132,23 @@ class Noticed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmStarted(Event):
+    """The networks begin with weights of an earlier model.
+
+    Attributes:
+        step: optimizer steps done.
+        origins: structure of the study to those of the earlier model that it starts from, itself if it is kept; none
+            if it starts anew. A structure that the networks have no output for is left out.
+        dropped: structures of the earlier model that nothing starts from.
+    """
+
+    kind: ClassVar[str] = "warm_started"
+    step: int
+    origins: Mapping[str, tuple[str, ...]]
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished(Event):
     """The loop ended. ``reason`` is "done", "stopped" or "time"."""
 
@@ -141,7 +158,8 @@ class Finished(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Started, Tuned, Stepped, Validated, Previewed, CheckpointDue, Noticed, Finished)
+    cls.kind: cls
+    for cls in (Started, Tuned, Stepped, Validated, Previewed, CheckpointDue, Noticed, WarmStarted, Finished)
 }
 
 

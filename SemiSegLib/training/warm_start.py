@@ -52,6 +52,8 @@ class WarmStart:
         merged: class to the several classes it started from.
         kept: classes that started from themselves.
         trained_on: marks of the patients the earlier model was trained on.
+        origins: structure of the study to those it starts from, itself if it is kept, none if it starts anew.
+        dropped_structures: structures of the earlier model that nothing starts from.
     """
 
     copied: tuple[str, ...]
@@ -61,6 +63,8 @@ class WarmStart:
     trained_on: tuple[str, ...]
     merged: dict[str, tuple[str, ...]] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dropped_structures: tuple[str, ...] = ()
 
     def notices(self, validation_marks: Collection[str]) -> list[str]:
         """Return what a person should know, such as a validation patient the earlier model was trained on."""
@@ -77,14 +81,12 @@ class WarmStart:
 
     def structures(self) -> str:
         """Return in words what each structure starts from."""
-        begun = {*self.kept, *self.inherited, *self.merged}
-        new = dict.fromkeys(text.rpartition(": ")[2] for text in self.new if ": " in text)
         parts = [
             ", ".join(f"{name} starts from {origin}" for name, origin in self.inherited.items()),
             ", ".join(f"{name} starts from {' and '.join(origins)}" for name, origins in self.merged.items()),
             _said("kept", self.kept),
-            _said("new", [name for name in new if name not in begun]),
-            _said("dropped", [name for name in self.dropped if "." not in name]),
+            _said("new", [name for name, origins in self.origins.items() if not origins]),
+            _said("dropped", self.dropped_structures),
         ]
         return "; ".join(part for part in parts if part)
 
@@ -130,6 +132,8 @@ class _Copying:
         # Of each class what it starts from, by layer; the layers may differ.
         self.origins: dict[str, set[tuple[str, ...]]] = {}
         self.pending: list[tuple[DynamicHead, Tensor]] = []
+        # Of all classes that have an output.
+        self.rows = {row for name, rows in self.target_rows.items() if name in self.target for row in rows}
 
     def run(self) -> WarmStart:
         matched = {name: self._origins_of(name) for name in self.target_rows if name in self.target}
@@ -226,6 +230,7 @@ class _Copying:
         sharing = Counter(old for olds in origins.values() for old in olds)
         shifts = {row: _shift(olds, sharing) for row, olds in origins.items()} if now.competes else {}
         copy_controller(now, then, origins, shifts)
+        self.rows.update(now.embedding.names)
         self.new += [f"{name}: {row}" for row in now.embedding.names if row not in origins]
         self._note_origins(origins)
         self._note(name, self._source_name(name))
@@ -265,6 +270,13 @@ class _Copying:
             trained_on=tuple(str(mark) for mark in marks),
             merged=merged,
             kept=tuple(row for row in self.origins if row not in inherited and row not in merged),
+            origins={
+                structure.name: tuple(dict.fromkeys(old for olds in sorted(begun) for old in olds))
+                for structure in self.kinship.scheme.structures
+                if structure.name in self.rows
+                for begun in [self.origins.get(structure.name, set())]
+            },
+            dropped_structures=tuple(sorted(classes)),
         )
 
 

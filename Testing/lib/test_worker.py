@@ -103,6 +103,19 @@ def test_a_run_ends_with_a_model_its_scores_and_all_files_of_the_contract(whole)
     assert not any(case in str(told.provenance) for case in scores["by_case"])
 
 
+def test_a_run_tells_what_its_structures_start_from(farm, runs, data, whole):
+    run = a_run(runs, data, warm_start=str(whole.model_path), training={"steps": 2})
+    assert farm.work(run) == 0, run.status()
+    told = [event for event in run.events()[0] if event["kind"] in ("warm_started", "noticed")]
+    event = event_from_data(told[0], where="events")
+    names = [structure.name for structure in load_model(run.model_path).study.scheme.structures]
+    assert event.origins == {name: (name,) for name in names if name in event.origins}
+    assert len(event.origins) > 1
+    assert event.dropped == ()
+    assert any("tensors copied" in event["text"] for event in told[1:])
+    assert not [event for event in whole.events()[0] if event["kind"] == "warm_started"]
+
+
 def test_the_model_is_the_best_of_the_validations(whole):
     best = load_best(whole.checkpoints)
     weights = load_model(whole.model_path).method.state_dict()

@@ -17,6 +17,16 @@ def moment(host, monkeypatch):
     return lambda: monkeypatch.setattr(aside, "MOMENT_SECONDS", usual)
 
 
+@pytest.fixture(autouse=True)
+def fits(monkeypatch):
+    """Every training fits, without the seconds of a look ahead; a test of looking ahead sets it back."""
+    from SemiSegModule import look_ahead
+
+    usual = look_ahead.lookAheadNow
+    monkeypatch.setattr(look_ahead, "lookAheadNow", lambda request, runs: [])
+    return lambda: monkeypatch.setattr(look_ahead, "lookAheadNow", usual)
+
+
 @pytest.fixture
 def module(host):
     """What `slicer.modules.semiseg` is, unloaded at the end as when Slicer quits."""

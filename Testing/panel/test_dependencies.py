@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +53,30 @@ def test_only_a_package_that_was_asked_for_and_did_not_come_with_slicer_may_be_u
     kept = {re.match(r"[^=]+", line).group().lower() for line in dependencies.constraints(["monai>=9", "scipy>=9"])}
     assert "monai" not in kept
     assert {"scipy", "numpy", "torch", "vtk"} <= kept
+
+
+@pytest.fixture
+def old_torch(monkeypatch):
+    """Installed is a torch that is too old, with what belongs to it."""
+    there = {"numpy": "2.0.0", "torch": "2.2.0", "torchvision": "0.17.0", "torchaudio": "2.2.0", "sympy": "1.12"}
+    there |= {"nvidia-cublas-cu12": "12.1.3.1"}
+    found = [SimpleNamespace(metadata={"Name": name}, version=version) for name, version in there.items()]
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: found)
+
+
+def test_what_belongs_to_an_old_torch_does_not_keep_it(old_torch):
+    assert dependencies.constraints(["torch>=2.4.1", "monai>=1.5.1"]) == ["numpy==2.0.0", "sympy==1.12"]
+    assert dependencies.companions() == ["torchvision", "torchaudio"]
+    # Where torch is not asked for, it is kept with all that belongs to it.
+    kept = dependencies.constraints(["monai>=1.5.1"])
+    assert {"torch==2.2.0", "torchvision==0.17.0", "nvidia-cublas-cu12==12.1.3.1"} <= set(kept)
+
+
+def test_what_is_replaced_with_an_old_torch_is_said_before(old_torch):
+    lines = dependencies.describe(["torch>=2.4.1"], []).splitlines()
+    there = "nvidia-cublas-cu12 12.1.3.1, torch 2.2.0, torchaudio 2.2.0, torchvision 0.17.0"
+    assert f"    torch>=2.4.1, with what belongs to it, in place of {there}" in lines
+    assert lines[-1] == "Only these are updated: nvidia-cublas-cu12, torch, torchaudio, torchvision."
 
 
 def test_torch_is_asked_for_in_versions_that_the_extension_can_install(monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 import qt
 import slicer
 
+from SemiSegLib.errors import DependencyError
 from SemiSegLib.runs.process_table import process_mark
 from SemiSegModule import dependencies
 from SemiSegModule.packages import computer, installation, installers
@@ -179,6 +180,14 @@ class Packaging(types.ModuleType):
     def __init__(self):
         super().__init__("slicer.packaging")
         self.calls = []
+        self.process = None
+        self.speaks = True
+
+    def end(self, code):
+        """What Slicer does when pip has ended."""
+        self.process.kill()
+        self.process.wait()
+        self.complete(code)
 
     def pip_install(
         self,
@@ -197,7 +206,11 @@ class Packaging(types.ModuleType):
         if slicer.app.testingEnabled():
             raise subprocess.CalledProcessError(3, "pip")
         assert not blocking
-        logCallback("Collecting semisega")
+        # As Slicer: no handle is given back, and the process is in the group of this one.
+        code = "import time; time.sleep(99)"
+        self.process = subprocess.Popen([sys.executable, "-c", code, *requirements, "-c", str(constraints)])
+        if self.speaks:
+            logCallback("Collecting semisega")
         self.complete = completedCallback
 
 
@@ -208,7 +221,10 @@ def packaging(monkeypatch):
     found = {"slicer.packaging": True}
     monkeypatch.setitem(sys.modules, "slicer.packaging", module)
     monkeypatch.setattr(installers.importlib.util, "find_spec", lambda name, *a: found.get(name) or original(name, *a))
-    return module
+    yield module
+    if module.process is not None:
+        module.process.kill()
+        module.process.wait()
 
 
 def test_slicer_5_12_installs_by_its_own_function_without_blocking(
@@ -224,10 +240,83 @@ def test_slicer_5_12_installs_by_its_own_function_without_blocking(
     assert "numpy==" in Path(constraints).read_text()
     assert (blocking, requester) == (False, "SemiSeg")
     assert section.isInstalling
-    assert not panel.ui.installCancelButton.enabled
-    packaging.complete(1)
+    assert panel.ui.installCancelButton.enabled
+    packaging.end(1)
     assert not section.isInstalling
     assert "semisega>=1.0 could not be installed" in host.dialogs.shown("error")[0]
+
+
+@pytest.fixture
+def slicer_pip(panel, index, place, need, packaging, monkeypatch):
+    """An installation by Slicer 5.12 that has been agreed to, and whose pip has not said a word yet."""
+    a_wheel(index, "semisega", "1.2")
+    need("semisega>=1.0")
+    monkeypatch.setattr(slicer.app, "_is_testing", False)
+    packaging.speaks = False
+    begin(panel)
+    wait_until(lambda: packaging.process, seconds=PATIENCE_SECONDS)
+    return packaging
+
+
+def test_slicer_s_pip_can_be_cancelled_before_its_first_word_and_nothing_goes_on(host, panel, slicer_pip):
+    assert slicer_pip.process.poll() is None
+    click(panel.ui.installCancelButton)
+    assert slicer_pip.process.wait(PATIENCE_SECONDS) != 0
+    section = panel.panel.packages
+    assert not section.isInstalling
+    assert panel.ui.installButton.isVisibleTo(panel.form)
+    slicer_pip.complete(-9)
+    assert host.dialogs.shown("error") == []
+    assert panel.ui.packagesLabel.text.startswith("Not installed yet: semisega.")
+
+
+def test_slicer_s_pip_that_writes_files_is_not_ended_also_where_slicer_has_not_told_so_yet(panel, slicer_pip):
+    section = panel.panel.packages
+    log = slicer_pip.calls[0][0][-1]
+    Path(log).write_text("2026-01-01T00:00:00,000 Installing collected packages: semisega\n")
+    click(panel.ui.installCancelButton)
+    assert slicer_pip.process.poll() is None
+    assert section.isInstalling
+    assert not panel.ui.installCancelButton.enabled
+    assert "ends after them" in panel.ui.packagesLabel.text
+    slicer_pip.end(0)
+    assert not section.isInstalling
+
+
+def test_pip_can_be_cancelled_before_its_first_word_and_nothing_goes_on(panel, index, place, need, monkeypatch):
+    a_wheel(index, "semisega", "1.2")
+    need("semisega>=1.0")
+    processes, original = [], installation.Installation.install
+
+    def install(self):
+        original(self)
+        processes.append(self._command._process)
+        click(panel.ui.installCancelButton)
+
+    monkeypatch.setattr(installation.Installation, "install", install)
+    section = begin(panel)
+    wait_until(ended(section), seconds=PATIENCE_SECONDS)
+    assert process_mark(processes[0].pid) == ""
+    assert list(place.iterdir()) == []
+
+
+def test_an_installation_cancelled_while_its_question_is_read_does_not_begin(panel, index, place, need, monkeypatch):
+    a_wheel(index, "semisega", "1.2")
+    need("semisega>=1.0")
+    begun = []
+
+    def say_yes_too_late(*_arguments, **_more):
+        begun.append(section.installation)
+        section.close()
+        return True
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", say_yes_too_late)
+    section = begin(panel)
+    wait_until(lambda: begun, seconds=PATIENCE_SECONDS)
+    assert not begun[0]._command.isRunning
+    begun[0].install()
+    assert not begun[0]._command.isRunning
+    assert list(place.iterdir()) == []
 
 
 def test_a_testing_slicer_5_12_installs_at_once_and_its_failure_is_told(host, panel, index, need, packaging):
@@ -245,7 +334,8 @@ def extension(monkeypatch, tmp_path, without_torch):
     (folder / "light_the_torch/__init__.py").write_text("")
     note = tmp_path / "told.txt"
     (folder / "light_the_torch/__main__.py").write_text(
-        f"import sys, pathlib\npathlib.Path({str(note)!r}).write_text('\\n'.join(sys.argv[1:]))\n"
+        f"import sys, pathlib, shutil\npathlib.Path({str(note)!r}).write_text('\\n'.join(sys.argv[1:]))\n"
+        f"shutil.copy(sys.argv[-1], {str(tmp_path / 'kept.txt')!r})\n"
         f"print('Installing torch')\npathlib.Path({str(without_torch)!r}).touch()\n"
     )
     (folder / "PyTorchUtils.py").write_text(
@@ -268,6 +358,9 @@ def test_torch_comes_through_the_extension_with_its_range_and_the_constraints(ho
     assert sys.modules["PyTorchUtils"].PyTorchUtilsLogic.asked[-1] == ">=2.4.1"
     told = extension.read_text().splitlines()
     assert told[:4] == ["install", "torch>=2.4.1", "torchvision", "-c"]
+    kept = extension.with_name("kept.txt").read_text()
+    assert "numpy==" in kept
+    assert "torch" not in {line.partition("==")[0] for line in kept.splitlines()}
     assert "Installing torch" in panel.ui.installLog.plainText
     assert host.dialogs.shown("error") == []
 
@@ -291,6 +384,40 @@ def test_an_extension_that_works_in_another_way_is_asked_to_install_torch_itself
     wait_until(ended(begin(panel)), seconds=PATIENCE_SECONDS)
     assert asked == [(False, ">=2.4.1")]
     assert not extension.exists()
+
+
+def test_the_extension_and_its_small_installer_keep_to_the_constraints(index, extension, monkeypatch, tmp_path):
+    a_wheel(index, "semisega", "1.2", requires=["numpy<1"])
+    folder = tmp_path / "a place with spaces"
+    folder.mkdir()
+    (folder / "constraints.txt").write_text("\n".join(dependencies.constraints()))
+    logic, results = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic, []
+
+    def pip(self, **_more):
+        """As the extension installs: by a pip of its own, which is told nothing."""
+        command = [sys.executable, "-m", "pip", "install", "--dry-run", "semisega"]
+        results.append(subprocess.run(command, capture_output=True, text=True, check=False))
+
+    monkeypatch.setattr(logic, "getCompatibleComputationBackends", pip)
+    monkeypatch.setattr(logic, "installTorch", pip, raising=False)
+    monkeypatch.setenv("PIP_CONSTRAINT", "")
+    installers.torchArguments(folder / "constraints.txt")
+    with pytest.raises(DependencyError, match="torch could not be installed"):
+        installers.installTorchWithExtension(folder / "constraints.txt")
+    assert len(results) == 2
+    for result in results:
+        assert result.returncode != 0
+        assert "The user requested (constraint) numpy==" in result.stdout + result.stderr
+
+
+def test_the_torch_that_was_installed_is_kept_when_the_others_are(panel, index, place, need, extension):
+    a_wheel(index, "semisega", "1.2")
+    need("semisega>=1.0")
+    section = begin(panel)
+    folder = section.installation.folder
+    wait_until(ended(section), seconds=PATIENCE_SECONDS)
+    assert extension.exists()
+    assert "\ntorch==" in (folder / "constraints.txt").read_text()
 
 
 def test_a_missing_extension_is_offered_and_slicer_s_restart_asked_for(host, panel, need, without_torch, monkeypatch):

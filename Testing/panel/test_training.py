@@ -11,7 +11,7 @@ from SemiSegLib.errors import RunError
 from SemiSegLib.methods.cards import CARDS
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.status import RunStatus
-from SemiSegLib.training.events import Noticed, Stepped, Validated, event_to_line
+from SemiSegLib.training.events import Noticed, Stepped, Validated, WarmStarted, event_to_line
 from SemiSegModule import jobs
 from Testing.bridge import scenes
 from Testing.host.interaction import choose, click, process_events, set_slider, tick_cell
@@ -119,6 +119,51 @@ def test_progress_is_told_in_words_bar_curve_and_table(study, started):
     assert column(study.ui.scoresTable, 0) == ["head", "tail", "vessel"]
     assert column(study.ui.scoresTable, 1) == ["0.600", "0.300", "not in validation cases"]
     assert column(study.ui.scoresTable, 2) == ["2", "2", "0"]
+
+
+def test_every_notice_of_a_run_stays_to_be_read(study, started, screenshot):
+    click(study.ui.trainButton)
+    (run,) = started
+    assert not study.ui.noticesBox.visible
+    tell(run, Noticed(step=0, text="warm start: kept: vessel"), Noticed(step=7, text="a step was skipped"))
+    tell(run, Noticed(step=9, text="a step was skipped"), Noticed(step=9, text="memory ran out"))
+    run.write_status(alive(RunStatus(state="training", step=9, total_steps=100, fraction=0.1)))
+    look(study)
+    assert study.ui.statusLabel.text.endswith("\nmemory ran out")
+    assert study.ui.noticesBox.isVisibleTo(study.form)
+    assert study.ui.noticesBox.title == "Notices (4)"
+    assert study.ui.noticesEdit.plainText.split("\n") == [
+        "Step 0: warm start: kept: vessel",
+        "Steps 7 to 9, 2 times: a step was skipped",
+        "Step 9: memory ran out",
+    ]
+    assert len(study.logic.notices(run)) == 4
+    screenshot("training_notices", study.ui.trainingSection)
+
+
+def test_what_each_structure_starts_from_is_shown_after_a_warm_start(study, started, screenshot):
+    click(study.ui.trainButton)
+    (run,) = started
+    assert not study.ui.warmStartTable.visible
+    assert study.logic.warmStart(run) is None
+    event = WarmStarted(
+        step=0,
+        origins={"vessel": ("vessel",), "head": ("organ",), "tail": ("cauda", "tip"), "nerve": ()},
+        dropped=("bone",),
+    )
+    tell(run, event)
+    look(study)
+    assert study.ui.warmStartTable.isVisibleTo(study.form)
+    assert column(study.ui.warmStartTable, 0) == ["vessel", "head", "tail", "nerve", "bone"]
+    assert column(study.ui.warmStartTable, 1) == [
+        "copied: its own weights",
+        "copied: weights of organ",
+        "copied: weights of cauda, tip",
+        "new: it starts from nothing",
+        "dropped: nothing starts from it",
+    ]
+    assert study.logic.warmStart(run) == event
+    screenshot("training_warm_start", study.ui.trainingSection)
 
 
 def test_an_event_of_a_newer_worker_is_passed_over(study, started):

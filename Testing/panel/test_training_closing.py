@@ -9,6 +9,7 @@ import slicer
 from PySide6 import QtWidgets
 
 from SemiSegLib.config import write_json
+from SemiSegLib.runs.apply_folder import ApplyCase, ApplyFolder, ApplyRequest
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from Testing.host.interaction import process_events, type_text
@@ -73,6 +74,50 @@ def test_a_training_that_an_older_version_started_here_is_asked_about(host, wind
     write_json(busy[0].process_path, {"pid": 0, "pid_started": "", "host": socket.gethostname()})
     window.close()
     assert host.dialogs.messages[0].text == "2 trainings go on or wait."
+
+
+@pytest.fixture
+def elsewhere(window, panel, tmp_path, monkeypatch):
+    """A training that this Slicer has started in a study that the panel shows no more."""
+    monkeypatch.setattr(jobs, "start", lambda run, **_more: run.write_status(alive(RunStatus(state="training"))))
+    run = a_run(tmp_path / "other study", "elsewhere")
+    panel.logic.resumeTraining(run)
+    type_text(panel.ui.studyFolderEdit, str(tmp_path / "shown study"))
+    yield run
+    run.write_status(RunStatus(state="finished", step=10))
+
+
+def test_a_training_that_was_started_here_in_another_study_is_asked_about_and_stopped(host, window, elsewhere):
+    host.dialogs.answer(Button.No)
+    assert window.close()
+    (message,) = host.dialogs.messages
+    assert message.text == "A training is going on."
+    assert message.details["informativeText"].splitlines()[0] == jobs.titleOf(elsewhere)
+    host.app.aboutToQuit.emit()
+    assert elsewhere.stop_requested()
+
+
+def test_a_training_of_another_study_is_counted_once_where_that_is_shown(host, window, panel, elsewhere, tmp_path):
+    type_text(panel.ui.studyFolderEdit, str(tmp_path / "other study"))
+    window.close()
+    assert host.dialogs.messages[0].text == "A training is going on."
+
+
+def test_of_another_study_nothing_is_asked_that_has_ended_or_was_started_elsewhere(host, window, elsewhere, tmp_path):
+    a_run(tmp_path / "third study", "of before").write_status(alive(RunStatus(state="training")))
+    elsewhere.write_status(RunStatus(state="stopped", step=10))
+    assert window.close()
+    assert host.dialogs.messages == []
+
+
+def test_a_prediction_is_no_training_that_is_asked_about(host, window, elsewhere, tmp_path):
+    elsewhere.write_status(RunStatus(state="finished", step=10))
+    asked = ApplyRequest(model=str(tmp_path / "m.safetensors"), cases=(ApplyCase(id="a", images={"image": "a.nrrd"}),))
+    job = ApplyFolder.create_job(tmp_path / "applied", asked)
+    jobs.startWorker(job)
+    assert jobs.isOwnWork(job)
+    assert window.close()
+    assert host.dialogs.messages == []
 
 
 def test_trainings_that_have_ended_meanwhile_are_not_asked_about(host, window, busy):

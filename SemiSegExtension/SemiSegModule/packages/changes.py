@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 MEGABYTE = 1_000_000
 # What pip would choose for torch; the extension PyTorch chooses the build that fits the graphics card instead.
-_OF_TORCH = re.compile(r"torch|torchvision|triton.*|nvidia-.*|cuda-.*|pytorch-.*")
+_OF_TORCH = re.compile(r"torch|torchvision|torchaudio|triton.*|nvidia-.*|cuda-.*|pytorch-.*")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def isOfTorch(name: str) -> bool:
+    """Return whether a package belongs to one version of torch, and comes and goes with it."""
+    return _OF_TORCH.fullmatch(canonical(name)) is not None
+
+
 def versions() -> dict[str, tuple[str, str]]:
     """Return canonical name to (name, version) of everything installed, read anew from disk."""
     importlib.invalidate_caches()
@@ -77,7 +82,7 @@ def planned(answer: Mapping[str, Any], before: Mapping[str, tuple[str, str]], *,
         Change(item["name"], before.get(canonical(item["name"]), ("", ""))[1], item["version"], item["bytes"])
         for item in answer["changes"]
     ]
-    kept = [item for item in items if withTorch or not _OF_TORCH.fullmatch(canonical(item.name))]
+    kept = [item for item in items if withTorch or not isOfTorch(item.name)]
     return sorted(kept, key=lambda item: item.name.lower())
 
 

@@ -19,6 +19,22 @@ LOOK_MILLISECONDS = 100
 NO_WINDOW = 0x08000000
 
 
+class NoTimer:
+    """Never fires: for a program that is waited for."""
+
+    def setInterval(self, _milliseconds: int) -> None:
+        """Take note of nothing."""
+
+    def connect(self, _signal: str, _slot: Callable[[], None]) -> None:
+        """Call nothing."""
+
+    def start(self) -> None:
+        """Begin nothing."""
+
+    def stop(self) -> None:
+        """End nothing."""
+
+
 class Command:
     """Runs one program. It writes to a file, not to a pipe, so it goes on undisturbed if Slicer ends first.
 
@@ -79,6 +95,22 @@ class Command:
         self._mark = process_mark(self._process.pid)
         self._started = time.monotonic()
         self._timer.start()
+
+    def run(self) -> None:
+        """Start the program and return when it has ended; made with ``NoTimer``, in any thread.
+
+        Raises:
+            OSError: as ``start``.
+        """
+        self.start()
+        while self.isRunning:
+            time.sleep(LOOK_MILLISECONDS / 1000)
+            self._look()
+
+    def hear(self) -> None:
+        """Tell at once what it has said and was not told yet, but not that it has ended."""
+        if self._process is not None:
+            self._tell(isLast=False)
 
     def kill(self) -> None:
         """End the program with everything it started; the end is told to nobody."""

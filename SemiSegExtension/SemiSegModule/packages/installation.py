@@ -95,12 +95,13 @@ class Installation:
         self._constraints = self.folder / "constraints.txt"
         self._said: list[str] = []
         self._command: Command | None = None
-        self._isEnded = False
+        self._slicerPip: installers.SlicerPip | None = None
+        self._isEnded = self._isCancelAsked = False
         self.canCancel = True
 
     def lookUp(self) -> None:
         """Begin to ask pip what it would do; nothing is changed."""
-        self._writeConstraints()
+        self._writeConstraints(self.names)
         if not self._others:
             self._onPlan([])
             return
@@ -109,27 +110,48 @@ class Installation:
         self._run([workerPython(), str(LOOKUP), str(answer), *asked], lambda code: self._onLookedUp(code, answer))
 
     def install(self) -> None:
-        """Begin to install; ``onEnd`` tells how it ended."""
+        """Begin to install; ``onEnd`` tells how it ended. Nothing happens if it was canceled while a person read."""
+        if self._isEnded:
+            return
         self._said.clear()
         if dependencies.TORCH in self.names:
             self._try(self._installTorch)
         else:
             self._installOthers()
 
-    def cancel(self) -> None:
-        """End what is being done, as far as that leaves nothing half done; nothing is told any more."""
+    def cancel(self) -> bool:
+        """End what is being done and everything it started; nothing is told any more.
+
+        Returns:
+            Whether it has ended. Where the files of packages are being written, that goes on to its end, which is
+            told; nothing more is begun then.
+        """
+        # What was said a moment ago, and is not told yet, counts: a click comes between two looks at a program.
+        if self._command is not None:
+            self._command.hear()
+        if self._slicerPip is not None and self._slicerPip.hasSaid(_WRITING):
+            self.canCancel = False
+        if not self.canCancel and not self._isEnded:
+            self._isCancelAsked = True
+            return False
         self._isEnded = True
         if self._command is not None:
-            if self.canCancel:
-                self._command.kill()
-            else:
-                self._command.letGo()
+            self._command.kill()
+        if self._slicerPip is not None:
+            self._slicerPip.kill()
+        return True
+
+    def letGo(self) -> None:
+        """Listen no more; what is being done goes on."""
+        self._isEnded = True
+        if self._command is not None:
+            self._command.letGo()
 
     def _missing(self) -> list[str]:
         return dependencies.missing(withText=self._withText)
 
-    def _writeConstraints(self) -> None:
-        lines = dependencies.constraints(self.names)
+    def _writeConstraints(self, asked: list[str]) -> None:
+        lines = dependencies.constraints(asked)
         self._constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _onLookedUp(self, code: int, answer: Path) -> None:
@@ -149,9 +171,12 @@ class Installation:
 
     def _installTorch(self) -> None:
         arguments = installers.torchArguments(self._constraints)
+        # The extension may have let Slicer answer, and a person cancel, while it got its small installer.
+        if self._isEnded:
+            return
         if arguments is None:
             self._onLine(_("The extension PyTorch installs torch; Slicer does not answer meanwhile."))
-            installers.installTorchWithExtension()
+            installers.installTorchWithExtension(self._constraints)
             self._installOthers()
             return
         self._run([workerPython(), "-m", *arguments], self._onTorch)
@@ -164,14 +189,18 @@ class Installation:
         self._installOthers()
 
     def _installOthers(self) -> None:
+        if self._isCancelAsked:
+            self._end(None)
+        if self._isEnded:
+            return
         # torch is now one of the packages to keep.
-        self._writeConstraints()
+        self._writeConstraints(self._others)
         if not self._others:
             self._verify()
         elif installers.hasSlicerPackaging():
-            # Slicer's own installer cannot be ended.
-            self.canCancel = False
-            self._try(lambda: installers.slicerPip(self._others, self._constraints, self._hear, self._onOthers))
+            self.canCancel = True
+            self._slicerPip = installers.SlicerPip(self._others, self._constraints)
+            self._try(lambda: self._slicerPip.start(self._hear, self._onOthers))
         else:
             arguments = ["pip", "install", *installers.pipArguments(self._others, self._constraints)]
             self._run([workerPython(), "-m", *arguments], self._onOthers)

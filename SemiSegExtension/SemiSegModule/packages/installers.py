@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.errors import DependencyError, explain
+from SemiSegLib.runs.process_table import end_processes
 from SemiSegModule import dependencies
 
 # What pip, its process and the download raise; anything else is a mistake of ours and must not look like pip's.
@@ -31,31 +35,63 @@ def hasSlicerPackaging() -> bool:
     return importlib.util.find_spec("slicer.packaging") is not None
 
 
-def slicerPip(
-    names: list[str], constraintsFile: Path, onLine: Callable[[str], None], onEnd: Callable[[int], None]
-) -> None:
-    """Install by Slicer's own function, which returns at once; in a testing Slicer it returns when all is done.
+class SlicerPip:
+    """Installs by Slicer's own function, which returns at once; in a testing Slicer it returns when all is done.
 
-    Raises:
-        RuntimeError: somebody else is installing.
+    Args:
+        names: requirements.
+        constraintsFile: of this installation alone; its name tells this pip from others.
     """
-    if importlib.util.find_spec("slicer.packaging") is None:
-        raise RuntimeError("this Slicer has no slicer.packaging")
-    packaging = importlib.import_module("slicer.packaging")
-    asked = [*names, *_PIP_OPTIONS]
-    options = {"constraints": str(constraintsFile), "requester": "SemiSeg"}
-    if slicer.app.testingEnabled():
+
+    def __init__(self, names: list[str], constraintsFile: Path) -> None:
+        self._names, self._constraints = names, constraintsFile
+        self._log = constraintsFile.with_suffix(".log")
+
+    def start(self, onLine: Callable[[str], None], onEnd: Callable[[int], None]) -> None:
+        """Begin.
+
+        Args:
+            onLine: called with each line that pip says.
+            onEnd: called with its exit code, also after ``kill``.
+
+        Raises:
+            RuntimeError: somebody else is installing.
+        """
+        if importlib.util.find_spec("slicer.packaging") is None:
+            raise RuntimeError("this Slicer has no slicer.packaging")
+        packaging = importlib.import_module("slicer.packaging")
+        asked = [*self._names, *_PIP_OPTIONS, "--log", str(self._log)]
+        options = {"constraints": str(self._constraints), "requester": "SemiSeg"}
+        if slicer.app.testingEnabled():
+            try:
+                packaging.pip_install(asked, **options)
+            except subprocess.CalledProcessError as error:
+                onLine(str(error))
+                onEnd(error.returncode)
+            else:
+                onEnd(0)
+            return
+        packaging.pip_install(
+            asked, blocking=False, show_progress=False, logCallback=onLine, completedCallback=onEnd, **options
+        )
+
+    def hasSaid(self, words: str) -> bool:
+        """Return whether pip has said something by now, also where Slicer has not handed it on yet."""
         try:
-            packaging.pip_install(asked, **options)
-        except subprocess.CalledProcessError as error:
-            onLine(str(error))
-            onEnd(error.returncode)
-        else:
-            onEnd(0)
-        return
-    packaging.pip_install(
-        asked, blocking=False, show_progress=False, logCallback=onLine, completedCallback=onEnd, **options
-    )
+            return words in self._log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            # It has not begun to say anything.
+            return False
+
+    def kill(self) -> None:
+        """End it with everything it started; Slicer hands out no handle of it, so it is known by what it was told."""
+        constraints = str(self._constraints)
+        # The exact type: to ask some other objects what they are would wake them.
+        processes = [thing for thing in gc.get_objects() if type(thing) is subprocess.Popen]
+        for process in processes:
+            if isinstance(process.args, list) and constraints in process.args and process.poll() is None:
+                # It has no process group of its own: its group is Slicer's.
+                end_processes({process.pid}, set(), is_final=True)
 
 
 def torchLogic() -> Any:
@@ -128,24 +164,30 @@ def torchArguments(constraintsFile: Path) -> list[str] | None:
         DependencyError: the extension is not installed, or no torch fits this computer.
     """
     logic = torchLogic()
-    logic.getCompatibleComputationBackends(torchVersionRequirement=dependencies.torchRange())
+    with _constrained(constraintsFile):
+        logic.getCompatibleComputationBackends(torchVersionRequirement=dependencies.torchRange())
     importlib.invalidate_caches()
     if importlib.util.find_spec("light_the_torch") is None:
         return None
-    # torchvision belongs to one torch only: without it here, the next extension that needs it would replace torch.
-    wanted = [f"torch{dependencies.torchRange()}", "torchvision"]
+    wanted = [f"torch{dependencies.torchRange()}", *dependencies.companions()]
     return ["light_the_torch", "install", *wanted, "-c", str(constraintsFile)]
 
 
-def installTorchWithExtension() -> None:
+def installTorchWithExtension(constraintsFile: Path) -> None:
     """Install torch by the extension's own call; returns when it is done.
+
+    Args:
+        constraintsFile: what pip keeps; the call takes none, so pip finds it in its environment.
 
     Raises:
         DependencyError: it is not installed afterwards.
     """
     installed, reason = None, ""
     try:
-        installed = torchLogic().installTorch(askConfirmation=False, torchVersionRequirement=dependencies.torchRange())
+        with _constrained(constraintsFile):
+            installed = torchLogic().installTorch(
+                askConfirmation=False, torchVersionRequirement=dependencies.torchRange()
+            )
     except INSTALLER_ERRORS as error:
         reason = f": {error}"
     if installed is None:
@@ -156,3 +198,19 @@ def installTorchWithExtension() -> None:
                 remedy=_("open the module PyTorch Util, install torch there and read its messages in the console"),
             )
         )
+
+
+@contextmanager
+def _constrained(constraintsFile: Path) -> Iterator[None]:
+    """Let every pip that is started meanwhile keep to constraints, besides those that are asked for already."""
+    name = "PIP_CONSTRAINT"
+    before = os.environ.get(name)
+    # As an address: pip takes a space for the end of a path here.
+    os.environ[name] = " ".join(filter(None, [before, constraintsFile.resolve().as_uri()]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

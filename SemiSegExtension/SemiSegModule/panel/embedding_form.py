@@ -11,12 +11,11 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.embeddings.encoder_files import encoder_folder, seems_kept
 from SemiSegLib.errors import SemiSegError
-from SemiSegLib.methods.cards import card_of
+from SemiSegLib.methods.presets import embeds_texts
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.places import is_there
 from SemiSegLib.runs.request import EmbeddingSettings
 from SemiSegModule.aside import Aside
-from SemiSegModule.panel.training_options import presetValues
 from SemiSegModule.parameters import wholePath
 
 # A file may be made, or an encoder copied, while the panel is open.
@@ -118,9 +117,7 @@ class EmbeddingForm:
 def runNeedsText(run: RunFolder) -> bool:
     """Return whether a run that is resumed has to embed texts first."""
     try:
-        request = run.request
-        values = {**presetValues(card_of(request.method), request.preset or ""), **request.options}
-        return values.get("embedding") == "text" and not is_there(run.embeddings_path)
+        return embeds_texts(run.request) and not is_there(run.embeddings_path)
     except SemiSegError:
         # It is told when the run is resumed.
         return False

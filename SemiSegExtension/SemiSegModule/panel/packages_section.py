@@ -48,6 +48,8 @@ class PackagesSection:
         self.ui.packagesFrame.visible = bool(names) or self.isInstalling or bool(self._news)
         self.ui.installButton.visible = bool(names) and not self.isInstalling
         self.ui.installCancelButton.visible = self.isInstalling
+        # As of the last one, it may still be disabled.
+        self.ui.installCancelButton.enabled = self.isInstalling and self.installation.canCancel
         self.ui.installProgressBar.visible = self.isInstalling
         if self.isInstalling:
             return
@@ -83,11 +85,13 @@ class PackagesSection:
         self.installation.lookUp()
 
     def cancel(self) -> None:
-        """End the installation where that leaves nothing half done."""
-        installation, self.installation = self.installation, None
-        if installation is not None:
-            installation.cancel()
+        """End the installation; where that would leave files half written, let it come to its end and no further."""
         self._then = None
+        if self.installation is not None and not self.installation.cancel():
+            self.ui.installCancelButton.enabled = False
+            self.ui.packagesLabel.text = _("Files are being written; the installation ends after them.")
+            return
+        self.installation = None
         self.refresh()
 
     def checkComputer(self) -> None:
@@ -103,6 +107,9 @@ class PackagesSection:
     def close(self) -> None:
         """Let go: a look-up or check ends, an installation that is writing files goes on."""
         self.cancel()
+        if self.installation is not None:
+            self.installation.letGo()
+            self.installation = None
         if self._check is not None:
             self._check.kill()
             self._check = None
@@ -144,6 +151,9 @@ class PackagesSection:
         text = dependencies.describe(installation.names, plan)
         if not slicer.util.confirmOkCancelDisplay(text, windowTitle=_("Install packages")):
             self.cancel()
+            return
+        if self.installation is not installation:
+            # The module was unloaded while the question was on the screen.
             return
         self.ui.packagesLabel.text = _("Installing...")
         self.ui.installLog.visible = True

@@ -13,6 +13,7 @@ from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Validated
 from SemiSegModule.history import TrainingHistory
 from SemiSegModule.panel.curve import drawCurve
+from SemiSegModule.panel.notices_view import NoticesView
 from SemiSegModule.panel.tables import fitRows
 from SemiSegModule.panel.writing import writingText
 
@@ -26,12 +27,15 @@ class ProgressView:
 
     def __init__(self, ui: Any) -> None:
         self.ui = ui
+        self.notices = NoticesView(ui)
         self.clear()
         ui.scoresTable.verticalHeader().visible = False
 
     def clear(self) -> None:
         """Show nothing: no run is chosen."""
         self.data = TrainingHistory()
+        self.notices.show(self.data)
+        self._findings = ""
         self._drawnWidth = 0
         self.ui.progressBar.value = 0
         self.ui.progressBar.visible = False
@@ -43,7 +47,7 @@ class ProgressView:
         """Show the state of a run in the bar and in words."""
         self.ui.progressBar.visible = True
         self.ui.progressBar.value = round(100 * status.fraction) if status.state != "finished" else 100
-        self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self.data.notice]))
+        self.ui.statusLabel.text = "\n".join(filter(None, [describeStatus(status), self._findings, self.data.notice]))
         # The panel may have been made wider or narrower since.
         self.draw()
 
@@ -57,6 +61,7 @@ class ProgressView:
         """Add what happened to curve and table."""
         for data in events:
             self.data.take(data)
+        self.notices.show(self.data)
         self._drawnWidth = 0
         self.draw()
         if self.data.best is not None:
@@ -67,7 +72,7 @@ class ProgressView:
         told = [f"{finding.case}: {finding.what}" for finding in findings if finding.severity != "note"]
         if told:
             more = _("and {count} more").format(count=len(told) - 3) if len(told) > 3 else ""
-            self.data.notice = "\n".join(filter(None, [*told[:3], more]))
+            self._findings = "\n".join(filter(None, [*told[:3], more]))
 
     def draw(self) -> None:
         """Draw the curve to the width of the panel, unless that is done already."""

@@ -49,7 +49,7 @@ class TrainingSection:
         )
         self.table = RunsTable(ui, self._onRunChosen, self.actions.rename)
         self.watcher = jobs.RunWatcher(self)
-        self.closing = ClosingGuard(self.runs.ownBusy, self.actions.stopQuietly)
+        self.closing = ClosingGuard(self._ownBusy, self.actions.stopQuietly)
         self.status: RunStatus | None = None
         self._known: Any = None
         self._typed: str | None = None
@@ -185,6 +185,12 @@ class TrainingSection:
         self.status, self._isOutOfReach = None, True
         self.ui.statusLabel.text = str(error)
         self.panel.scheduleRefresh()
+
+    def _ownBusy(self) -> list[RunFolder]:
+        """Return this person's trainings that go on: those of the shown study, and of others what was started here."""
+        shown = self.runs.ownBusy()
+        paths = {run.path for run in shown}
+        return [*shown, *(run for run in jobs.startedHere() if run.path not in paths)]
 
     def _watch(self, *, isNews: bool = False) -> None:
         self.progress.clear()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from SemiSegLib.runs.folder import RunFolder
+from SemiSegModule.look_ahead import WouldFailError
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_form import TrainingForm
-from SemiSegModule.panel.writing import cancellable
+from SemiSegModule.panel.writing import Canceled, cancellable
 from SemiSegModule.waiting import keepAnswering
 
 
@@ -30,7 +33,8 @@ def exportAndStart(
 
     Raises:
         SemiSegError: cases cannot be written or the training cannot be started.
-        Canceled: a person did not want to wait; no training is started, and what is written already is used next time.
+        Canceled: a person did not want to wait, or not a training that would fail; none is started, and what is written
+            already is used next time.
     """
     parameters, logic, card = panel.parameters, panel.logic, form.card(view)
     # Before anything is written: whatever happens to Slicer from here on, the training is found again.
@@ -44,11 +48,11 @@ def exportAndStart(
         export = logic.exportStudy(folder, view.chosen, view.scheme, surfaces=surfaces, waiting=waiting)
     baselineTitle = _("{title}, fine labels alone").format(title=card.title)
 
-    def start() -> list[RunFolder]:
+    def start(*, regardless: bool = False) -> list[RunFolder]:
         last = logic.endOfQueue(folder)
         after = str(last.path) if last is not None else None
         renamed, merged = names()
-        asked.update(renamed=renamed, merged=merged)
+        asked.update(renamed=renamed, merged=merged, regardless=regardless)
         runs = [logic.startTraining(export.path, card.name, title=card.title, after=after, **asked)]
         if withBaseline:
             runs.append(logic.startBaseline(runs[0], title=baselineTitle))
@@ -56,4 +60,17 @@ def exportAndStart(
 
     # Files alone: those of all runs are looked at, as they are now. What the list of runs knows may be seconds old, and
     # two trainings at once have no room on a graphics card.
-    return keepAnswering(start), export.findings
+    panel.ui.statusLabel.text = _("Working out what the training needs...")
+    try:
+        return keepAnswering(start), export.findings
+    except WouldFailError as error:
+        if not _isWanted(error):
+            raise Canceled from None
+    return keepAnswering(partial(start, regardless=True)), export.findings
+
+
+def _isWanted(error: WouldFailError) -> bool:
+    """Return whether a person wants a training started although it would fail, after telling why."""
+    reasons = "\n\n".join(remark.text for remark in error.remarks)
+    text = _("The training would fail:\n\n{reasons}\n\nStart it all the same?").format(reasons=reasons)
+    return bool(slicer.util.confirmYesNoDisplay(text, windowTitle=_("Start training")))

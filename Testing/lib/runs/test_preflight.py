@@ -49,6 +49,13 @@ def test_too_little_main_memory_is_an_error_and_too_little_on_a_gpu_a_warning():
     assert memory_requirement(4.1, 4.0, "cuda:0").severity == "warning"
 
 
+def test_a_package_that_carries_no_metadata_is_there(tmp_path, monkeypatch):
+    (tmp_path / "built_by_slicer").mkdir()
+    (tmp_path / "built_by_slicer/__init__.py").write_text("raise ImportError('not to be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert missing_packages(["built_by_slicer"]) == ()
+
+
 def test_missing_packages_are_named_and_none_is_imported():
     assert missing_packages(["numpy", "no-such-package-at-all"]) == ("no-such-package-at-all",)
     assert packages_requirement(()) is None

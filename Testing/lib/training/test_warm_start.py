@@ -61,6 +61,8 @@ def test_a_split_class_starts_from_its_parent_with_the_same_probability():
     assert table.inherited == {"head": "organ", "tail": "organ"}
     assert table.new == ("head.weight: nerve", "head.bias: nerve")
     assert table.dropped == ("vessel",)
+    assert table.origins == {"background": ("background",), "head": ("organ",), "tail": ("organ",), "nerve": ()}
+    assert table.dropped_structures == ("vessel",)
     assert set(table.copied) == {"body.weight", "body.bias", "head.weight", "head.bias"}
 
 
@@ -81,6 +83,16 @@ class _Other(Small):
         super().__init__(AFTER, width=7)
         self.other = nn.Linear(2, 2)
         del self.body
+
+
+def test_structures_with_any_name_are_told_as_kept_new_or_dropped():
+    red = (1, 0, 0)
+    before = LabelScheme(name="a", structures=(Structure(name="N. opticus", color=red), Structure(name="x", color=red)))
+    after = LabelScheme(name="b", structures=(Structure(name="Level: 2", color=red), Structure(name="x", color=red)))
+    table = warm_start(Small(after), after, a_donor(Small(before), before))
+    assert table.origins == {"background": ("background",), "Level: 2": (), "x": ("x",)}
+    assert table.dropped_structures == ("N. opticus",)
+    assert table.structures() == "kept: background, x; new: Level: 2; dropped: N. opticus"
 
 
 def test_a_validation_patient_the_earlier_model_was_trained_on_is_told():
