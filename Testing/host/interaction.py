@@ -53,8 +53,12 @@ def click(widget: Any, position: Any = None) -> None:
     process_events()
 
 
-def turn_wheel(widget: Any, notches: int) -> None:
-    """Turn the mouse wheel over the middle of a widget; more than 0 is up."""
+def turn_wheel(widget: Any, notches: int) -> bool:
+    """Turn the mouse wheel over the middle of a widget; more than 0 is up.
+
+    Returns:
+        Whether the widget or what lies behind it took the turn.
+    """
     _require_usable(widget)
     middle = QtCore.QPointF(widget.rect().center())
     event = QtGui.QWheelEvent(
@@ -71,7 +75,9 @@ def turn_wheel(widget: Any, notches: int) -> None:
     if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
         widget.setFocus(Qt.FocusReason.MouseFocusReason)
     QtWidgets.QApplication.sendEvent(widget, event)
+    is_taken = event.isAccepted()
     process_events()
+    return bool(is_taken)
 
 
 def type_text(widget: Any, text: str, *, is_replacing: bool = True) -> None:
