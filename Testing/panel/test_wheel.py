@@ -7,7 +7,6 @@ import ctk
 import pytest
 import qt
 import slicer
-
 from PySide6 import QtWidgets
 
 from SemiSegLib.methods.cards import CARDS
