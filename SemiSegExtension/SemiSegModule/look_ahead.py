@@ -180,7 +180,8 @@ def _numbers(needs: dict[str, Any] | None) -> list[Remark]:
     text = _("Memory: about {memory} GB of {free} GB free. Disk: about {disk} GB of {diskFree} GB free.").format(
         memory=f"{needs['memory_gib']:.1f}",
         free=f"{needs['memory_free_gib']:.1f}",
-        disk=f"{disk:.1f}",
+        # The smallest study takes something.
+        disk=f"{max(disk, 0.1):.1f}",
         diskFree=f"{needs['disk_free_gib']:.0f}",
     )
     return [Remark(False, text)]

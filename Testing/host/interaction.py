@@ -53,8 +53,102 @@ def click(widget: Any, position: Any = None) -> None:
     process_events()
 
 
-def turn_wheel(widget: Any, notches: int) -> None:
-    """Turn the mouse wheel over the middle of a widget; more than 0 is up."""
+def click_into(widget: Any) -> None:
+    """Click into a field, where its cursor is then."""
+    _require_usable(widget)
+    target = widget
+    # A press goes to what lies deepest below the pointer.
+    while (below := target.childAt(target.rect().center())) is not None:
+        target = below
+    # A window manager does this with the window that is clicked.
+    widget.window().activateWindow()
+    process_events()
+    QtTest.QTest.mouseClick(target, LEFT, Qt.KeyboardModifier.NoModifier, target.rect().center())
+    process_events()
+
+
+def write(text: str) -> None:
+    """Type with the keyboard into the field that has the focus, in place of what it holds, and press Return."""
+    target = QtWidgets.QApplication.focusWidget()
+    assert target is not None, "nothing was clicked that could be written into"
+    QtTest.QTest.keyClick(target, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    for character in text:
+        _press_character(target, character)
+    QtTest.QTest.keyClick(target, Qt.Key.Key_Return)
+    process_events()
+
+
+def point_at(menu: Any, text: str) -> Any:
+    """Move the pointer over an entry of an open menu and return the menu that opens beside it, None without one."""
+    _require_usable(menu)
+    action = _entry(menu, text)
+    QtTest.QTest.mouseMove(menu, menu.actionGeometry(action).center())
+    beside = action.menu()
+    if beside is not None:
+        wait_until(beside.isVisible, what=f"the menu of '{text}'")
+    return beside
+
+
+def click_entry(menu: Any, text: str) -> None:
+    """Click an entry of an open menu."""
+    _require_usable(menu)
+    place = menu.actionGeometry(_entry(menu, text)).center()
+    QtTest.QTest.mouseClick(menu, LEFT, Qt.KeyboardModifier.NoModifier, place)
+    process_events()
+
+
+def _entry(menu: Any, text: str) -> Any:
+    found = [action for action in menu.actions() if action.text() == text]
+    if not found:
+        raise AssertionError(f"the menu has no entry '{text}', only {[action.text() for action in menu.actions()]}")
+    return found[0]
+
+
+class Presses(QtCore.QObject):
+    """Counts what a mouse button is pressed, in whatever widget of the application, until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._moments: set[int] = set()
+        QtWidgets.QApplication.instance().installEventFilter(self)
+
+    @property
+    def count(self) -> int:
+        """Presses so far."""
+        return len(self._moments)
+
+    def close(self) -> None:
+        """Count no more."""
+        QtWidgets.QApplication.instance().removeEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """See every event; a press that a widget does not take goes on to its parent, and is one press."""
+        kinds = QtCore.QEvent.Type
+        if event.type() in (kinds.MouseButtonPress, kinds.MouseButtonDblClick) and watched.isWidgetType():
+            self._moments.add(event.timestamp())
+        return False
+
+
+def wheel_to(area: Any, widget: Any) -> None:
+    """Turn the wheel over a scroll area until the top of a widget in it is in view.
+
+    Raises:
+        AssertionError: the wheel does not bring it there.
+    """
+    for _notch in range(200):
+        top = widget.mapTo(area.viewport(), QtCore.QPoint(0, 0)).y()
+        if 0 <= top <= area.viewport().height() - min(widget.height(), 40):
+            return
+        turn_wheel(area.viewport(), -1 if top > 0 else 1)
+    raise AssertionError(f"the wheel does not bring '{widget.objectName()}' into view")
+
+
+def turn_wheel(widget: Any, notches: int) -> bool:
+    """Turn the mouse wheel over the middle of a widget; more than 0 is up.
+
+    Returns:
+        Whether the widget or what lies behind it took the turn.
+    """
     _require_usable(widget)
     middle = QtCore.QPointF(widget.rect().center())
     event = QtGui.QWheelEvent(
@@ -71,7 +165,9 @@ def turn_wheel(widget: Any, notches: int) -> None:
     if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
         widget.setFocus(Qt.FocusReason.MouseFocusReason)
     QtWidgets.QApplication.sendEvent(widget, event)
+    is_taken = event.isAccepted()
     process_events()
+    return bool(is_taken)
 
 
 def type_text(widget: Any, text: str, *, is_replacing: bool = True) -> None:

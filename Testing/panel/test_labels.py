@@ -122,6 +122,51 @@ def test_proposals_are_accepted_in_all_cases_and_what_is_like_nothing_stays_open
     assert panel.panel.view.rowProblems == {2: "say what 1 of its segments are"}
 
 
+def test_what_one_file_means_by_a_number_is_proposed_for_files_with_the_same_numbers_alone(panel):
+    generator = np.random.default_rng(0)
+    masks = scenes.blobs(generator)
+    for name, count in (("Ann", 2), ("Bob", 2), ("Cid", 1), ("Dan", 1)):
+        volume = scenes.a_volume(generator, name=name)
+        drawn = {f"label {number}": masks[kind] for number, kind in enumerate(("head", "tail")[:count], 1)}
+        scenes.a_segmentation(volume, drawn, name=f"{name} labels")
+    process_events()
+    assert "'label 1' is only a number" in panel.ui.casesSummaryLabel.text
+    choose(panel.ui.schemeComboBox, "hippocampus")
+    assert panel.ui.casesSummaryLabel.text == "4 cases: 4 unclear"
+    select(panel, 0)
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "anterior")
+    choose(panel.ui.meaningsTable.cellWidget(1, 1), "posterior")
+    assert panel.ui.casesSummaryLabel.text == "4 cases: 1 fine, 3 unclear"
+    assert panel.ui.methodReasonLabel.text == "Not clear yet for 3 of the ticked cases: see Check above."
+    select(panel, 2)
+    assert not panel.ui.suggestionsFrame.visible
+    select(panel, 1)
+    assert "label 1 → anterior (as in another case)" in panel.ui.suggestionsLabel.text
+    click(panel.ui.acceptEverywhereButton)
+    assert column(panel.ui.casesTable, 2) == ["fine", "fine", "unclear", "unclear"]
+    select(panel, 2)
+    choose(panel.ui.meaningsTable.cellWidget(0, 1), "hippocampus")
+    select(panel, 3)
+    click(panel.ui.acceptEverywhereButton)
+    assert panel.ui.casesSummaryLabel.text == "4 cases: 2 fine, 2 coarse"
+    assert panel.ui.methodReasonLabel.text.startswith("2 cases have every structure drawn")
+
+
+def test_nothing_is_proposed_of_a_name_on_which_other_cases_disagree(panel):
+    generator = np.random.default_rng(0)
+    masks = scenes.blobs(generator)
+    for name in ("Ann", "Bob", "Cid"):
+        volume = scenes.a_volume(generator, name=name)
+        scenes.a_segmentation(volume, {"mine": masks["head"]}, name=f"{name} labels")
+    process_events()
+    choose(panel.ui.schemeComboBox, "hippocampus")
+    for row, meaning in ((0, "anterior"), (1, "posterior")):
+        select(panel, row)
+        choose(panel.ui.meaningsTable.cellWidget(0, 1), meaning)
+    select(panel, 2)
+    assert not panel.ui.suggestionsFrame.visible
+
+
 def test_codes_that_contradict_a_name_are_asked_and_proposed(panel, tmp_path):
     from SemiSegLib.labels.terminology import to_slicer_string
 

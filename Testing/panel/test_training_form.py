@@ -220,6 +220,7 @@ def test_what_a_training_needs_is_worked_out_beside_slicer_without_writing(study
     text = study.ui.preflightLabel.text
     assert "Training takes samples of " in text
     assert "Memory: about " in text
+    assert "about 0.0 GB" not in text
     assert study.ui.preflightButton.enabled
     assert not study.panel.parameters.studyPath.exists()
     show_whole(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -11,6 +12,8 @@ from SemiSegModule.bridge.scene_case import ANNOTATED_REGION, LEFT_OUT, SceneCas
 
 # Likeness of two names, 0 to 1, from which on one is proposed for the other.
 _ALIKE = 0.7
+# Names that say no more than a number: what files call their values, and Slicer a new segment.
+_NUMBERED = re.compile(r"(?:[^\W\d]+[\s_-]+)?\d+")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def proposeMeanings(case: SceneCase, scheme: LabelScheme, others: Sequence[Scene
     Args:
         case: the segmentation is only read.
         scheme: of the study.
-        others: further cases; what a segment of the same name means there comes first.
+        others: further cases; what a segment of the same name means there comes first, unless it is a mere number
+            and other segments were drawn there, or two such cases disagree.
     """
     if case.segmentation is None:
         return ()
@@ -54,15 +58,30 @@ def proposeMeanings(case: SceneCase, scheme: LabelScheme, others: Sequence[Scene
 
 
 def _saidElsewhere(case: SceneCase, others: Sequence[SceneCase]) -> Mapping[str, str]:
-    said: dict[str, str] = {}
+    own = set(_names(case).values())
+    said: dict[str, set[str]] = {}
     for other in others:
         if other.segmentation is None or other.id == case.id:
             continue
-        segmentation = other.segmentation.GetSegmentation()
+        names = _names(other)
+        # The only value of a file of outlines is not the first of several in a file of parts.
+        isSameKind = set(names.values()) == own
         for segmentId, meaning in other.meanings.items():
-            if meaning and meaning not in (ANNOTATED_REGION, LEFT_OUT):
-                said.setdefault(name_key(segmentation.GetSegment(segmentId).GetName()), meaning)
-    return said
+            isNamed = isSameKind or not isNumbered(names[segmentId])
+            if meaning and meaning not in (ANNOTATED_REGION, LEFT_OUT) and isNamed:
+                said.setdefault(name_key(names[segmentId]), set()).add(meaning)
+    return {key: meanings.pop() for key, meanings in said.items() if len(meanings) == 1}
+
+
+def _names(case: SceneCase) -> dict[str, str]:
+    """Return the names of a case's segments by their IDs."""
+    segmentation = case.segmentation.GetSegmentation()
+    return {segmentId: segmentation.GetSegment(segmentId).GetName() for segmentId in case.meanings}
+
+
+def isNumbered(name: str) -> bool:
+    """Return whether a segment's name says no more than a number, so that it may mean another thing elsewhere."""
+    return _NUMBERED.fullmatch(name) is not None
 
 
 def _proposal(segment: object, scheme: LabelScheme, said: Mapping[str, str]) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ from SemiSegModule.panel.channels import useVolume
 from SemiSegModule.panel.problem_list import ProblemList, escaped
 from SemiSegModule.panel.row_labels import withSegmentation
 from SemiSegModule.panel.study_view import StudyView
+from SemiSegModule.panel.wheel import letWheelPassNodes
 
 # Where the rows of further channels begin in the form, below title and segmentation.
 _CHANNEL_ROW = 2
@@ -124,6 +125,7 @@ class CaseDetails:
         selector.toolTip = _("The image of channel {channel} of the same patient").format(channel=channel)
         selector.objectName = f"caseChannelSelector_{channel}"
         selector.setMRMLScene(slicer.mrmlScene)
+        letWheelPassNodes(selector)
         selector.connect("nodeActivated(vtkMRMLNode*)", lambda node: self._onChannel(channel, node))
         return selector
 

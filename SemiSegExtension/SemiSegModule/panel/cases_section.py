@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.label_set import Regime
+from SemiSegModule.bridge.meanings import isNumbered
 from SemiSegModule.panel.case_checks import CaseChecks
 from SemiSegModule.panel.case_details import CaseDetails
 from SemiSegModule.panel.case_drop import DropFilter
@@ -134,14 +135,23 @@ class CasesSection:
             )
         if view.problem:
             return view.problem.split("\n")[0]
-        chosen = [view.regimes[n] for n, row in enumerate(view.rows) if row.isChosen]
+        ticked = [number for number, row in enumerate(view.rows) if row.isChosen]
+        chosen = [view.regimes[number] for number in ticked if number not in view.rowProblems]
         words = {regime: describeRegime(regime) for regime in Regime} | {Regime.NONE: _("unlabeled")}
         counts = [(sum(r is regime for r in chosen), word) for regime, word in words.items()]
+        counts.append((len(ticked) - len(chosen), _("unclear")))
         parts = ", ".join(f"{count} {word}" for count, word in counts if count)
         if not parts:
             return _("No case is ticked.")
-        summary = _("{count} cases: {parts}").format(count=len(chosen), parts=parts)
+        summary = _("{count} cases: {parts}").format(count=len(ticked), parts=parts)
         isOpen = self.panel.parameters.schemeSource in (SCHEME_FROM_SCENE, SCHEME_EDITED) and view.scheme is not None
+        numbered = [s.name for s in view.scheme.structures if isNumbered(s.name)] if isOpen else []
+        if numbered:
+            text = _(
+                "'{name}' is only a number and need not mean the same in every file: choose ready structures above, or "
+                "name them in Structures and channels."
+            )
+            return f"{summary}\n{text.format(name=numbered[0])}"
         fitting = self.panel.logic.fittingScheme(view.scheme) if isOpen else None
         if fitting is None:
             return summary
@@ -160,7 +170,7 @@ class CasesSection:
             combo.clear()
             for name in sources:
                 titles = {SCHEME_FROM_SCENE: _("From the segments in the scene"), SCHEME_EDITED: _("As edited below")}
-                combo.addItem(titles.get(name, name))
+                combo.addItem(titles.get(name, name.replace("_", " ") if name in ready else name))
         combo.currentIndex = sources.index(source)
 
     def _onAddFolder(self) -> None:

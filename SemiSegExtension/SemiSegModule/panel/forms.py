@@ -9,6 +9,8 @@ import ctk
 import qt
 import slicer
 
+from SemiSegModule.panel.wheel import letWheelPass
+
 # From top to bottom.
 SECTIONS = ("Cases", "Labels", "Structures", "Training", "Model", "Review", "Packages")
 
@@ -30,8 +32,6 @@ def comboBox() -> Any:
     It must not choose what the pointer happens to pass, such as another meaning of a segment.
     """
     combo = ctk.ctkComboBox()
-    combo.scrollWheelEffect = ctk.ctkComboBox.ScrollWithFocus
-    # A list takes the focus from the wheel otherwise.
-    combo.focusPolicy = qt.Qt.StrongFocus
+    letWheelPass(combo)
     combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
     return combo

@@ -29,6 +29,7 @@ from SemiSegModule.panel.scheme_file import SchemeFile
 from SemiSegModule.panel.structures_section import StructuresSection
 from SemiSegModule.panel.study_view import StudyView, viewOf
 from SemiSegModule.panel.training_section import TrainingSection
+from SemiSegModule.panel.wheel import letWheelPassForms
 from SemiSegModule.parameters import StudyParameters, wholePath
 from SemiSegModule.waiting import keepAnswering
 
@@ -70,6 +71,7 @@ class Panel:
         self.apply = ApplySection(ui, self)
         self.review = ReviewSection(ui, self)
         self.packages = PackagesSection(ui, self)
+        self._wheel = letWheelPassForms(ui)
         form.enabled = False
 
     def setParameterNode(self, node: Any) -> None:

@@ -130,7 +130,11 @@ class TrainingForm:
         chosen = self.panel.parameters.method or best
         combo.currentIndex = names.index(chosen) if chosen in names else -1
         reason = ""
-        if recommended and chosen == best:
+        unclear = sum(view.rows[number].isChosen for number in view.rowProblems)
+        if unclear:
+            # They would pass for unlabeled ones.
+            reason = _("Not clear yet for {count} of the ticked cases: see Check above.").format(count=unclear)
+        elif recommended and chosen == best:
             reason = recommended.reason
         elif chosen in names:
             reason = CARDS[names.index(chosen)].summary

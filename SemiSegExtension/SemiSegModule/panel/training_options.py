@@ -10,9 +10,11 @@ from slicer.i18n import tr as _
 
 from SemiSegLib.methods.catalogue import Card, Option
 from SemiSegModule.panel.forms import comboBox
+from SemiSegModule.panel.wheel import WheelFilter
 
 # Digits after the point that a number is shown with, if its values need no more.
 LEAST_DECIMALS, MOST_DECIMALS = 2, 6
+NUMBER_FIELDS = ("QSpinBox", "QDoubleSpinBox")
 
 
 class OptionsForm:
@@ -30,6 +32,7 @@ class OptionsForm:
         self._preset: dict[str, Any] = {}
         self._editors: dict[str, Any] = {}
         self._isUpdating = False
+        self._wheel = WheelFilter()
         ui.resetOptionsButton.connect("clicked()", self.reset)
 
     def show(self, card: Card | None, preset: str, changed: Mapping[str, Any]) -> None:
@@ -61,6 +64,8 @@ class OptionsForm:
         self._card, self._editors = card, {}
         for option in card.options if card is not None else ():
             editor = makeEditor(option, _values(card, option), self._onEdited)
+            if editor.className() in NUMBER_FIELDS:
+                self._wheel.watch(editor)
             label = qt.QLabel(_("{option}:").format(option=optionTitle(option.name)))
             editor.toolTip = label.toolTip = option.text
             layout.addRow(label, editor)

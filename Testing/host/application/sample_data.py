@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import slicer
+from PySide6 import QtWidgets
 
 
 @dataclass
@@ -84,6 +85,32 @@ class SampleDataLogic:
     def downloadFromSource(self, source: SampleDataSource) -> list[Any]:
         """Fetch the files of a data set, which Slicer does for those that bring a downloader, too."""
         raise NotImplementedError("the test host downloads nothing")
+
+
+class SampleDataPanel(QtWidgets.QWidget):
+    """The module's panel: below each category a button for each data set, named as in Slicer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QtWidgets.QVBoxLayout(self)
+        for category, sources in slicer.modules.sampleDataSources.items():
+            box = QtWidgets.QGroupBox(category)
+            box.setObjectName(f"{category}CollapsibleGroupBox")
+            buttons = QtWidgets.QVBoxLayout(box)
+            for source in sources:
+                name = source.sampleDescription or _first(source.nodeNames)
+                button = QtWidgets.QToolButton()
+                button.setText(name)
+                button.setObjectName(f"{name}PushButton")
+                button.clicked.connect(lambda _checked=False, name=source.sampleName: clickSample(name))
+                buttons.addWidget(button)
+            layout.addWidget(box)
+        layout.addStretch(1)
+
+
+def _first(names: Any) -> str:
+    """Return the first of several names, or the only one, as Slicer's registration takes both."""
+    return str(names if isinstance(names, str) else names[0])
 
 
 def clickSample(sampleName: str) -> Any:

@@ -6,7 +6,7 @@ import slicer
 import vtk
 from PySide6 import QtGui, QtWidgets
 
-from Testing.host.widgets.factory import behavior, stored
+from Testing.host.widgets.factory import behavior, stand_in, stored
 from Testing.host.widgets.observing import FollowsScene, Observers
 
 _ACTIONS = {"addEnabled": "Create new...", "renameEnabled": "Rename current...", "removeEnabled": "Delete current..."}
@@ -31,7 +31,7 @@ class qMRMLNodeComboBox(FollowsScene):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._combo = QtWidgets.QComboBox(self)
+        self._combo = stand_in("ctkComboBox")(self)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
