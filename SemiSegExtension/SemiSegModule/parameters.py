@@ -23,7 +23,7 @@ SCHEME_FROM_SCENE = "scene"
 SCHEME_EDITED = "edited"
 # What of a row is no node.
 _SAID = ("isChosen", "meanings", "lookedFor", "side", "isWithoutLabels", "region", "overlapRules")
-_SAID += ("state", "patient", "usedAs")
+_SAID += ("state", "patient", "usedAs", "sideOfAcceptance")
 
 
 @dataclass
@@ -36,7 +36,7 @@ class CaseRow:
         isChosen: whether the case goes into the study.
         meanings: segment ID to structure name where a person has said so; else it is matched anew.
         lookedFor: structures that were looked for, or None to propose them from what was drawn.
-        side: "train", "validation" or None to let the run decide.
+        side: "train", "validation", "test" or None to let the run decide.
         isWithoutLabels: whether a person has said that the case has no segmentation.
         region: where the case was annotated, as ``bridge.region.regionToJson`` writes it; None: everywhere.
         regionBox: box (vtkMRMLMarkupsROINode) that the region means, or None.
@@ -45,6 +45,7 @@ class CaseRow:
         state: "untouched", "partial", "done", or "" for what the segments say.
         patient: as a person has said; "" for what the subject hierarchy says.
         usedAs: patients as which runs have used the case; a later name frees it from no side of the split.
+        sideOfAcceptance: side on which accepting a result has put the case, which had none; "" if none has.
         before: the row, but for its volumes, as it was before its labels were accepted from a result; None if they were
             not.
     """
@@ -62,6 +63,7 @@ class CaseRow:
     state: str = ""
     patient: str = ""
     usedAs: list[str] = field(default_factory=list)
+    sideOfAcceptance: str = ""
     before: CaseRow | None = None
 
 
@@ -253,6 +255,7 @@ class StudyParameters(TrainingParameters, ReviewParameters):
             state=data.get("state", ""),
             patient=data.get("patient", ""),
             usedAs=list(data.get("usedAs", [])),
+            sideOfAcceptance=data.get("sideOfAcceptance", ""),
             before=self._row(number, before, {}, "Before") if before is not None else None,
         )
 

@@ -1,5 +1,7 @@
 """Pictures of scans: the middle slice, upright whatever the axes of the file."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import slicer
@@ -75,3 +77,16 @@ def test_nothing_to_show_is_none_and_nan_does_no_harm(scene):
 def test_the_file_format_holds_the_pixels():
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert toPortableGraymap(pixels) == b"P5 3 2 255\n" + bytes(range(6))
+
+
+def test_no_more_than_one_slice_of_a_turned_scan_is_copied(scene):
+    # Thick in a direction that is not the first in memory.
+    voxels = np.zeros((128, 128, 64), np.int16)
+    volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=np.diag([-3.0, 1, -1, 1]), name="scan")
+    tracemalloc.start()
+    try:
+        assert thumbnail(volume, 16) is not None
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < voxels.nbytes / 4

@@ -3,17 +3,21 @@
 Names of SemiSegModule and SemiSegLib are looked up at each use: a module that is reloaded has new ones.
 """
 
+import contextlib
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import slicer
 
 from Testing.bridge import scenes
+from Testing.host import interaction
 from Testing.host.interaction import let_pass, process_events
 from Testing.panel.models import a_model_file
+from Testing.panel.real_worker import PATIENCE_SECONDS
 from Testing.panel.studies import a_small_study
 
 OURS = ("SemiSegLib", "SemiSegModule")
@@ -38,6 +42,17 @@ def children():
 
 def widget():
     return slicer.modules.semiseg.widgetRepresentation().self()
+
+
+def processes_about(folder):
+    """Living processes whose command names something in a folder (Linux); those that have ended meanwhile are none."""
+    found = set()
+    for entry in recent("SemiSegLib.runs.process_table").process_entries():
+        command = Path(f"/proc/{entry.pid}/cmdline")
+        with contextlib.suppress(OSError):
+            if not entry.is_zombie and os.fsencode(folder) in command.read_bytes():
+                found.add(entry.pid)
+    return found
 
 
 class World:
@@ -139,6 +154,12 @@ class World:
             if file.exists():
                 file.write_text("[1, 2")
 
+    def begin(self):
+        """Nothing is at work yet."""
+
+    def end(self):
+        """Nothing is left to end: no worker has begun."""
+
     def _take_digests(self):
         process_events()
         classes = ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode")
@@ -223,3 +244,50 @@ def files_for_dialogs(folder):
     np.save(images / "no scan.npy", np.zeros(3))
     names = [model, broken, images, folder / "not there.json", folder / "not there.txt", folder / "study/dataset.json"]
     return ["", "", *(str(Path(name)) for name in names)]
+
+
+class WorldWithWorkers(World):
+    """The same with real workers, each a process that trains or segments."""
+
+    def take_module(self):
+        """Note which runs are started; nothing is ever installed."""
+        recent("SemiSegModule.dependencies").missing = lambda **_more: []
+        jobs = recent("SemiSegModule.jobs")
+        original = jobs.startWorker
+
+        def start(run, after=None):
+            if (run.path, hasattr(run, "job")) not in self.runs:
+                self.runs.append((run.path, hasattr(run, "job")))
+            original(run, after)
+
+        jobs.startWorker = start
+
+    def begin(self):
+        """A training is at work before anything else happens."""
+        interaction.click(widget().ui.trainButton)
+        end = time.monotonic() + PATIENCE_SECONDS
+        training = widget().panel.training
+        while training.status is None or not training.status.step:
+            assert time.monotonic() < end, "the training has not begun"
+            assert training.status is None or training.status.state != "failed", training.status
+            self.work()
+
+    def work(self):
+        """Time passes, for the workers too."""
+        let_pass(0.3)
+        self.tick()
+
+    def end(self):
+        """Ask every run to stop, as a person does with the button, and wait until its worker has."""
+        for path, _is_job in self.runs:
+            if path.exists():
+                recent("SemiSegLib.runs.folder").RunFolder(path).request_stop()
+        end, mark = time.monotonic() + PATIENCE_SECONDS, recent("SemiSegLib.runs.process_table").process_mark
+        left = known = processes_about(self.folder)
+        while left and time.monotonic() < end:
+            process_events()
+            time.sleep(0.1)
+            # One that is about to be gone has no command any more.
+            known = known | processes_about(self.folder)
+            left = {pid for pid in known if mark(pid)}
+        assert left == set(), f"workers that were asked to stop are still there after {PATIENCE_SECONDS} s"

@@ -18,6 +18,7 @@ import vtk
 from SemiSegLib.runs.status import RunStatus
 from SemiSegLib.training.events import Previewed, event_to_line
 from SemiSegModule import jobs
+from SemiSegModule.bridge.geometry import worldGrid
 from SemiSegModule.bridge.result import RESULT_ATTRIBUTE
 from Testing.bridge import scenes
 from Testing.bridge.results import write_results
@@ -38,6 +39,8 @@ PART = (256, 256, 150)
 LOOKS, STEPS_A_LOOK = 12, 600
 # So many fill the scan without touching, each of 20,000 triangles: together they take several times LONGEST_SECONDS.
 SPHERES, RESOLUTION = (3, 3, 2), 100
+# A sphere of this resolution has 180,000 triangles.
+LARGE_RESOLUTION = 302
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,16 @@ def a_large_study(shape):
     process_events()
 
 
+def a_sphere(center, radius, resolution):
+    sphere = vtk.vtkSphereSource()
+    sphere.SetCenter(*center)
+    sphere.SetRadius(radius)
+    sphere.SetThetaResolution(resolution)
+    sphere.SetPhiResolution(resolution)
+    sphere.Update()
+    return sphere.GetOutput()
+
+
 def a_study_of_surfaces(panel, shape):
     """A case of two channels with spheres as a modelling tool leaves them: closed surfaces, no voxels."""
     columns, rows, slices = shape
@@ -89,14 +102,9 @@ def a_study_of_surfaces(panel, shape):
     node.GetSegmentation().SetSourceRepresentationName("Closed surface")
     room = np.array(shape) * spacing / SPHERES
     for place in np.ndindex(SPHERES):
-        sphere = vtk.vtkSphereSource()
-        sphere.SetCenter(*((np.array(place) + 0.5) * room))
-        sphere.SetRadius(room.min() * 0.48)
-        sphere.SetThetaResolution(RESOLUTION)
-        sphere.SetPhiResolution(RESOLUTION)
-        sphere.Update()
+        sphere = a_sphere((np.array(place) + 0.5) * room, room.min() * 0.48, RESOLUTION)
         name = "node {}{}{}".format(*place)
-        node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), name, [1, 0, 0], name)
+        node.AddSegmentFromClosedSurfaceRepresentation(sphere, name, [1, 0, 0], name)
     panel.ui.structuresSection.collapsed = False
     process_events()
     type_text(panel.ui.channelsEdit, "T1, FLAIR")
@@ -186,6 +194,34 @@ def test_writing_of_surfaces_and_channels_does_not_keep_slicer_busy(panel, start
     heart = export(panel, tmp_path, started)
     logging.getLogger("heartbeat").info("surfaces: %s", heart)
     assert heart.longest_work < LONGEST_SECONDS
+
+
+@pytest.mark.parametrize("shape", [PART, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["part", "whole"])
+def test_one_surface_of_many_triangles_keeps_slicer_busy_neither_in_its_check_nor_in_its_writing(
+    panel, started, tmp_path, shape
+):
+    columns, rows, slices = shape
+    spacing = np.array([0.7, 0.7, 1.0])
+    voxels = np.zeros((slices, rows, columns), np.int16)
+    volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=np.diag([*spacing, 1.0]), name="Ann")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Ann drawn")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    room = np.array(shape) * spacing
+    surface = a_sphere(room / 2, room.min() * 0.48, LARGE_RESOLUTION)
+    assert 180_000 < surface.GetNumberOfCells() < 190_000
+    node.AddSegmentFromClosedSurfaceRepresentation(surface, "liver", [1, 0, 0], "liver")
+    checks = panel.panel.cases.checks
+    with Heartbeat(BEAT_MILLISECONDS) as checking:
+        process_events()
+        wait_until(lambda: not checks.isBusy, seconds=100, what="the case is checked")
+    assert checks.surfaces.missing(node, ["liver"], worldGrid(volume)) == ()
+    checks.surfaces.clear()
+    writing = export(panel, tmp_path, started)
+    assert checks.surfaces.missing(node, ["liver"], worldGrid(volume)) == ()
+    logging.getLogger("heartbeat").info("checking: %s, writing: %s", checking, writing)
+    assert checking.longest_work < LONGEST_SECONDS
+    assert writing.longest_work < LONGEST_SECONDS
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,26 +66,23 @@ class CaseCheck:
 _WORST_FIRST = ("error", "warning", "note")
 
 
-def surfacesToConvert(case: SceneCase, surfaces: SurfaceImages) -> tuple[str, ...]:
-    """Return the segments that ``snapshot`` would have to turn into voxels first; none if the case cannot be read."""
-    if case.segmentation is None:
-        return ()
+def convertSurfacesOf(case: SceneCase, surfaces: SurfaceImages) -> Iterator[None]:
+    """Turn what ``snapshot`` would have to turn into voxels first into them, a part whenever the next is asked for.
+
+    Args:
+        case: of the scene, also when a part is asked for.
+        surfaces: keeps what was converted.
+    """
     counted = [i for i, meaning in case.meanings.items() if meaning not in ("", LEFT_OUT)]
     try:
-        return surfaces.missing(case.segmentation, counted, worldGrid(next(iter(case.volumes.values()))))
+        for segmentId in counted if case.segmentation is not None else ():
+            reference = worldGrid(next(iter(case.volumes.values())))
+            if surfaces.missing(case.segmentation, [segmentId], reference):
+                yield from surfaces.parts(case.segmentation, segmentId, reference)
+                yield
     except CaseError:
-        # The snapshot tells of it.
-        return ()
-
-
-def convertSurface(case: SceneCase, segmentId: str, surfaces: SurfaceImages) -> bool:
-    """Turn one of ``surfacesToConvert`` into voxels and keep them; return whether that was possible."""
-    try:
-        surfaces.layer(case.segmentation, segmentId, worldGrid(next(iter(case.volumes.values()))))
-    except CaseError:
-        # The snapshot tells of it.
-        return False
-    return True
+        # The case cannot be read; the snapshot tells why.
+        return
 
 
 def snapshot(case: SceneCase, scheme: LabelScheme, surfaces: SurfaceImages | None = None) -> CaseSnapshot:

@@ -1,6 +1,6 @@
 """Reads a case of the scene in steps between which Slicer answers, and yet as it is at one moment.
 
-Surfaces are turned into voxels one by one and images copied part by part; then all is read at once, and only what has
+Surfaces are turned into voxels and images copied part by part; then all is read at once, and only what has
 changed since is made anew.
 """
 
@@ -63,17 +63,17 @@ def convertSurfaces(
     waiting: Waiting,
     tell: Callable[[str], None],
 ) -> None:
-    """Turn the closed surfaces among some segments into voxels, one in a turn of Slicer's event loop.
+    """Turn the closed surfaces among some segments into voxels, one or a part of one in a turn of Slicer's event loop.
 
-    Each is converted once: one that changes all the time is left for whoever reads it.
+    Each is converted once: one that changes meanwhile is left for whoever reads it.
 
     Args:
         segmentationNode: read only.
         ids: segment IDs.
         volumeNode: on whose voxels.
         surfaces: keeps what was converted.
-        waiting: lets Slicer answer before each.
-        tell: called with the name of each segment before it is converted, which nothing can interrupt.
+        waiting: lets Slicer answer before each part.
+        tell: called with the name of each segment before it is converted.
 
     Raises:
         CaseError: a segment cannot be converted, or a node has left the scene meanwhile.
@@ -85,9 +85,8 @@ def convertSurfaces(
         tell(name)
         waiting.answer()
         # Meanwhile the segment may have been removed, or drawn as voxels.
-        reference = worldGrid(volumeNode)
-        if surfaces.missing(segmentationNode, [segmentId], reference):
-            surfaces.layer(segmentationNode, segmentId, reference)
+        for _part in surfaces.parts(segmentationNode, segmentId, worldGrid(volumeNode)):
+            waiting.answer()
 
 
 def copyLabelImages(segmentationNode: Any, ids: Iterable[str], copies: VoxelCopies, waiting: Waiting) -> None:

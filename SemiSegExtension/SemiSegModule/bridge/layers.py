@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,10 @@ from slicer.i18n import tr as _
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.copies import VoxelCopies
 from SemiSegModule.bridge.geometry import Grid, matrixFromVtk, matrixToVtk, transformToWorld
+from SemiSegModule.bridge.surface_voxels import fill, isFillable
 
 BINARY = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
-# Voxels around a surface's bounds: its border may round to the next voxel.
-_MARGIN = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class SurfaceImages:
     """Segments without a label image as voxels, kept as long as surface, transform and grid stay as they are.
 
     A surface takes up to seconds on a large scan: whoever must answer meanwhile asks ``missing`` and has them
-    converted one by one.
+    converted part by part.
     """
 
     def __init__(self) -> None:
@@ -62,18 +61,40 @@ class SurfaceImages:
         surfaces = [i for i, segment in segments.items() if _isSurface(segment)]
         return tuple(i for i in surfaces if self._known(segmentationNode, i, reference) is None)
 
+    def parts(self, segmentationNode: Any, segmentId: str, reference: Grid) -> Iterator[None]:
+        """Turn one of ``missing`` into voxels and keep them, a part whenever the next is asked for.
+
+        Slicer may answer between two parts. A surface that changes or goes meanwhile is left to ``layer``; one that is
+        none of ``missing`` is done at once.
+
+        Raises:
+            CaseError: the node is under a transform that is not linear or left the scene meanwhile, or the segment
+                cannot be converted.
+        """
+        if not self.missing(segmentationNode, [segmentId], reference):
+            return
+        moment, place = _moment(segmentationNode, segmentId), _place(segmentationNode, reference)
+        work = _converted(segmentationNode, segmentId, reference)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                places = self._kept.setdefault((segmentationNode.GetID(), segmentId), {})
+                places[place] = (moment, end.value)
+                return
+            yield
+            if (_moment(segmentationNode, segmentId), _place(segmentationNode, reference)) != (moment, place):
+                return
+
     def layer(self, segmentationNode: Any, segmentId: str, reference: Grid) -> Layer | None:
         """Return a segment as voxels of a grid, cut to what holds it; None if no voxel does.
 
         Raises:
             CaseError: the node is under a transform that is not linear, or the segment cannot be converted.
         """
-        known = self._known(segmentationNode, segmentId, reference)
-        if known is None:
-            known = (_moment(segmentationNode, segmentId), _converted(segmentationNode, segmentId, reference))
-            place = _place(segmentationNode, reference)
-            self._kept.setdefault((segmentationNode.GetID(), segmentId), {})[place] = known
-        return known[1]
+        # Nobody is answered between the parts, so nothing can change.
+        list(self.parts(segmentationNode, segmentId, reference))
+        return self._known(segmentationNode, segmentId, reference)[1]
 
     def forgetRemoved(self) -> None:
         """Let go of segments that have left the scene."""
@@ -188,16 +209,28 @@ def _place(segmentationNode: Any, reference: Grid) -> bytes:
     return transformToWorld(segmentationNode).tobytes() + reference.matrix.tobytes() + repr(reference.shape).encode()
 
 
-def _converted(segmentationNode: Any, segmentId: str, reference: Grid) -> Layer | None:
-    """Return a segment that has no label image as voxels of a grid, converted in a copy."""
+def _converted(segmentationNode: Any, segmentId: str, reference: Grid) -> Generator[None, None, Layer | None]:
+    """Turn a segment that has no label image into voxels of a grid, in parts; return them, None if there are none."""
+    segmentation, toWorld = segmentationNode.GetSegmentation(), transformToWorld(segmentationNode)
+    localGrid = reference.moved(np.linalg.inv(toWorld))
+    surface = segmentation.GetSegment(segmentId).GetRepresentation(SURFACE)
+    if segmentation.GetSourceRepresentationName() != SURFACE or not isFillable(surface):
+        return _convertedBySlicer(segmentationNode, segmentId, localGrid, toWorld)
+    filled = yield from fill(surface, localGrid.matrix)
+    if filled is None:
+        return None
+    return Layer(filled.voxels, Grid(toWorld @ filled.matrix, filled.voxels.shape), {segmentId: 1})
+
+
+def _convertedBySlicer(segmentationNode: Any, segmentId: str, localGrid: Grid, toWorld: np.ndarray) -> Layer | None:
+    """Return a segment as voxels of a grid, converted as a whole in a copy: contours for example."""
     segmentation = segmentationNode.GetSegmentation()
     name = segmentation.GetSegment(segmentId).GetName()
-    toWorld = transformToWorld(segmentationNode)
-    localGrid = reference.moved(np.linalg.inv(toWorld))
-    extent = _extentAround(segmentation, segmentId, localGrid)
     copy = slicer.vtkSegmentation()
     copy.SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
     copied = copy.CopySegmentFromSegmentation(segmentation, segmentId)
+    # Contours are closed at their ends on the way to voxels, so where they may fill any voxel is not known before.
+    extent = [end for size in localGrid.shape[::-1] for end in (0, size - 1)]
     geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrixToVtk(localGrid.matrix), extent)
     copy.SetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(), geometry)
     if not copied or not copy.CreateRepresentation(BINARY):
@@ -212,24 +245,6 @@ def _converted(segmentationNode: Any, segmentId: str, reference: Grid) -> Layer 
     value = int(segment.GetLabelValue())
     layer = _layer(segment.GetRepresentation(BINARY), {segmentId: value}, toWorld, VoxelCopies())
     return None if layer is None else _cut(layer, value)
-
-
-def _extentAround(segmentation: Any, segmentId: str, grid: Grid) -> tuple[int, ...]:
-    """Return the part of a grid to convert a segment on, (i0, i1, j0, j1, k0, k1): all of it, or what a surface fills.
-
-    Contours are closed at their ends on the way to voxels, so their bounds say too little.
-    """
-    last = np.array(grid.shape[::-1]) - 1
-    low, high = np.zeros(3, dtype=int), last
-    surface = segmentation.GetSegment(segmentId).GetRepresentation(SURFACE)
-    if segmentation.GetSourceRepresentationName() == SURFACE and surface is not None and surface.GetNumberOfPoints():
-        bounds = surface.GetBounds()
-        corners = np.array([[x, y, z, 1.0] for x in bounds[:2] for y in bounds[2:4] for z in bounds[4:]])
-        indices = (corners @ np.linalg.inv(grid.matrix).T)[:, :3]
-        # The conversion widens its grid by itself to what of a surface lies beyond the scan.
-        low = np.clip(np.floor(indices.min(axis=0)) - _MARGIN, 0, last).astype(int)
-        high = np.clip(np.ceil(indices.max(axis=0)) + _MARGIN, low, last).astype(int)
-    return tuple(int(end) for pair in zip(low, high, strict=True) for end in pair)
 
 
 def _cut(layer: Layer, value: int) -> Layer | None:

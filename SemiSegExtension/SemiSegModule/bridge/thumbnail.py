@@ -37,7 +37,8 @@ def thumbnail(volumeNode: Any, size: int) -> np.ndarray | None:
     # A view in canonical order (superior, posterior, left); ``Orientation.apply`` would copy all of it.
     turned = voxels.transpose(orientation.order)[tuple(slice(None, None, -1 if f else 1) for f in orientation.flips)]
     axis = int(np.argmax(spacing)) if spacing.max() > _THICK * np.median(spacing) else 0
-    plane = np.take(turned, turned.shape[axis] // 2, axis=axis)
+    # ``np.take`` would copy all of a turned view first.
+    plane = turned[(slice(None),) * axis + (turned.shape[axis] // 2,)]
     # The rows of coronal and sagittal slices run from inferior to superior; up is superior.
     plane = plane[::-1] if axis != 0 else plane
     return _gray(_sampled(plane, np.delete(spacing, axis), size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from slicer.i18n import tr as _
@@ -13,7 +13,9 @@ from SemiSegModule.bridge.acceptance import Acceptance
 from SemiSegModule.bridge.result import Result
 from SemiSegModule.logic import StudyLogic
 from SemiSegModule.panel.case_rows import updateRows, withoutImagesOf
+from SemiSegModule.panel.case_words import explainSide
 from SemiSegModule.panel.row_labels import SIDE_OF_ACCEPTED, givenBack
+from SemiSegModule.panel.sides import sideOfPatient
 from SemiSegModule.panel.study_view import schemeOf
 from SemiSegModule.parameters import CaseRow, StudyParameters
 
@@ -24,10 +26,12 @@ def acceptIntoStudy(
     result: Result,
     structures: Collection[str] | None,
     readScheme: Callable[[str], LabelScheme],
+    used: Mapping[str, str],
 ) -> list[str]:
     """Accept a result and give its case the labels; return what a person should know of it.
 
-    The side of the split stays where it is. A scan that the study does not have becomes a case of it.
+    The side of the split stays where it is; a case without one takes that of its patient, and is for training only if
+    the patient has none either. A scan that the study does not have becomes a case of it.
 
     Args:
         parameters: hold the case table.
@@ -35,13 +39,15 @@ def acceptIntoStudy(
         result: the result.
         structures: names of what is accepted; None: all.
         readScheme: returns the label scheme of a name or path.
+        used: patient to the side of the split on which a run has used it.
 
     Raises:
         CaseError: the result cannot be accepted, or its scan alone is no case of this study; nothing is decided.
     """
     rows, notices = parameters.rows(), []
     row = _rowOf(result, rows)
-    if row is None:
+    isNew = row is None
+    if isNew:
         row = _newRow(result, parameters, rows)
         rows.append(row)
         notices.append(_("'{name}' is a case of the study now.").format(name=result.name))
@@ -58,7 +64,9 @@ def acceptIntoStudy(
     row.segmentation, row.isChosen, row.isWithoutLabels = accepted.segmentation, True, False
     row.meanings, row.overlapRules = dict(accepted.meanings), []
     row.region, row.regionBox = None, None
-    row.side, row.state = row.side or SIDE_OF_ACCEPTED, accepted.state
+    row.state = accepted.state
+    if isNew or not row.side:
+        notices += _placeWithPatient(row, rows, used, result.name)
     row.lookedFor, unknown = _namesInStudy(accepted, rows, parameters, readScheme)
     if unknown:
         text = _("The study has no structure {names}. Add it in Structures, or say in Labels what its segment is.")
@@ -110,6 +118,19 @@ def _newRow(result: Result, parameters: StudyParameters, rows: list[CaseRow]) ->
         )
         raise CaseError(text.format(name=result.name, channels=", ".join(parameters.channels)))
     return CaseRow(volumes={parameters.channels[0]: result.volume})
+
+
+def _placeWithPatient(row: CaseRow, rows: list[CaseRow], used: Mapping[str, str], name: str) -> list[str]:
+    """Put a case on the side of its patient, else on that of accepted cases; return what a person should know of it."""
+    standing = sideOfPatient(rows.index(row), rows, used)
+    # A case that was removed had a side, but its patient may have been put on another one since.
+    side = standing or row.side or SIDE_OF_ACCEPTED
+    if side != row.side:
+        row.side = row.sideOfAcceptance = side
+    if standing is None or side == SIDE_OF_ACCEPTED:
+        return []
+    text = _("'{name}' is for {side}, where its patient stands already: no training learns from it.")
+    return [text.format(name=name, side=explainSide(side))]
 
 
 def _namesInStudy(

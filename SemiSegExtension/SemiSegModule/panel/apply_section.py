@@ -15,8 +15,8 @@ from SemiSegLib.runs.apply_folder import ApplyFolder
 from SemiSegLib.runs.status import RunStatus
 from SemiSegModule import jobs
 from SemiSegModule.aside import Aside
-from SemiSegModule.bridge.pairing import scalarVolumes
 from SemiSegModule.bridge.results import hasResults
+from SemiSegModule.panel.apply_volumes import ApplyVolumes
 from SemiSegModule.panel.study_view import StudyView
 from SemiSegModule.panel.training_buttons import setButton
 from SemiSegModule.panel.writing import Canceled, cancellable, writingText
@@ -41,10 +41,7 @@ class ApplySection:
         self._isAwaiting = False
         self._isLoading = False
         self._isOwnJob = False
-        self._volumes: list[Any] = []
-        self._shown: Any = None
-        self._updating = False
-        ui.applyVolumesList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
+        self.list = ApplyVolumes(ui.applyVolumesList, panel)
         ui.uncertaintyCheckBox.connect("toggled(bool)", self._onUncertaintyToggled)
         ui.applyButton.connect("clicked()", self.apply)
         ui.applyAllButton.connect("clicked()", self.applyToAll)
@@ -56,14 +53,14 @@ class ApplySection:
         """Show volumes and buttons; load what was awaited if its scans have come."""
         parameters = self.panel.parameters
         self.ui.uncertaintyCheckBox.checked = parameters.wantsUncertainty
-        self._showVolumes()
+        self.list.show()
         active = self.status is not None and self.status.is_active
         why = _("A model is being applied; wait for it or stop it.") if active or self._isLoading else ""
         why = why or self.panel.model.whyNot
-        noTick = "" if self._ticked() else _("Tick at least one volume.")
+        noTick = "" if self.list.ticked else _("Tick at least one volume.")
         what = _("Segment the ticked volumes; results are new segmentations beside them")
         setButton(self.ui.applyButton, why or noTick, what)
-        noVolume = "" if self._volumes else _("Load a volume into the scene.")
+        noVolume = "" if self.list.volumes else _("Load a volume into the scene.")
         setButton(self.ui.applyAllButton, why or noVolume, _("Segment all volumes of the list"))
         why = "" if active else _("No model is being applied.")
         setButton(self.ui.applyStopButton, why, _("Stop after the volume that is being segmented"))
@@ -73,11 +70,11 @@ class ApplySection:
 
     def apply(self) -> None:
         """Start to segment the ticked volumes in a process of its own."""
-        self._apply(self._ticked())
+        self._apply(self.list.ticked)
 
     def applyToAll(self) -> None:
         """Start to segment all volumes of the list."""
-        self._apply(list(self._volumes))
+        self._apply(list(self.list.volumes))
 
     def stop(self) -> None:
         """Ask the job to end after the volume that is being segmented."""
@@ -114,10 +111,7 @@ class ApplySection:
 
     def forget(self) -> None:
         """Show no volume, and hold none any more."""
-        self._volumes, self._shown = [], None
-        self._updating = True
-        self.ui.applyVolumesList.clear()
-        self._updating = False
+        self.list.forget()
 
     def onStatus(self, status: RunStatus) -> None:
         """Show the state of the job (called by the watcher)."""
@@ -265,44 +259,9 @@ class ApplySection:
                 return dict(row.volumes)
         return {channels[0]: node}
 
-    def _ticked(self) -> list[Any]:
-        """Return the ticked volumes of the list: what it shows no longer, a person cannot untick either."""
-        ticked = self.panel.parameters.applyVolumes
-        return [node for node in self._volumes if any(node is other for other in ticked)]
-
-    def _showVolumes(self) -> None:
-        channels = self.panel.parameters.channels
-        rows = self.panel.parameters.rows()
-        seconds = [row.volumes.get(channel) for row in rows for channel in channels[1:]]
-        self._volumes = [node for node in scalarVolumes() if not any(node is second for second in seconds)]
-        ticked = [node.GetID() for node in self.panel.parameters.applyVolumes]
-        signature = [(node.GetID(), node.GetName(), node.GetID() in ticked) for node in self._volumes]
-        if signature == self._shown:
-            return
-        self._shown = signature
-        self._updating = True
-        widget = self.ui.applyVolumesList
-        widget.clear()
-        for _id, name, isTicked in signature:
-            item = qt.QListWidgetItem(name)
-            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
-            widget.addItem(item)
-        rowHeight = widget.sizeHintForRow(0) if signature else 0
-        widget.setFixedHeight(max(1, min(len(signature), 6)) * rowHeight + 2 * widget.frameWidth)
-        self._updating = False
-
     def _onUncertaintyToggled(self, isOn: bool) -> None:
         if self.panel.parameters is not None and self.panel.parameters.wantsUncertainty != isOn:
             self.panel.parameters.wantsUncertainty = isOn
-
-    def _onTicked(self, _item: Any) -> None:
-        if self._updating:
-            return
-        widget = self.ui.applyVolumesList
-        self.panel.parameters.applyVolumes = [
-            node for index, node in enumerate(self._volumes) if widget.item(index).checkState() == qt.Qt.Checked
-        ]
 
 
 def _withLog(text: str, job: ApplyFolder) -> str:

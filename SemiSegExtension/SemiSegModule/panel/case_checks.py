@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +11,7 @@ import qt
 
 from SemiSegLib.errors import SemiSegError
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegModule.bridge.case_check import CaseCheck, convertSurface, failed, surfacesToConvert
+from SemiSegModule.bridge.case_check import CaseCheck, convertSurfacesOf, failed
 from SemiSegModule.bridge.geometry import transformToWorld, worldGrid
 from SemiSegModule.bridge.layers import SurfaceImages, drawnMoment
 from SemiSegModule.bridge.region import readRegion
@@ -39,6 +39,8 @@ class CaseChecks:
         self._logic, self._onChecked, self._isHeld = logic, onChecked, isHeld
         self._done: dict[str, tuple[Any, CaseCheck]] = {}
         self._wanted: dict[str, tuple[Any, SceneCase, LabelScheme]] = {}
+        # Of which case surfaces are being turned into voxels, and the parts that are left.
+        self._converting: tuple[Any, Iterator[None]] = (None, iter(()))
         self._running: tuple[str, Any, Future[CaseCheck]] | None = None
         self.surfaces = SurfaceImages()
         self._threads: ThreadPoolExecutor | None = None
@@ -70,6 +72,7 @@ class CaseChecks:
         self._wanted.clear()
         self._done.clear()
         self.surfaces.clear()
+        self._converting = (None, iter(()))
         self._running = None
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -88,7 +91,7 @@ class CaseChecks:
             self._begin()
 
     def _begin(self) -> None:
-        """Do one step that takes a moment: turn one surface into voxels, or begin the check of one case."""
+        """Do one step that takes a moment: turn a part of a surface into voxels, or begin the check of one case."""
         name = next(iter(self._wanted))
         key, case, scheme = self._wanted[name]
         # Whatever becomes of this case, the others have their turn.
@@ -97,8 +100,10 @@ class CaseChecks:
             # It left the scene since; the next refresh shows the cases that are left.
             del self._wanted[name]
             return
-        surfaces = surfacesToConvert(case, self.surfaces)
-        if surfaces and convertSurface(case, surfaces[0], self.surfaces):
+        if self._converting[0] != key:
+            self._converting = (key, convertSurfacesOf(case, self.surfaces))
+        isConverted = next(self._converting[1], True)
+        if not isConverted:
             return
         del self._wanted[name]
         self.surfaces.forgetRemoved()

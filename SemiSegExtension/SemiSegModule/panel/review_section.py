@@ -162,7 +162,12 @@ class ReviewSection:
             return
         try:
             notices = acceptIntoStudy(
-                self.panel.parameters, self.panel.logic, result, structures, self.panel.schemeFile.scheme
+                self.panel.parameters,
+                self.panel.logic,
+                result,
+                structures,
+                self.panel.schemeFile.scheme,
+                self.panel.training.runs.sides,
             )
         except SemiSegError as error:
             self.panel.showError(_("The result could not be accepted."), str(error))

@@ -9,7 +9,7 @@ from SemiSegModule.bridge.region import SLICES, Region, regionToJson
 from SemiSegModule.bridge.segments import segmentIds
 from SemiSegModule.parameters import CaseRow
 
-# Side of the split on which a case stands whose labels were accepted, unless it had one.
+# Side of the split on which a case stands whose labels were accepted, unless it or its patient had one.
 SIDE_OF_ACCEPTED = "train"
 
 
@@ -35,7 +35,7 @@ def givenBack(row: CaseRow) -> CaseRow:
     """
     # A scene of an earlier version does not say what was before.
     before = row.before or CaseRow(volumes={}, side=row.side)
-    isSideOfAcceptance = row.side == (before.side or SIDE_OF_ACCEPTED)
+    isSideOfAcceptance = row.side == (before.side or row.sideOfAcceptance or SIDE_OF_ACCEPTED)
     return replace(
         before,
         volumes=row.volumes,

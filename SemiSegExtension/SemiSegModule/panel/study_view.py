@@ -25,6 +25,7 @@ from SemiSegModule.bridge.scene_case import (
     suggestMeanings,
     suggestState,
 )
+from SemiSegModule.panel.sides import caseNames, usedSides
 from SemiSegModule.parameters import SCHEME_EDITED, SCHEME_FROM_SCENE, CaseRow, StudyParameters
 from SemiSegModule.study_scheme import withNames
 
@@ -114,11 +115,9 @@ def viewOf(parameters: StudyParameters, readScheme: Callable[[str], LabelScheme]
         view.scheme = schemeOf(parameters, readScheme, view.rows)
     except SemiSegError as error:
         view.problem, view.mayBeginScheme = str(error), isinstance(error, NothingDrawn)
-    names = [row.volumes[parameters.channels[0]].GetName() for row in view.rows]
+    names = caseNames(view.rows)
     for number, row in enumerate(view.rows):
-        repeat = names[:number].count(names[number])
-        caseId = names[number] if not repeat else f"{names[number]} ({repeat + 1})"
-        view.cases.append(_case(caseId, row, view.scheme))
+        view.cases.append(_case(names[number], row, view.scheme))
         problem = _rowProblem(row, view.cases[-1], parameters.channels)
         if problem:
             view.rowProblems[number] = problem
@@ -161,20 +160,11 @@ def rememberUse(parameters: StudyParameters, view: StudyView) -> None:
 
 def _lockSides(view: StudyView, used: Mapping[str, str]) -> None:
     """Put cases on the side on which a run has used them, or the patient that they are of now."""
-    patients = [case.patient or case.id for case in view.cases]
-    sides: dict[int, str] = {}
-    for number, row in enumerate(view.rows):
-        known = [name for name in (*row.usedAs, patients[number]) if name in used]
-        if known:
-            sides[number] = used[known[0]]
-    ofPatient = {patients[number]: side for number, side in sides.items()}
-    for number, patient in enumerate(patients):
-        side = sides.get(number) or ofPatient.get(patient)
-        if side:
-            if not view.cases[number].patient and not view.rows[number].usedAs:
-                view.lockedByName.add(number)
-            view.lockedSides[number] = side
-            view.cases[number] = replace(view.cases[number], side=side)
+    view.lockedSides = usedSides(view.rows, [case.patient or case.id for case in view.cases], used)
+    for number, side in view.lockedSides.items():
+        if not view.cases[number].patient and not view.rows[number].usedAs:
+            view.lockedByName.add(number)
+        view.cases[number] = replace(view.cases[number], side=side)
 
 
 def _findSideConflicts(view: StudyView) -> None:
