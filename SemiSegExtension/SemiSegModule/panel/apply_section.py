@@ -41,7 +41,7 @@ class ApplySection:
         self._isAwaiting = False
         self._isLoading = False
         self._isOwnJob = False
-        self.list = ApplyVolumes(ui.applyVolumesList, panel)
+        self.list = ApplyVolumes(ui, panel)
         ui.uncertaintyCheckBox.connect("toggled(bool)", self._onUncertaintyToggled)
         ui.applyButton.connect("clicked()", self.apply)
         ui.applyAllButton.connect("clicked()", self.applyToAll)

@@ -15,19 +15,19 @@ class ApplyVolumes:
     """Shows the first channel of each scan of the scene and keeps which are ticked in the parameter node.
 
     Args:
-        widget: the QListWidget.
+        ui: widgets of the form by name.
         panel: gives ``parameters``.
 
     Attributes:
         volumes: nodes of the list, in its order.
     """
 
-    def __init__(self, widget: Any, panel: Any) -> None:
-        self.widget, self.panel = widget, panel
+    def __init__(self, ui: Any, panel: Any) -> None:
+        self.ui, self.panel = ui, panel
         self.volumes: list[Any] = []
         self._shown: Any = None
         self._updating = False
-        widget.connect("itemChanged(QListWidgetItem*)", self._onTicked)
+        ui.applyVolumesList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
 
     @property
     def ticked(self) -> list[Any]:
@@ -47,27 +47,29 @@ class ApplyVolumes:
             return
         self._shown = signature
         self._updating = True
-        widget = self.widget
-        widget.clear()
+        self.ui.applyVolumesList.clear()
         for _id, name, isTicked in signature:
             item = qt.QListWidgetItem(name)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
-            widget.addItem(item)
-        rowHeight = widget.sizeHintForRow(0) if signature else 0
-        widget.setFixedHeight(max(1, min(len(signature), _MOST_ROWS)) * rowHeight + 2 * widget.frameWidth)
+            self.ui.applyVolumesList.addItem(item)
+        rowHeight = self.ui.applyVolumesList.sizeHintForRow(0) if signature else 0
+        height = max(1, min(len(signature), _MOST_ROWS)) * rowHeight + 2 * self.ui.applyVolumesList.frameWidth
+        self.ui.applyVolumesList.setFixedHeight(height)
         self._updating = False
 
     def forget(self) -> None:
         """Show no volume, and hold none any more."""
         self.volumes, self._shown = [], None
         self._updating = True
-        self.widget.clear()
+        self.ui.applyVolumesList.clear()
         self._updating = False
 
     def _onTicked(self, _item: Any) -> None:
         if self._updating:
             return
         self.panel.parameters.applyVolumes = [
-            node for index, node in enumerate(self.volumes) if self.widget.item(index).checkState() == qt.Qt.Checked
+            node
+            for index, node in enumerate(self.volumes)
+            if self.ui.applyVolumesList.item(index).checkState() == qt.Qt.Checked
         ]
