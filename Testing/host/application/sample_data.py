@@ -98,7 +98,7 @@ class SampleDataPanel(QtWidgets.QWidget):
             box.setObjectName(f"{category}CollapsibleGroupBox")
             buttons = QtWidgets.QVBoxLayout(box)
             for source in sources:
-                name = source.sampleDescription or _first(source.nodeNames)
+                name = source.sampleDescription or _first(source.nodeNames or source.sampleName)
                 button = QtWidgets.QToolButton()
                 button.setText(name)
                 button.setObjectName(f"{name}PushButton")

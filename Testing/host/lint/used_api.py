@@ -55,6 +55,8 @@ VTK_CLASSES = (
         "vtkImageExtractComponents",
         "vtkImageReslice",
     ),
+    *("vtkPolyDataNormals", "vtkTriangleFilter", "vtkStripper", "vtkTransformPolyDataFilter"),
+    *("vtkPolyDataToImageStencil", "vtkImageStencilToImage"),
 )
 
 
