@@ -85,6 +85,31 @@ def test_the_ticks_go_to_all_cases_with_the_same_structures_and_to_no_other(pane
     assert panel.panel.view.cases[3].lookedFor == ()
 
 
+def test_a_meaning_is_said_of_the_case_that_is_shown_also_when_another_has_just_left_the_scene(panel):
+    gone, _segmentation = a_drawn_scan(np.random.default_rng(1), "Ann", ("head", "tail"))
+    a_drawn_scan(np.random.default_rng(2), "Bob", ("organ", "vessel"))
+    a_drawn_scan(np.random.default_rng(3), "Cem", ("organ", "vessel"))
+    process_events()
+    select(panel, 1)
+    # As a script does: no control returns to Slicer, so the panel still shows three cases.
+    slicer.mrmlScene.RemoveNode(gone)
+    panel.panel.labels.changeMeanings({"id vessel": LEFT_OUT})
+    process_events()
+    assert [case.id for case in panel.panel.view.cases] == ["Bob", "Cem"]
+    assert [case.meanings["id vessel"] for case in panel.panel.view.cases] == [LEFT_OUT, "vessel"]
+
+
+def test_a_meaning_of_a_case_that_has_just_left_the_scene_is_said_of_no_other(panel):
+    a_drawn_scan(np.random.default_rng(1), "Ann", ("organ", "vessel"))
+    gone, _segmentation = a_drawn_scan(np.random.default_rng(2), "Bob", ("organ", "vessel"))
+    process_events()
+    select(panel, 1)
+    slicer.mrmlScene.RemoveNode(gone)
+    panel.panel.labels.changeMeanings({"id vessel": LEFT_OUT})
+    process_events()
+    assert [(case.id, case.meanings["id vessel"]) for case in panel.panel.view.cases] == [("Ann", "vessel")]
+
+
 def a_doubtful_study(panel, tmp_path):
     path = tmp_path / "scheme.json"
     write_scheme(scenes.SCHEME, path)

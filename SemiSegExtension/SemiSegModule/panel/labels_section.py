@@ -91,13 +91,30 @@ class LabelsSection:
 
     def changeMeanings(self, meanings: dict[str, str]) -> None:
         """Say what some segments of the shown case are; "" asks again."""
-        row = self.panel.parameters.rows()[self._row]
-        self.change(meanings=_withMeanings(row, meanings))
+        row = self._rowsNow().get(self._row)
+        if row is not None:
+            self.change(meanings=_withMeanings(row, meanings))
+
+    def _rowsNow(self) -> dict[int, CaseRow]:
+        """Return the rows of the case table by their numbers in the shown study.
+
+        The table may have changed since that was shown: a scan that has left the scene, and its row, are gone at once.
+        """
+        rows = self.panel.parameters.rows() if self.panel.parameters is not None else []
+        cases = enumerate(self.panel.view.cases)
+        return {number: row for number, case in cases for row in rows if _first(row.volumes) is _first(case.volumes)}
 
     def _changeRows(self, changes: dict[int, dict[str, Any]]) -> None:
-        rows = self.panel.parameters.rows()
-        rows = [replace(row, **changes[number]) if number in changes else row for number, row in enumerate(rows)]
-        self.panel.parameters.setRows(rows)
+        rows = self._rowsNow()
+        changed = [(_first(rows[number].volumes), fields) for number, fields in changes.items() if number in rows]
+        if not changed:
+            return
+        table = self.panel.parameters.rows()
+        for place, row in enumerate(table):
+            for volume, fields in changed:
+                if _first(row.volumes) is volume:
+                    table[place] = replace(row, **fields)
+        self.panel.parameters.setRows(table)
 
     def _fillSegments(self, case: SceneCase, scheme: LabelScheme) -> None:
         table = self.ui.meaningsTable
@@ -154,9 +171,10 @@ class LabelsSection:
         self._accept(dict(enumerate(view.cases)), view)
 
     def _accept(self, cases: dict[int, SceneCase], view: StudyView) -> None:
-        rows = self.panel.parameters.rows()
-        changes = {}
+        rows, changes = self._rowsNow(), {}
         for number, case in cases.items():
+            if number not in rows:
+                continue
             accepted = self.panel.logic.acceptMeanings(case, view.scheme, view.cases)
             new = {i: meaning for i, meaning in accepted.meanings.items() if meaning != case.meanings[i]}
             if new:
@@ -177,6 +195,11 @@ class LabelsSection:
 
     def _setLookedFor(self, names: Any) -> None:
         self.change(lookedFor=list(names))
+
+
+def _first(volumes: dict[str, Any]) -> Any:
+    """Return the volume that a case is about."""
+    return next(iter(volumes.values()))
 
 
 def _withMeanings(row: CaseRow, meanings: dict[str, str]) -> dict[str, str]:
