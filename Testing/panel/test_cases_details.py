@@ -24,7 +24,7 @@ from Testing.host.interaction import (
     type_text,
     wait_until,
 )
-from Testing.panel.studies import a_drawn_scan, a_run, a_small_study, column, reopen_scene
+from Testing.panel.studies import a_drawn_scan, a_run, a_small_study, column, reopen_scene, show_whole
 
 CASE, SEGMENTATION, LABELS, STATE, SIDE, CHECK, PATIENT = range(7)
 
@@ -104,6 +104,18 @@ def test_several_cases_are_changed_at_once(panel):
     assert not panel.ui.caseSegmentationSelector.enabled
     choose(panel.ui.caseStateComboBox, "partial")
     assert column(panel.ui.casesTable, STATE) == ["partial", "done", "partial", "partial"]
+
+
+def test_names_of_cases_have_room_beside_their_patients(panel):
+    a_small_study()
+    show_whole(panel)
+    click_cell(panel.ui.casesTable, 3, 0)
+    type_text(panel.ui.casePatientEdit, "P 7")
+    press(panel.ui.casePatientEdit, Qt.Key.Key_Return)
+    table = panel.ui.casesTable
+    assert not table.isColumnHidden(PATIENT)
+    # Box, picture and a dozen letters.
+    assert table.columnWidth(CASE) > 60 + 12 * table.fontMetrics().averageCharWidth()
 
 
 def test_all_scans_of_a_patient_stand_on_one_side(panel):

@@ -64,6 +64,8 @@ class CaseTable:
         others = any(case.patient not in ("", case.id) for case in view.cases)
         if self.table.isColumnHidden(PATIENT) == others:
             self.table.setColumnHidden(PATIENT, not others)
+            # Both would leave no room for the names of the cases; the segmentation stands below the table too.
+            self.table.setColumnHidden(SEGMENTATION, others)
 
     def close(self) -> None:
         """Let go of the nodes of a scene that is closed."""
