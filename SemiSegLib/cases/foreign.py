@@ -34,8 +34,9 @@ SIDES = {
 }
 # One patient's frames, slices or visits; the part before must hold a number, or it names the whole dataset.
 _PARTS = re.compile(r"(?i)^(.*\d.*?)[-_](?:frame|slice|phase|time|visit)[-_]?\d+$")
-_BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)_")
-_CHANNEL = re.compile(r"^(.+)_(\d{4})$")
+# A subject of BIDS, and a channel of nnU-Net: what comes before its number.
+BIDS_NAME = re.compile(r"^(sub-[A-Za-z0-9]+)_")
+CHANNEL_NAME = re.compile(r"^(.+)_(\d{4})$")
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _folder_cases(source: Source, images: str, labels: str, side: Side | None) -
     found: dict[str, dict[str, str]] = {}
     for file in _image_files(source.root / images, source.ending):
         stem = strip_ending(file, source.ending)
-        match = _CHANNEL.match(stem) if numbered else None
+        match = CHANNEL_NAME.match(stem) if numbered else None
         case_id, index = (match[1], int(match[2])) if match else (stem, 0)
         role = source.channels[index] if index < len(source.channels) else f"channel {index}"
         found.setdefault(case_id, {})[role] = f"{images}/{file}"
@@ -202,7 +203,7 @@ def _with_missing(cases: list[Case], data: Mapping[str, Any]) -> list[Case]:
 
 
 def _patient_of(case_id: str) -> str:
-    found = _BIDS.match(case_id) or _PARTS.match(case_id)
+    found = BIDS_NAME.match(case_id) or _PARTS.match(case_id)
     return found[1] if found else case_id
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from SemiSegLib.cases.channels import frame_count
+from SemiSegLib.cases.foreign import BIDS_NAME, CHANNEL_NAME
 from SemiSegLib.cases.segments import is_segmentation
 from SemiSegLib.errors import CaseError, explain
 from SemiSegModule.bridge.dicom_files import isDicom
@@ -20,13 +21,11 @@ ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _DEEPEST = 4
 # Higher numbers at the end of names count scans, not channels.
 _MOST_CHANNELS = 10
-_CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 _LABEL_NAME = re.compile(r"(?i)^(?:(.+?)[-_. ]+)?(?:seg|segmentation|labels?|labelmap|masks?|gt|annotation)$")
 _LABEL_FOLDER = re.compile(r"(?i)^(?:labels?|masks?|seg(?:mentation)?s?|annotations?)(?:Tr|Ts|Val)?$")
 _IMAGE_FOLDER = re.compile(r"(?i)^(?:images?|scans?|volumes?|data|nifti|anat)(?:Tr|Ts|Val)?$")
 # Folders that say on which side of a split a scan is, and nothing of its patient.
 _SIDE_FOLDER = re.compile(r"(?i)^(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)$")
-_BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)_")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class FoundFiles:
 
     def patientOf(self, image: Path) -> str:
         """Return who a scan is of by a BIDS name, or by the first folder that is of one patient: all below it is."""
-        match = _BIDS.match(image.name)
+        match = BIDS_NAME.match(image.name)
         if match:
             return match[1]
         chosen = self.roots.intersection(image.parents)
@@ -119,7 +118,7 @@ def channelGroups(images: Iterable[Path]) -> dict[tuple[Path, str], dict[int, Pa
     """Return folder and name of each scan to its files by number, of the images whose names end in a number."""
     groups: dict[tuple[Path, str], dict[int, Path]] = {}
     for image in images:
-        match = _CHANNEL.match(stemOf(image))
+        match = CHANNEL_NAME.match(stemOf(image))
         if match:
             groups.setdefault((image.parent, match[1]), {})[int(match[2])] = image
     return groups

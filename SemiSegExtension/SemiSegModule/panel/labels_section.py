@@ -91,30 +91,30 @@ class LabelsSection:
 
     def changeMeanings(self, meanings: dict[str, str]) -> None:
         """Say what some segments of the shown case are; "" asks again."""
-        row = self._rowsNow().get(self._row)
-        if row is not None:
-            self.change(meanings=_withMeanings(row, meanings))
+        rows, places = self._table()
+        if self._row in places:
+            self.change(meanings=_withMeanings(rows[places[self._row]], meanings))
 
-    def _rowsNow(self) -> dict[int, CaseRow]:
-        """Return the rows of the case table by their numbers in the shown study.
+    def _table(self) -> tuple[list[CaseRow], dict[int, int]]:
+        """Return the case table as it is now, and number in the shown study to place in it.
 
-        The table may have changed since that was shown: a scan that has left the scene, and its row, are gone at once.
+        It may have changed since that was shown: a scan that has left the scene, and its row, are gone at once.
         """
         rows = self.panel.parameters.rows() if self.panel.parameters is not None else []
-        cases = enumerate(self.panel.view.cases)
-        return {number: row for number, case in cases for row in rows if _first(row.volumes) is _first(case.volumes)}
+        places = {
+            number: place
+            for number, case in enumerate(self.panel.view.cases)
+            for place, row in enumerate(rows)
+            if _first(row.volumes) is _first(case.volumes)
+        }
+        return rows, places
 
     def _changeRows(self, changes: dict[int, dict[str, Any]]) -> None:
-        rows = self._rowsNow()
-        changed = [(_first(rows[number].volumes), fields) for number, fields in changes.items() if number in rows]
-        if not changed:
-            return
-        table = self.panel.parameters.rows()
-        for place, row in enumerate(table):
-            for volume, fields in changed:
-                if _first(row.volumes) is volume:
-                    table[place] = replace(row, **fields)
-        self.panel.parameters.setRows(table)
+        rows, places = self._table()
+        for number in changes.keys() & places.keys():
+            rows[places[number]] = replace(rows[places[number]], **changes[number])
+        if rows:
+            self.panel.parameters.setRows(rows)
 
     def _fillSegments(self, case: SceneCase, scheme: LabelScheme) -> None:
         table = self.ui.meaningsTable
@@ -171,14 +171,14 @@ class LabelsSection:
         self._accept(dict(enumerate(view.cases)), view)
 
     def _accept(self, cases: dict[int, SceneCase], view: StudyView) -> None:
-        rows, changes = self._rowsNow(), {}
+        (rows, places), changes = self._table(), {}
         for number, case in cases.items():
-            if number not in rows:
+            if number not in places:
                 continue
             accepted = self.panel.logic.acceptMeanings(case, view.scheme, view.cases)
             new = {i: meaning for i, meaning in accepted.meanings.items() if meaning != case.meanings[i]}
             if new:
-                changes[number] = {"meanings": _withMeanings(rows[number], new)}
+                changes[number] = {"meanings": _withMeanings(rows[places[number]], new)}
         self._changeRows(changes)
 
     def _onAll(self) -> None:
