@@ -156,7 +156,7 @@ class PresenceSettings:
         classes: structure of the study to the classes of a given network that tell of it, where names do not.
     """
 
-    share: float = 0.2
+    share: float = 0.1
     width: float | None = None
     stem_stride: int | None = None
     norm: str = "group"

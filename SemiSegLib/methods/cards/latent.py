@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from SemiSegLib.methods.cards.paper_002 import (
+    DODNET_PAPER,
+    DODNET_PLAN,
+    DODNET_TRAINING,
+    PAPER_002,
+    PAPER_002_METHOD,
+    PAPER_002_PLAN,
+    PAPER_002_TEACHER,
+    PAPER_002_TRAINING,
+)
 from SemiSegLib.methods.cards.parts import CONSISTENCY_WEIGHT, DECAY, EVERYTHING, LABELED, SEGMENTATION_OPTIONS
 from SemiSegLib.methods.catalogue import FORWARD, Card, Option
 
@@ -35,8 +46,8 @@ ROI_OPTIONS = (
         name="embedding",
         default="hierarchy",
         text="What the controller knows of a structure: numbers learned from those of its parent, learned from chance, "
-        "its index, a text about it, or a file.",
-        choices=("hierarchy", "learned", "one_hot", "text", "file"),
+        "its index, a text about it, or a file; with none one linear layer stands in place of the controller.",
+        choices=("hierarchy", "learned", "one_hot", "text", "file", "none"),
     ),
     EQUALIZED,
     Option(
@@ -65,9 +76,16 @@ TEACHER_OPTIONS = (
         choices=("strong", "same"),
     ),
     Option(
+        name="wait",
+        default=0.0,
+        text="Share of the training before the teacher says anything.",
+        low=0.0,
+        high=1.0,
+    ),
+    Option(
         name="ramp_share",
         default=0.1,
-        text="Share of the training over which what the teacher says comes into force.",
+        text="Share of the training over which what the teacher says then comes into force.",
         low=0.0,
         high=1.0,
     ),
@@ -79,82 +97,11 @@ TEACHER_OPTIONS = (
     ),
 )
 
-# Paper 002: embeddings of texts, sums over structures, nothing of a structure that a case does not show.
-PAPER_002 = {
-    "cross_entropy_weight": 1.0,
-    "dice_weight": 1.0,
-    "balance": "fixed",
-    "output": "sigmoid",
-    "embedding": "text",
-    "equalized": False,
-    "exclusion": False,
-    "average": "sum",
-    "containment_weight": 0.0,
-    "decision": "leaf",
-}
-# How the weights rise and who predicts it does not say.
-PAPER_002_TEACHER = {**PAPER_002, "decay": 0.999, "views": "strong", "ramp_share": 0.1, "predict": "teacher"}
-PAPER_002_METHOD = {
-    **PAPER_002_TEACHER,
-    "low": 0.1,
-    "high": 0.8,
-    "temperature": 0.1,
-    "latent_weight": 1.0,
-    "ambiguous_weight": 1.0,
-    "negative_target": "teacher",
-    "unseen": "sharpen",
-    "confidence_weighted": False,
-}
-# 2,000 epochs of AdamW in batches of 12. How long an epoch is the paper does not say: taken for its 920 cases.
-PAPER_002_TRAINING = {
-    "steps": 154_000,
-    "optimizer": "adamw",
-    "learning_rate": 1e-4,
-    "schedule": "cosine",
-    "weight_decay": 1e-5,
-    "gradient_clip": None,
-}
-# Patches of 160 x 160 in the axial plane and 96 slices. Spacing is not stated: that of the CLIP-driven model.
-PAPER_002_PLAN = {
-    "dimensions": 3,
-    "spacing_mm": (1.5, 1.5, 1.5),
-    "patch": (96, 160, 160),
-    "batch": 12,
-    "backbone": "swin_unetr",
-    "features": (48, 96, 192, 384, 768),
-    "norm": "instance",
-}
-DODNET_PAPER = {
-    "cross_entropy_weight": 1.0,
-    "dice_weight": 1.0,
-    "balance": "fixed",
-    "equalized": False,
-    "exclusion": False,
-    "average": "mean",
-    "tasks": "one",
-    "decision": "leaf",
-}
-# Flips of all three axes; four of five crops near the box of what was drawn, here centered on it.
-DODNET_TRAINING = {
-    "steps": 250_000,
-    "optimizer": "sgd",
-    "learning_rate": 0.01,
-    "schedule": "poly",
-    "momentum": 0.99,
-    "weight_decay": 0.0,
-    "gradient_clip": None,
-    "mirror": True,
-    "target_share": 0.8,
-}
-DODNET_PLAN = {
-    "dimensions": 3,
-    "spacing_mm": (1.5, 0.8, 0.8),
-    "patch": (64, 192, 192),
-    "batch": 2,
-    "backbone": "dodnet_unet",
-    "norm": "group",
-}
 PAPER = "Zhao et al., Exploiting latent classes for medical image segmentation from partially labeled datasets"
+
+
+def _with_defaults(options: tuple[Option, ...], **defaults: Any) -> tuple[Option, ...]:
+    return tuple(replace(option, default=defaults.get(option.name, option.default)) for option in options)
 
 
 def _work_with_teacher(options: Mapping[str, Any]) -> float:
@@ -233,7 +180,7 @@ LATENT_CARDS: tuple[Card, ...] = (
         composition=dict.fromkeys(EVERYTHING, 0.5),
         work=_work_with_teacher,
         options=(
-            *TEACHER_OPTIONS,
+            *_with_defaults(TEACHER_OPTIONS, output="softmax", embedding="none", views="same", wait=0.5),
             Option(
                 name="low",
                 default=0.1,
@@ -251,14 +198,22 @@ LATENT_CARDS: tuple[Card, ...] = (
             Option(
                 name="temperature",
                 default=0.1,
-                text="Temperature by which the teacher's answer is sharpened.",
+                text="Temperature by which the teacher's answer is sharpened; for sigmoids.",
                 low=0.01,
+                high=1.0,
+            ),
+            Option(
+                name="sure",
+                default=0.9,
+                text="Probability above which the teacher decides what a voxel is among what its label allows; for a "
+                "softmax.",
+                low=0.5,
                 high=1.0,
             ),
             Option(
                 name="latent_weight",
                 default=1.0,
-                text="Weight of the sharpened answers for present and absent structures at the end of its rise.",
+                text="Weight of what present and absent structures teach at the end of its rise.",
                 low=0.0,
                 high=1000.0,
             ),
@@ -285,7 +240,7 @@ LATENT_CARDS: tuple[Card, ...] = (
             Option(
                 name="confidence_weighted",
                 default=False,
-                text="Weigh each voxel of a sharpened answer by how sure the teacher is.",
+                text="Weigh each voxel of a sharpened answer by how sure the teacher is; for sigmoids.",
             ),
         ),
         presets={

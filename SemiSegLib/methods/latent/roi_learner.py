@@ -33,6 +33,8 @@ from SemiSegLib.networks.embedding import EMBEDDINGS, RoiEmbedding
 from SemiSegLib.networks.heads import LinearHead
 
 OUTPUTS = ("sigmoid", "softmax")
+# Without embeddings there is nothing to make heads from: one linear map of the features instead.
+NO_EMBEDDING = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,8 @@ class RoiOptions(RoiLossOptions):
 
     Attributes:
         embedding: what the controller knows of a ROI: "hierarchy" (learned, children start near their parent; ours),
-            "learned", "one_hot", or vectors that the study brings: "text" (paper 002) or "file".
+            "learned", "one_hot", or vectors that the study brings: "text" (paper 002) or "file". With "none" there is
+            no controller but one linear layer, and a step takes a seventh less time on a CPU.
         equalized: let the controller learn as slowly as the convolutions beside it, see ``EqualizedLinear`` (ours);
             the papers do not, and paper 002 has a low learning rate. Without it no head was learned at a rate of 0.01.
         output: "sigmoid" (one answer for each ROI; papers) or "softmax" (one head for each leaf, of which the labels
@@ -56,7 +59,7 @@ class RoiOptions(RoiLossOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("embedding", self.embedding, EMBEDDINGS)
+        check_choice("embedding", self.embedding, (*EMBEDDINGS, NO_EMBEDDING))
         check_choice("output", self.output, OUTPUTS)
         check_range("containment_weight", self.containment_weight, low=0.0, high=100.0)
 
@@ -66,7 +69,7 @@ class RoiOutputs:
     """What a network with ROI heads says about an image.
 
     Attributes:
-        logits: (B, H, *S), of the ROIs, or of the leaves but background with the softmax.
+        logits: (B, H, *S), of the ROIs; with the softmax of the leaves, background only where there is no embedding.
         deep: the same at lower resolutions, finest first; empty but in training.
     """
 
@@ -78,13 +81,18 @@ class RoiOutputs:
         return RoiOutputs(self.logits[chosen], tuple(part[chosen] for part in self.deep))
 
 
-def deep_roi_heads(backbone: Backbone, classes: int, dimensions: int, *, competes: bool) -> nn.ModuleList:
-    """Return the heads of a backbone's lower resolutions, quick where heads on it are to be."""
-    heads = [LinearHead(width, classes, dimensions, competes=competes) for width in backbone.deep_channels]
+def linear_roi_head(backbone: Backbone, channels: int, classes: int, dimensions: int, *, competes: bool) -> LinearHead:
+    """Return a linear head on a map of the backbone, quick where heads on it are to be."""
+    head = LinearHead(channels, classes, dimensions, competes=competes)
     if backbone.quick_heads:
-        for head in heads:
-            head.quicken()
-    return nn.ModuleList(heads)
+        head.quicken()
+    return head
+
+
+def deep_roi_heads(backbone: Backbone, classes: int, dimensions: int, *, competes: bool) -> nn.ModuleList:
+    """Return the heads of a backbone's lower resolutions."""
+    widths = backbone.deep_channels
+    return nn.ModuleList(linear_roi_head(backbone, width, classes, dimensions, competes=competes) for width in widths)
 
 
 def implied_rois(table: RoiTable) -> Tensor:
@@ -111,16 +119,25 @@ class RoiLearner(nn.Module):
         self.is_softmax = options.output == "softmax"
         self.backbone = study_backbone(study)
         chosen = self.table.leaf_rois if self.is_softmax else tuple(range(len(self.table)))
-        self.head = DynamicHead(
-            self.backbone.feature_channels,
-            self.backbone.bottleneck_channels,
-            dimensions,
-            embedding=RoiEmbedding(options.embedding, self.table, given=study.embeddings, chosen=chosen),
-            is_equalized=options.equalized,
-            competes=self.is_softmax,
-        )
         self.row_names = tuple(self.table.names[k] for k in chosen)
-        self.deep_heads = deep_roi_heads(self.backbone, len(chosen), dimensions, competes=self.is_softmax)
+        if self.is_softmax and options.embedding == NO_EMBEDDING:
+            self.row_names = study.scheme.leaf_names
+        classes = len(self.row_names)
+        self.is_linear = options.embedding == NO_EMBEDDING
+        self.head: LinearHead | DynamicHead
+        if self.is_linear:
+            width = self.backbone.feature_channels
+            self.head = linear_roi_head(self.backbone, width, classes, dimensions, competes=self.is_softmax)
+        else:
+            self.head = DynamicHead(
+                self.backbone.feature_channels,
+                self.backbone.bottleneck_channels,
+                dimensions,
+                embedding=RoiEmbedding(options.embedding, self.table, given=study.embeddings, chosen=chosen),
+                is_equalized=options.equalized,
+                competes=self.is_softmax,
+            )
+        self.deep_heads = deep_roi_heads(self.backbone, classes, dimensions, competes=self.is_softmax)
         self.pairs = [(k, parent) for k, parent in enumerate(self.table.parents) if parent >= 0]
         self.register_buffer("members", torch.from_numpy(self.table.members.copy()), persistent=False)
         self.register_buffer("implied", implied_rois(self.table), persistent=False)
@@ -129,7 +146,8 @@ class RoiLearner(nn.Module):
         """Return the outputs for (B, M, *S) images; at lower resolutions only while training."""
         found = self.backbone(image)
         pairs = zip(self.deep_heads, found.deep, strict=True) if self.training else ()
-        return RoiOutputs(self.head(found.map, found.bottleneck), tuple(head(part) for head, part in pairs))
+        logits = self.head(found.map) if self.is_linear else self.head(found.map, found.bottleneck)
+        return RoiOutputs(logits, tuple(head(part) for head, part in pairs))
 
     @property
     def has_containment(self) -> bool:
@@ -168,8 +186,9 @@ class RoiLearner(nn.Module):
             terms = label_terms(outputs.logits, maps, average)
             return with_deep_label_terms(terms, deep, strides[: len(deep)], maps, average)
         loss = SegmentationOptions()
-        found = segmentation_terms(with_background(outputs.logits), rows.codes, rows.label_sets, loss)
-        return with_deep_terms(found, [with_background(part) for part in deep], strides[: len(deep)], rows, loss)
+        finest, *coarser = self.leaf_logits(outputs)
+        found = segmentation_terms(finest, rows.codes, rows.label_sets, loss)
+        return with_deep_terms(found, coarser, strides[: len(deep)], rows, loss)
 
     def containment(self, outputs: RoiOutputs) -> Tensor:
         """Return the mean over voxels and pairs of ReLU(q_child - q_parent)."""
@@ -179,16 +198,23 @@ class RoiLearner(nn.Module):
         outer = torch.stack([probability[:, k] for k in parents], dim=1)
         return torch.relu(inner - outer).mean()
 
+    def leaf_logits(self, outputs: RoiOutputs) -> tuple[Tensor, ...]:
+        """Return (B, L, *Si) float32 leaf logits of a softmax at every resolution, finest first."""
+        # A controller makes heads of structures; the logit of background, which is none, is 0.
+        return tuple(
+            part.float() if self.is_linear else with_background(part) for part in (outputs.logits, *outputs.deep)
+        )
+
     def roi_logits(self, outputs: RoiOutputs) -> Tensor:
         """Return (B, K, *S) float32 logits of the ROIs."""
         if self.is_softmax:
-            return roi_logits_of(with_background(outputs.logits), self.members)
+            return roi_logits_of(self.leaf_logits(outputs)[0], self.members)
         return outputs.logits.float()
 
     def probability(self, outputs: RoiOutputs) -> Tensor:
         """Return (B, L, *S) float32 leaf probabilities."""
         if self.is_softmax:
-            return with_background(outputs.logits).softmax(1)
+            return self.leaf_logits(outputs)[0].softmax(1)
         return leaf_probability(outputs.logits, self.table)
 
     def doubt(self, outputs: RoiOutputs) -> Tensor:
@@ -197,6 +223,10 @@ class RoiLearner(nn.Module):
 
     def output_rows(self, prefix: str) -> dict[str, tuple[str, ...]]:
         """Return the class names of each output layer's rows, for a warm start; ``prefix`` ends with a point."""
-        rows = {f"{prefix}head.{layer}": names for layer, names in self.head.output_rows().items()}
-        deep = [f"{prefix}deep_heads.{i}.convolution" for i in range(len(self.deep_heads))]
-        return rows | {f"{layer}.{part}": self.row_names for layer in deep for part in ("weight", "bias")}
+        linear = [f"{prefix}deep_heads.{i}.convolution" for i in range(len(self.deep_heads))]
+        rows: dict[str, tuple[str, ...]] = {}
+        if isinstance(self.head, DynamicHead):
+            rows = {f"{prefix}head.{layer}": names for layer, names in self.head.output_rows().items()}
+        else:
+            linear.append(f"{prefix}head.convolution")
+        return rows | {f"{layer}.{part}": self.row_names for layer in linear for part in ("weight", "bias")}

@@ -28,7 +28,7 @@ from SemiSegLib.batches.views import strengthen
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.latent.dynamic_head import DynamicHeadMethod
-from SemiSegLib.methods.latent.roi_learner import RoiOptions
+from SemiSegLib.methods.latent.roi_learner import RoiOptions, RoiOutputs
 from SemiSegLib.methods.latent.roi_terms import set_mean
 from SemiSegLib.methods.method import LossTerms, Progress, Study
 from SemiSegLib.methods.parts.ramps import ramp
@@ -48,12 +48,15 @@ class RoiTeacherOptions(RoiOptions):
         decay: share of itself that the teacher keeps at a step; 0.999 in paper 002.
         views: "strong" (the network sees every patch with strong changes of intensity, the teacher as it is; paper 002)
             or "same".
-        ramp_share: share of the training over which what the teacher says comes into force, as a Gaussian.
+        wait: share of the training before the teacher says anything; 0 in paper 002. Until then a step is as quick as
+            one of the labels alone.
+        ramp_share: share of the training over which what the teacher says then comes into force, as a Gaussian.
         predict: "teacher" (ours; paper 002 does not say) or "student".
     """
 
     decay: float = 0.99
     views: str = "strong"
+    wait: float = 0.0
     ramp_share: float = 0.1
     predict: str = "teacher"
 
@@ -61,6 +64,7 @@ class RoiTeacherOptions(RoiOptions):
         super().__post_init__()
         check_range("decay", self.decay, low=0.0, high=1.0)
         check_choice("views", self.views, VIEWS)
+        check_range("wait", self.wait, low=0.0, high=1.0)
         check_range("ramp_share", self.ramp_share, low=0.0, high=1.0)
         check_choice("predict", self.predict, PREDICTORS)
 
@@ -85,20 +89,29 @@ class Lesson:
     """What the two networks say of the rows that do not show everything.
 
     Attributes:
-        image: (B, M, *S) as the teacher sees it.
+        batch: these rows, with the images as the teacher sees them.
+        said: what the teacher says of them, without a graph.
+        whole: all rows; these are its last.
+        outputs: what the student says of its view of all rows, with a graph.
         student: (B, K, *S) float32 logits of the ROIs, with a graph.
         teacher: (B, K, *S) float32 logits of the ROIs, without.
         annotated: (B, K) bool, ROIs that a row leaves open nowhere.
         open: (B, K, *S) bool, voxels of the other ROIs that no label teaches.
-        rows: of the whole batch.
     """
 
-    image: Tensor
+    batch: Batch
+    said: RoiOutputs
+    whole: Batch
+    outputs: RoiOutputs
     student: Tensor
     teacher: Tensor
     annotated: Tensor
     open: Tensor
-    rows: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole batch."""
+        return len(self.whole)
 
 
 class RoiMeanTeacher(DynamicHeadMethod):
@@ -115,27 +128,38 @@ class RoiMeanTeacher(DynamicHeadMethod):
 
     def losses(self, batch: Batch, progress: Progress) -> Iterator[LossTerms]:
         """Yield what the labels teach, and what the teacher says of structures that were not drawn."""
-        rising = ramp(progress, "gaussian", share=self.options.ramp_share)
+        rising = ramp(progress, "gaussian", share=self.options.ramp_share, wait=self.options.wait)
         weights = {name: rising * weight for name, weight in self.teacher_weights().items()}
-        image = self.strong(batch.image) if self.options.views == "strong" else batch.image
+        image = self.strong(batch.image) if self.options.views == "strong" and rising > 0 else batch.image
         outputs, maps = self.learner(image), self.learner.maps(batch)
         values = self.learner.terms(outputs, batch, maps)
         rows = batch.part(*LESS_THAN_FULL)
         if len(rows) > 0 and any(weights.values()):
             last = slice(len(batch) - len(rows), len(batch))
-            asked = maps.rows(last).open
+            asked, said = maps.rows(last).open, self.teacher(rows.image)
             lesson = Lesson(
-                image=rows.image,
+                batch=rows,
+                said=said,
+                whole=batch,
+                outputs=outputs,
                 student=self.learner.roi_logits(outputs.rows(last)),
-                teacher=self.learner.roi_logits(self.teacher(rows.image)),
+                teacher=self.learner.roi_logits(said),
                 annotated=~asked.flatten(2).any(2),
                 open=asked,
-                rows=len(batch),
             )
             values |= self.teacher_terms(lesson)
         else:
+            rising = 0.0
             values |= {name: nothing(self.learner) for name in weights}
-        yield LossTerms(values, {**self.learner.weights(), **weights})
+        yield LossTerms(values, {**self.label_weights(rising), **weights})
+
+    def label_weights(self, rising: float) -> dict[str, float]:
+        """Return the weights of what labels teach.
+
+        Args:
+            rising: how much of what the teacher says is in force, 0 to 1.
+        """
+        return self.learner.weights()
 
     def teacher_weights(self) -> dict[str, float]:
         """Return the weight of each term of ``teacher_terms`` at the end of the rise."""

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from SemiSegLib.losses import label_set, marginal
 from SemiSegLib.methods.method import Progress
 from Testing.lib.methods import tiny
+from Testing.lib.methods.latent import SIGMOIDS
 
 aten = torch.ops.aten
 READS = {aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default}
@@ -69,7 +70,7 @@ VARIANTS = [(name, {}) for name in tiny.all_methods()] + [
     ("uncertainty_aware_mean_teacher", {"target": "pass"}),
     ("dynamic_head", {"embedding": "text", "average": "sum", "exclusion": False}),
     ("dodnet", {"tasks": "one", "average": "sum"}),
-    ("latent_classes", {"output": "softmax", "confidence_weighted": True, "negative_target": "teacher"}),
+    ("latent_classes", {**SIGMOIDS, "confidence_weighted": True, "negative_target": "teacher"}),
 ]
 
 

@@ -40,7 +40,13 @@ SWITCHED_ON = {"efficient_subclass": {"mix": "full"}}
 RISING = {
     "efficient_subclass": {"mix_": gaussian(0.3)},
     "roi_mean_teacher": {"consistency": gaussian(0.1)},
-    "latent_classes": {"latent": gaussian(0.1), "ambiguous": gaussian(0.1)},
+    "latent_classes": {
+        "latent_": gaussian(0.1, wait=0.5),
+        "ambiguous": gaussian(0.1, wait=0.5),
+        # Narrowed labels take the place of the labels.
+        "cross_entropy": lambda fraction: 1 - gaussian(0.1, wait=0.5)(fraction),
+        "dice": lambda fraction: 1 - gaussian(0.1, wait=0.5)(fraction),
+    },
     "mean_teacher": {"consistency": gaussian(0.25)},
     "uncertainty_aware_mean_teacher": {"consistency": gaussian(0.25)},
     "transformation_consistent": {"consistency": gaussian(0.25)},

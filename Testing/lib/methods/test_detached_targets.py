@@ -5,6 +5,7 @@ import torch
 
 from SemiSegLib.methods.method import Progress
 from Testing.lib.methods import tiny
+from Testing.lib.methods.latent import SIGMOIDS
 
 LATE = Progress(900, 0.9)
 UNSURE = {"threshold_start": 0.25, "threshold_end": 0.25}
@@ -12,9 +13,10 @@ TAUGHT = [
     ("roi_mean_teacher", None, {}, {"consistency"}),
     ("roi_mean_teacher", "paper", {}, {"consistency"}),
     ("roi_mean_teacher", None, {"output": "softmax"}, {"consistency"}),
-    ("latent_classes", None, {}, {"latent", "ambiguous"}),
+    ("latent_classes", None, {"views": "strong"}, {"latent_cross_entropy", "latent_dice", "ambiguous"}),
+    ("latent_classes", None, SIGMOIDS, {"latent", "ambiguous"}),
     ("latent_classes", "paper", {}, {"latent", "ambiguous"}),
-    ("latent_classes", None, {"unseen": "ambiguous", "confidence_weighted": True}, {"latent", "ambiguous"}),
+    ("latent_classes", None, {**SIGMOIDS, "unseen": "ambiguous", "confidence_weighted": True}, {"latent", "ambiguous"}),
     ("double_uncertainty", None, {}, {"segmentation_consistency", "feature_consistency"}),
     ("double_uncertainty", "paper", {}, {"segmentation_consistency", "feature_consistency"}),
 ]

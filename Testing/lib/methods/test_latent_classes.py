@@ -17,14 +17,13 @@ from SemiSegLib.labels.scheme import LabelScheme, Structure
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.latent.latent_classes import LatentClassesOptions, sharpen, three_sets
-from SemiSegLib.methods.latent.roi_mean_teacher import Lesson
 from SemiSegLib.methods.method import Progress
 from SemiSegLib.networks.presence import PresenceDescription, PresenceModel, PresenceShape
 from Testing.lib.methods import tiny
+from Testing.lib.methods.latent import SIGMOIDS, lesson
 
 NAME = "latent_classes"
 LATE = Progress(900, 0.9)
-START = Progress(0, 0.0)
 
 
 @settings(max_examples=200, deadline=None)
@@ -114,18 +113,11 @@ def a_lesson(*, annotated=None):
     student = torch.tensor([[[0.0, 1.0], [2.0, -1.0], [0.5, 0.0], [1.0, 1.0]]]).requires_grad_()
     teacher = torch.tensor([[[0.2, -0.3], [0.0, 1.0], [0.1, -0.2], [0.4, 0.0]]])
     shown = torch.tensor([annotated or [False] * 4])
-    return Lesson(
-        image=torch.zeros(1, 2, 8, 8),
-        student=student,
-        teacher=teacher,
-        annotated=shown,
-        open=(~shown)[..., None].expand(1, 4, 2),
-        rows=1,
-    )
+    return lesson(student, teacher, annotated=shown)
 
 
 def method(**options):
-    return tiny.method(NAME, 2, options=options)
+    return tiny.method(NAME, 2, options={**SIGMOIDS, **options})
 
 
 def cross_entropy(z, t):
@@ -155,9 +147,9 @@ def test_the_paper_sums_and_believes_the_teacher_of_absent_structures():
 
 
 def test_a_doubtful_voxel_of_a_sharpened_answer_counts_less():
-    lesson = a_lesson(annotated=[True, True, False, True])
+    drawn = a_lesson(annotated=[True, True, False, True])
     plain, weighted = (
-        method(confidence_weighted=on).teacher_terms(replace(lesson, teacher=torch.full((1, 4, 2), 9.0) * on_off))
+        method(confidence_weighted=on).teacher_terms(replace(drawn, teacher=torch.full((1, 4, 2), 9.0) * on_off))
         for on, on_off in ((False, torch.tensor([1.0, 0.0])), (True, torch.tensor([1.0, 0.0])))
     )
     sure = cross_entropy(0.5, sigmoid(90))
@@ -168,10 +160,10 @@ def test_a_doubtful_voxel_of_a_sharpened_answer_counts_less():
 def test_what_was_drawn_is_in_no_set():
     terms = method().teacher_terms(a_lesson(annotated=[True] * 4))
     assert [value.item() for value in terms.values()] == [0, 0]
-    lesson = a_lesson(annotated=[False, True, False, True])
-    sum(method().teacher_terms(lesson).values()).backward()
-    assert (lesson.student.grad[:, [1, 3]] == 0).all()
-    assert (lesson.student.grad[:, [0, 2]] != 0).any()
+    drawn = a_lesson(annotated=[False, True, False, True])
+    sum(method().teacher_terms(drawn).values()).backward()
+    assert (drawn.student.grad[:, [1, 3]] == 0).all()
+    assert (drawn.student.grad[:, [0, 2]] != 0).any()
 
 
 def terms_of(built, made, progress=LATE):
@@ -207,11 +199,11 @@ def check_that_teacher_and_student_see_the_same_voxels(built):
 
 @pytest.mark.parametrize("name", [NAME, "roi_mean_teacher"])
 def test_both_views_are_of_the_same_voxels(name):
-    check_that_teacher_and_student_see_the_same_voxels(tiny.method(name, 2))
+    check_that_teacher_and_student_see_the_same_voxels(tiny.method(name, 2, options={"views": "strong"}))
 
 
 def test_a_turned_view_is_noticed():
-    built = tiny.method(NAME, 2)
+    built = tiny.method(NAME, 2, options={"views": "strong"})
     built.strong = lambda image: torch.roll(image, 2, dims=2)
     with pytest.raises(AssertionError, match="turned"):
         check_that_teacher_and_student_see_the_same_voxels(built)
@@ -280,22 +272,35 @@ def test_without_a_presence_network_it_says_what_to_do():
 
 def test_weights_begin_small_because_the_teacher_begins_as_random_as_the_student():
     made = tiny.batch(2)[0]
-    for preset in ("ours", "paper"):
+    for preset, begin, name in (("ours", 0.5, "latent_dice"), ("paper", 0.0, "latent")):
         built = tiny.method(NAME, 2, preset=preset)
-        assert terms_of(built, made, START).weights["latent"] == pytest.approx(math.exp(-5))
-        assert terms_of(built, made, Progress(100, 0.1)).weights["latent"] == 1
+        assert terms_of(built, made, Progress(0, begin)).weights[name] == pytest.approx(math.exp(-5))
+        assert terms_of(built, made, Progress(100, begin + 0.1)).weights[name] == 1
 
 
-@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
-def test_structures_that_nobody_drew_in_a_case_are_learned_from_their_presence(output):
+def test_until_it_speaks_the_teacher_is_not_asked():
+    built, made = tiny.method(NAME, 2, options={"views": "strong"}), tiny.batch(2)[0]
+    asked, seen = [], []
+    built.teacher.register_forward_pre_hook(lambda *_: asked.append(True))
+    built.learner.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    terms = terms_of(built, made, Progress(499, 0.499))
+    assert not asked
+    assert torch.equal(seen[0], made.image), "strong changes of intensity without a teacher to agree with"
+    assert not any(weight for name, weight in terms.weights.items() if name in built.teacher_weights())
+    terms_of(built, made, Progress(500, 0.5))
+    assert asked
+
+
+@pytest.mark.parametrize("options", [SIGMOIDS, {"output": "softmax"}], ids=str)
+def test_structures_that_nobody_drew_in_a_case_are_learned_from_their_presence(options):
     """Absent ones are unlearned there, without a label."""
     study = replace(tiny.study(2), presence=tiny.Presence(told=(0.01,)))
     torch.manual_seed(0)
-    built = build_method(NAME, study, {"output": output, "views": "same"}).train()
+    built = build_method(NAME, study, {**options, "views": "same"}).train()
     made = tiny.batch(2, rows={Regime.PARTIAL: 2})[0]
     blank = replace(made, codes=torch.zeros_like(made.codes))
     optimizer_of = tiny.optimizers(built)
-    for number in range(30):
+    for number in range(100):
         tiny.step(built, blank, optimizer_of, number + 900, 1000)
     with torch.no_grad():
         assert built.eval().predict(made.image)[:, 0].mean() > 0.9

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from SemiSegLib.methods.latent.latent_classes import Sets, without_unseen
-from SemiSegLib.methods.latent.roi_mean_teacher import Lesson
 from Testing.lib.methods import tiny
+from Testing.lib.methods.latent import SIGMOIDS, lesson
 
 PRESENT = 2
 
 
 def method(**options):
-    return tiny.method("latent_classes", 2, options=options)
+    return tiny.method("latent_classes", 2, options={**SIGMOIDS, **options})
 
 
 def a_lesson(*present):
@@ -19,21 +19,14 @@ def a_lesson(*present):
     student = torch.tensor([[[0.0, 1.0], [2.0, -1.0], [0.5, 0.2], [1.0, 1.0]]]).requires_grad_()
     teacher = torch.tensor([[[0.2, -0.3], [0.0, 1.0], list(present), [0.4, 0.0]]])
     shown = torch.zeros(1, 4, dtype=torch.bool)
-    return Lesson(
-        image=torch.zeros(1, 2, 8, 8),
-        student=student,
-        teacher=teacher,
-        annotated=shown,
-        open=torch.ones(1, 4, 2, dtype=torch.bool),
-        rows=1,
-    )
+    return lesson(student, teacher, annotated=shown)
 
 
-def slope(built, lesson):
+def slope(built, given):
     """What the present structure's logits are moved by, term by term."""
-    terms = built.teacher_terms(lesson)
+    terms = built.teacher_terms(given)
     return {
-        name: torch.autograd.grad(value, lesson.student, retain_graph=True)[0][0, PRESENT]
+        name: torch.autograd.grad(value, given.student, retain_graph=True)[0][0, PRESENT]
         for name, value in terms.items()
     }
 

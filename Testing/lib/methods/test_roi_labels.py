@@ -16,6 +16,7 @@ from SemiSegLib.methods.latent.roi_maps import RoiMaps, roi_maps_of
 from SemiSegLib.methods.latent.roi_terms import label_terms, set_mean
 from SemiSegLib.methods.method import Progress
 from Testing.lib.methods import tiny
+from Testing.lib.methods.latent import SIGMOIDS
 
 TABLE = RoiTable.of(tiny.SCHEME)
 MEMBERS = torch.from_numpy(TABLE.members.copy())
@@ -121,9 +122,9 @@ def test_where_nobody_looked_everything_is_open_in_a_case_that_was_annotated_els
     assert torch.equal(maps.strided((1, 2)).open, maps.open[:, :, :, ::2])
 
 
-@pytest.mark.parametrize("name", ["roi_mean_teacher", "latent_classes"])
-def test_a_teacher_teaches_where_nobody_looked(name):
-    built = build_method(name, tiny.study(2), {})
+@pytest.mark.parametrize(("name", "options"), [("roi_mean_teacher", {}), ("latent_classes", SIGMOIDS)])
+def test_a_teacher_teaches_where_nobody_looked(name, options):
+    built = build_method(name, tiny.study(2), options)
     batch = of_cases(a_batch({Regime.PARTIAL: 2}), {tiny.BACKGROUND}, {tiny.HEAD}, {tiny.TAIL}, {tiny.VESSEL})
     codes = torch.full_like(batch.codes, tiny.TABLE.code(frozenset({tiny.BACKGROUND})))
     codes[:, 4:] = 0

@@ -1,0 +1,140 @@
+"""Labels narrowed by presence and teacher: what is left of them, worked by hand, and what stays true of any."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.methods.latent.latent_classes import Sets
+from SemiSegLib.methods.latent.narrowing import allowed_leaves, narrowed, without_background
+from SemiSegLib.methods.method import Progress
+from Testing.lib.methods import tiny
+
+LATE = Progress(900, 0.9)
+# Four leaves: background, a drawn one, and two that nobody drew in this row.
+DRAWN = (False, True, False, False)
+REST = (True, False, True, True)
+
+
+def one_voxel(allowed, teacher, *, negative=(), ambiguous=(), looked_for=(1,), sure=0.9):
+    """What one voxel may be after narrowing, as leaf numbers."""
+    count = len(allowed)
+    column = [torch.tensor(values).view(1, count, 1) for values in (allowed, teacher)]
+    is_open = torch.tensor([leaf > 0 and leaf not in looked_for for leaf in range(count)]).view(1, count, 1)
+    rows = [torch.tensor([[leaf in chosen for leaf in range(count)]]) for chosen in (negative, ambiguous)]
+    found = narrowed(*column, is_open=is_open, negative=rows[0], ambiguous=rows[1], sure=sure)
+    return set(found[0, :, 0].nonzero().flatten().tolist())
+
+
+def test_a_label_is_narrowed_to_what_the_teacher_is_sure_of_among_what_it_allows():
+    assert one_voxel(REST, (0.01, 0.0, 0.95, 0.04)) == {2}
+    assert one_voxel(REST, (0.97, 0.0, 0.02, 0.01)) == {0}
+    assert one_voxel(REST, (0.10, 0.0, 0.85, 0.05)) == {0, 2, 3}
+    assert one_voxel(REST, (0.10, 0.0, 0.85, 0.05), sure=0.8) == {2}
+    # 0.6 of the 0.62 that the label leaves: what it forbids does not count.
+    assert one_voxel(REST, (0.01, 0.38, 0.60, 0.01)) == {2}
+    assert one_voxel(DRAWN, (0.99, 0.01, 0.0, 0.0)) == {1}
+
+
+def test_an_absent_structure_is_taken_away_and_an_ambiguous_one_stays_open():
+    doubtful = (0.4, 0.0, 0.3, 0.3)
+    assert one_voxel(REST, doubtful, negative=(3,)) == {0, 2}
+    assert one_voxel(REST, (0.01, 0.0, 0.02, 0.97), negative=(3,)) == {0, 2}
+    assert one_voxel(REST, (0.97, 0.0, 0.02, 0.01), ambiguous=(3,)) == {0, 3}
+    assert one_voxel(REST, (0.01, 0.0, 0.02, 0.97), ambiguous=(3,)) == {0, 2, 3}
+    assert one_voxel(REST, (0.97, 0.0, 0.02, 0.01), ambiguous=(3,), negative=(2,)) == {0, 3}
+    # Label and presence network contradict each other.
+    assert one_voxel((False, False, False, True), doubtful, negative=(3,)) == {3}
+
+
+def test_parts_of_what_was_drawn_as_a_whole_are_left_alone():
+    whole = (False, False, True, True)
+    sure = (0.0, 0.0, 0.99, 0.01)
+    assert one_voxel(whole, sure, looked_for=(2, 3)) == {2, 3}
+    assert one_voxel(whole, sure, looked_for=(2,)) == {2, 3}
+    assert one_voxel(whole, sure, looked_for=()) == {2}
+    assert one_voxel(whole, sure, looked_for=(2, 3), negative=(2,)) == {2, 3}
+
+
+bits = st.lists(st.booleans(), min_size=5, max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_whatever_is_said_a_label_stays_true_and_says_something(data):
+    allowed = data.draw(bits.filter(any))
+    teacher = data.draw(st.lists(st.floats(0, 1), min_size=5, max_size=5))
+    chosen = [{leaf for leaf, on in enumerate(data.draw(bits)) if on and leaf} for _ in range(3)]
+    found = one_voxel(
+        allowed,
+        teacher,
+        negative=chosen[0],
+        ambiguous=chosen[1] - chosen[0],
+        looked_for=chosen[2],
+        sure=data.draw(st.floats(0.5, 1)),
+    )
+    before = {leaf for leaf, on in enumerate(allowed) if on}
+    assert found
+    assert found <= before
+    assert before & chosen[2] <= found, "a structure that was looked for is taken away"
+
+
+def test_labels_become_what_each_voxel_may_be():
+    made, _ = tiny.batch(2)
+    found = allowed_leaves(made.codes, made.label_sets)
+    assert torch.equal(found.movedim(1, -1), made.label_sets[made.codes])
+    assert without_background(torch.ones(2, 3, dtype=torch.bool)).tolist() == [[False, True, True, True]] * 2
+
+
+def built_with(sets, **options):
+    """The method with these sets for every row, and its student made to differ from its teacher."""
+    built = tiny.method("latent_classes", 2, options=options).train()
+    with torch.no_grad():
+        for parameter in built.learner.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    built.sets = lambda image, annotated: Sets(
+        *(~annotated & torch.tensor([[name in chosen for name in built.learner.table.names]]) for chosen in sets)
+    )
+    return built
+
+
+def taught(built, made):
+    torch.manual_seed(0)
+    (terms,) = built.losses(made, LATE)
+    return {name: value.item() for name, value in terms.values.items()}, terms.weights
+
+
+def test_a_batch_that_says_everything_teaches_by_its_labels_alone():
+    built = tiny.method("latent_classes", 2).train()
+    made = tiny.batch(2, rows={Regime.FULL: 3})[0]
+    values, weights = taught(built, made)
+    assert values["latent_cross_entropy"] == values["latent_dice"] == values["ambiguous"] == 0
+    assert weights["cross_entropy"] == weights["dice"] == 1
+
+
+def test_where_nothing_is_known_narrowed_labels_teach_what_the_labels_do():
+    rows = {Regime.FULL: 2, Regime.COARSE: 2, Regime.PARTIAL: 2}
+    built = built_with(((), (), ("organ", "head", "tail", "vessel")))
+    values, weights = taught(built, tiny.batch(2, rows=rows)[0])
+    for name in ("cross_entropy", "dice"):
+        assert values[f"latent_{name}"] == pytest.approx(values[name], rel=1e-4)
+        assert (weights[name], weights[f"latent_{name}"]) == (0, 1)
+    # Half of the weight leaves half to the labels.
+    built = tiny.method("latent_classes", 2, options={"latent_weight": 0.5, "dice_weight": 2.0})
+    weights = taught(built, tiny.batch(2, rows=rows)[0])[1]
+    assert (weights["cross_entropy"], weights["latent_cross_entropy"]) == (0.5, 0.5)
+    assert (weights["dice"], weights["latent_dice"]) == (1, 1)
+
+
+def test_what_is_absent_is_unlearned_and_what_the_teacher_is_sure_of_is_learned():
+    made = tiny.batch(2, rows={Regime.PARTIAL: 2})[0]
+    nothing = taught(built_with(((), (), ("organ", "head", "tail"))), made)[0]
+    absent = taught(built_with(((), ("organ", "head", "tail"), ())), made)[0]
+    believed = taught(built_with((("organ", "head", "tail"), (), ()), sure=0.5), made)[0]
+    assert absent["latent_cross_entropy"] > nothing["latent_cross_entropy"]
+    assert believed["latent_cross_entropy"] > nothing["latent_cross_entropy"]
+    assert absent["latent_cross_entropy"] != believed["latent_cross_entropy"]
+    # By option an absent structure is only what the teacher says of it.
+    kept = taught(built_with(((), ("organ", "head", "tail"), ()), negative_target="teacher", sure=1.0), made)[0]
+    assert kept["latent_cross_entropy"] == pytest.approx(nothing["latent_cross_entropy"])
