@@ -127,8 +127,8 @@ def test_what_is_not_calibrated_is_told(tmp_path, data):
 
 def test_the_budget_is_shared_between_stage_and_method(data):
     timed = replace(a_request(data), training=TrainingSettings(steps=None, seconds=100.0))
-    assert stage_settings(timed, timed.training).seconds == pytest.approx(18)
-    assert settings_after_stage(timed, timed.training).seconds == pytest.approx(80)
+    assert stage_settings(timed, timed.training).seconds == pytest.approx(9)
+    assert settings_after_stage(timed, timed.training).seconds == pytest.approx(90)
     given = replace(timed, presence_model="file")
     assert settings_after_stage(given, given.training).seconds == 100
     counted = replace(a_request(data), presence=PresenceSettings(share=0.3), training=TrainingSettings(steps=100))

@@ -58,7 +58,8 @@ def test_every_line_has_the_same_network_training_and_budget(heart, tmp_path, si
     if size == "published":
         assert first.training == TrainingSettings(steps=20_000)
     else:
-        assert (first.training.steps, first.training.seconds) == (None, 90.0)
+        assert (first.training.steps, first.training.seconds) == (None, 300.0)
+        assert first.plan.features == (16, 32, 64, 128, 256)
         assert (first.plan.patch, first.plan.batch) == ((64, 64), 8)
         assert first.plan.spacing_mm == pytest.approx((0.0, 2.0, 2.0))
 
