@@ -46,7 +46,8 @@ class DynamicHeadMethod(Method):
         if len(rows) == 0:
             yield LossTerms({name: nothing(self.learner) for name in weights}, weights)
             return
-        yield LossTerms(self.learner.terms(self.learner(rows.image), rows, self.learner.maps(rows)), weights)
+        maps = self.learner.maps(rows) if self.learner.reads_maps else None
+        yield LossTerms(self.learner.terms(self.learner(rows.image), rows, maps), weights)
 
     @property
     def predictor(self) -> nn.Module:

@@ -163,26 +163,33 @@ class RoiLearner(nn.Module):
         """Return what the labels of a batch say of each ROI."""
         return roi_maps_of(batch, self.members, exclusion=self.options.exclusion).without(self.implied)
 
-    def terms(self, outputs: RoiOutputs, batch: Batch, maps: RoiMaps) -> dict[str, Tensor]:
+    @property
+    def reads_maps(self) -> bool:
+        """Labels teach structure by structure; those of a softmax teach leaves."""
+        return not self.is_softmax
+
+    def terms(self, outputs: RoiOutputs, batch: Batch, maps: RoiMaps | None) -> dict[str, Tensor]:
         """Return what the labels teach, and how far ROIs leave those around them; 0 with a graph where no row does.
 
         Args:
             outputs: of the images of the whole batch.
             batch: whose outputs these are.
-            maps: of the same batch.
+            maps: of the same batch; None where they are not read.
         """
         rows = batch.part(*LABELED)
         values = {name: nothing(self) for name in self.weights()}
         if len(rows) > 0:
-            values |= self._label_terms(outputs.rows(slice(len(rows))), rows, maps.rows(slice(len(rows))))
+            first = slice(len(rows))
+            values |= self._label_terms(outputs.rows(first), rows, None if maps is None else maps.rows(first))
         if self.has_containment:
             values["containment"] = self.containment(outputs)
         return values
 
-    def _label_terms(self, outputs: RoiOutputs, rows: Batch, maps: RoiMaps) -> dict[str, Tensor]:
+    def _label_terms(self, outputs: RoiOutputs, rows: Batch, maps: RoiMaps | None) -> dict[str, Tensor]:
         strides, average = self.backbone.deep_strides, self.options.average
         deep = outputs.deep
         if not self.is_softmax:
+            assert maps is not None
             terms = label_terms(outputs.logits, maps, average)
             return with_deep_label_terms(terms, deep, strides[: len(deep)], maps, average)
         loss = SegmentationOptions()

@@ -11,7 +11,7 @@ from SemiSegLib.methods.latent.narrowing import allowed_leaves, narrowed, withou
 from SemiSegLib.methods.method import Progress
 from Testing.lib.methods import tiny
 
-LATE = Progress(900, 0.9)
+EARLY, LATE = Progress(100, 0.1), Progress(900, 0.9)
 # Four leaves: background, a drawn one, and two that nobody drew in this row.
 DRAWN = (False, True, False, False)
 REST = (True, False, True, True)
@@ -99,9 +99,9 @@ def built_with(sets, **options):
     return built
 
 
-def taught(built, made):
+def taught(built, made, progress=LATE):
     torch.manual_seed(0)
-    (terms,) = built.losses(made, LATE)
+    (terms,) = built.losses(made, progress)
     return {name: value.item() for name, value in terms.values.items()}, terms.weights
 
 
@@ -115,11 +115,13 @@ def test_a_batch_that_says_everything_teaches_by_its_labels_alone():
 
 def test_where_nothing_is_known_narrowed_labels_teach_what_the_labels_do():
     rows = {Regime.FULL: 2, Regime.COARSE: 2, Regime.PARTIAL: 2}
-    built = built_with(((), (), ("organ", "head", "tail", "vessel")))
-    values, weights = taught(built, tiny.batch(2, rows=rows)[0])
+    built, made = built_with(((), (), ("organ", "head", "tail", "vessel"))), tiny.batch(2, rows=rows)[0]
+    values, weights = taught(built, made)
+    labels = taught(built, made, EARLY)[0]
     for name in ("cross_entropy", "dice"):
-        assert values[f"latent_{name}"] == pytest.approx(values[name], rel=1e-4)
+        assert values[f"latent_{name}"] == pytest.approx(labels[name], rel=1e-4)
         assert (weights[name], weights[f"latent_{name}"]) == (0, 1)
+        assert values[name] == 0, "what weighs nothing is computed"
     # Half of the weight leaves half to the labels.
     built = tiny.method("latent_classes", 2, options={"latent_weight": 0.5, "dice_weight": 2.0})
     weights = taught(built, tiny.batch(2, rows=rows)[0])[1]
