@@ -116,14 +116,12 @@ class RoiLearner(nn.Module):
         self.options = options
         self.table = RoiTable.of(study.scheme, study.implied)
         dimensions = study.plan.dimensions
-        self.is_softmax = options.output == "softmax"
+        self.is_softmax, self.is_linear = options.output == "softmax", options.embedding == NO_EMBEDDING
         self.backbone = study_backbone(study)
         chosen = self.table.leaf_rois if self.is_softmax else tuple(range(len(self.table)))
-        self.row_names = tuple(self.table.names[k] for k in chosen)
-        if self.is_softmax and options.embedding == NO_EMBEDDING:
-            self.row_names = study.scheme.leaf_names
+        has_background = self.is_softmax and self.is_linear
+        self.row_names = study.scheme.leaf_names if has_background else tuple(self.table.names[k] for k in chosen)
         classes = len(self.row_names)
-        self.is_linear = options.embedding == NO_EMBEDDING
         self.head: LinearHead | DynamicHead
         if self.is_linear:
             width = self.backbone.feature_channels
