@@ -16,7 +16,8 @@ from Testing.lib.methods import tiny
 EVERY_PRESET = [(card.name, preset) for card in CARDS for preset in card.presets]
 # Terms that no label is needed for.
 SELF_TAUGHT = ("pseudo", "consistency", "agreement", "features", "adversarial", "self_label", "containment", "latent")
-LATE = Progress(900, 0.9)
+# Before a teacher speaks and after.
+TIMES = (Progress(100, 0.1), Progress(900, 0.9))
 
 
 def refusal(name, options, counts):
@@ -26,9 +27,10 @@ def refusal(name, options, counts):
 
 
 def taught(name, preset, regime):
-    """The names of label terms that a batch of one regime makes other than 0."""
+    """The names of label terms that a batch of one regime makes other than 0, early or late in the training."""
     built, made = tiny.method(name, 2, preset=preset).train(), tiny.batch_for(name, 2, rows={regime: 3})[0]
-    terms = [(key, value.item()) for part in built.losses(made, LATE) for key, value in part.values.items()]
+    steps = (part for time in TIMES for part in built.losses(made, time))
+    terms = [(key, value.item()) for part in steps for key, value in part.values.items()]
     return {key for key, value in terms if value != 0 and not any(word in key for word in SELF_TAUGHT)}
 
 
