@@ -43,12 +43,13 @@ def allowed_loss(logits: Tensor, allowed: Tensor, members: Tensor) -> dict[str, 
         taught = (count[:, 0] < may.shape[1]).to(flat.dtype)
         table = members.to(flat.dtype)
         own = torch.matmul(table, may)
-        surely, never = (own == count).to(flat.dtype), (own == 0).to(flat.dtype)
+        is_inside = own == count
+        surely, never = is_inside.to(flat.dtype), (own == 0).to(flat.dtype)
         mass = torch.matmul(table, probability)
         size = surely.sum((0, 2))
         dice = (2 * (mass * surely).sum((0, 2)) + EPSILON) / ((mass * (surely + never)).sum((0, 2)) + size + EPSILON)
         width = table.sum(1)
-        is_said = ((own == count) & (count == width.view(1, -1, 1))).flatten(2).any(2).any(0)
+        is_said = (is_inside & (count == width.view(1, -1, 1))).flatten(2).any(2).any(0)
         counted = (size > 0) & ((width == 1) | is_said)
         return {
             "cross_entropy": (negative_log * taught).sum() / taught.sum().clamp_min(1.0),

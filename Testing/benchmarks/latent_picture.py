@@ -163,7 +163,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = write_both(options.output / "cohort")
     drawn, full = data[False], data[True]
-    run = train_line(options.output / "runs", drawn.root, "latent", steps=options.steps)
+    run = train_line(options.output / "runs", drawn.root, "narrowed", steps=options.steps)
     predictor = Predictor(load_model(run.model_path, device="cpu"), device="cpu")
     rows = [row_of(predictor, drawn, full, name) for name in (chosen(full, site) for site in SITES)]
     draw(rows, drawn.scheme, options.picture)

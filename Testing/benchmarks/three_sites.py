@@ -3,7 +3,7 @@
     python Testing/benchmarks/three_sites.py [--seeds 3] [--output three_sites] [--json]
 
 Trains the lines of ``Testing/lib/site_lines.py`` as the test of their order does, each seed on a cohort of its own, on
-one CPU thread: about 1.5 minutes a seed. Runs are kept in the folder OUTPUT, and the same command goes on where it
+one CPU thread: about 2 minutes a seed. Runs are kept in the folder OUTPUT, and the same command goes on where it
 ended. The test sees seed 0.
 """
 
@@ -47,7 +47,12 @@ def result_of(found: Sequence[Mapping[str, Mapping[str, float]]]) -> Result:
         )
     over = {
         f"{name} - {other}": [judged(one[name]) - judged(one[other]) for one in found]
-        for name, other in (("baseline", "naive"), ("latent", "baseline"), ("upper", "baseline"))
+        for name, other in (
+            ("baseline", "naive"),
+            ("latent", "baseline"),
+            ("narrowed", "baseline"),
+            ("upper", "baseline"),
+        )
     }
     return Result(
         title="Dice on fully drawn test scans, mean ± standard deviation over seeds",

@@ -12,7 +12,7 @@ from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.sites import LEAVES, write_sites
 from SemiSegLib.runs.folder import RunFolder
-from SemiSegLib.runs.request import PlanSettings, RunRequest, TrainingSettings
+from SemiSegLib.runs.request import PlanSettings, PresenceSettings, RunRequest, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,21 @@ class Line:
 
 
 # Any method is to keep the order naive < baseline <= full. Zhao et al. call their whole method "full"; here that line
-# is "latent", and "upper" is what the baseline learns where everything is drawn.
+# is "latent", "narrowed" is ours of it, and "upper" is what the baseline learns where everything is drawn.
+BY_STRUCTURES = {"output": "sigmoid", "embedding": "hierarchy", "views": "strong", "wait": 0.0}
 LINES = {
     "naive": Line("dynamic heads, undrawn is background", {"method": "dynamic_head", "undrawn": "background"}),
     "baseline": Line("dynamic heads", {"method": "dynamic_head"}),
     # In so short a training a teacher of the usual memory would still be what the network was in its first third.
-    "latent": Line("latent classes", {"method": "latent_classes", "options": {"decay": 0.95}}),
+    "latent": Line(
+        "latent classes by structures",
+        {
+            "method": "latent_classes",
+            "options": {"decay": 0.95, **BY_STRUCTURES},
+            "presence": PresenceSettings(share=0.2),
+        },
+    ),
+    "narrowed": Line("latent classes, ours", {"method": "latent_classes", "options": {"decay": 0.95}}),
     "upper": Line("dynamic heads, everything drawn", {"method": "dynamic_head"}, is_drawn=True),
 }
 # Slice by slice, and too short to find the organ and to tell its parts apart for sure.

@@ -88,15 +88,18 @@ def check_that_every_term_teaches_its_own_group_alone(built, made, progress=LATE
     assert all(torch.equal(after[n], value) and after[n].grad is None for n, value in fixed.items())
 
 
+# Their teacher begins as its student and sees the same view: there is nothing to learn from it yet.
+SAME_VIEW = {"latent_classes"}
+
+
 @every_method
 @in_2d_and_3d
 def test_every_term_moves_the_networks_of_its_group_and_nothing_else(name, dimensions):
     torch.manual_seed(0)
     built = tiny.method(name, dimensions).train()
-    # A teacher begins as its student, who would have nothing to learn from it on the same view.
-    with torch.no_grad():
-        for parameter in built.parameters():
-            if parameter.requires_grad:
+    if name in SAME_VIEW:
+        with torch.no_grad():
+            for parameter in built.learner.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
     check_that_every_term_teaches_its_own_group_alone(built, tiny.batch_for(name, dimensions)[0])
 

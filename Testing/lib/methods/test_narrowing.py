@@ -1,5 +1,7 @@
 """Labels narrowed by presence and teacher: what is left of them, worked by hand, and what stays true of any."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -140,3 +142,21 @@ def test_what_is_absent_is_unlearned_and_what_the_teacher_is_sure_of_is_learned(
     # By option an absent structure is only what the teacher says of it.
     kept = taught(built_with(((), ("organ", "head", "tail"), ()), negative_target="teacher", sure=1.0), made)[0]
     assert kept["latent_cross_entropy"] == pytest.approx(nothing["latent_cross_entropy"])
+
+
+def test_where_nobody_looked_the_teacher_teaches_and_beyond_a_volume_nothing_that_was_drawn():
+    made = tiny.batch(2, rows={Regime.PARTIAL: 2})[0]
+    made = replace(made, codes=torch.full_like(made.codes, tiny.TABLE.code(frozenset({tiny.BACKGROUND}))))
+    made.codes[:, 4:] = 0
+    sets = [frozenset({leaf}) for leaf in (tiny.BACKGROUND, tiny.HEAD, tiny.TAIL, tiny.VESSEL)]
+    shown = torch.zeros(2, len(tiny.TABLE), dtype=torch.bool)
+    shown[:, [tiny.TABLE.code(leaves) for leaves in sets]] = True
+    elsewhere = shown | (torch.arange(len(tiny.TABLE)) == 0)
+    everything = ("organ", "head", "tail", "vessel")
+    found = [
+        taught(built_with(((), everything, ())), replace(made, case_codes=codes))[0]["latent_cross_entropy"]
+        for codes in (shown, elsewhere)
+    ]
+    by_labels = taught(built_with(((), everything, ())), replace(made, case_codes=shown), EARLY)[0]["cross_entropy"]
+    assert found[0] == pytest.approx(by_labels, rel=1e-4)
+    assert found[1] != pytest.approx(found[0], rel=1e-3)

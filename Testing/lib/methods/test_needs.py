@@ -16,8 +16,9 @@ from Testing.lib.methods import tiny
 EVERY_PRESET = [(card.name, preset) for card in CARDS for preset in card.presets]
 # Terms that no label is needed for.
 SELF_TAUGHT = ("pseudo", "consistency", "agreement", "features", "adversarial", "self_label", "containment", "latent")
-# Before a teacher speaks and after.
-TIMES = (Progress(100, 0.1), Progress(900, 0.9))
+LATE = Progress(900, 0.9)
+# Late in the training narrowed labels stand in place of the labels.
+WHILE_LABELS_TEACH = {("latent_classes", "ours"): Progress(400, 0.4)}
 
 
 def refusal(name, options, counts):
@@ -27,10 +28,10 @@ def refusal(name, options, counts):
 
 
 def taught(name, preset, regime):
-    """The names of label terms that a batch of one regime makes other than 0, early or late in the training."""
+    """The names of label terms that a batch of one regime makes other than 0."""
     built, made = tiny.method(name, 2, preset=preset).train(), tiny.batch_for(name, 2, rows={regime: 3})[0]
-    steps = (part for time in TIMES for part in built.losses(made, time))
-    terms = [(key, value.item()) for part in steps for key, value in part.values.items()]
+    yielded = built.losses(made, WHILE_LABELS_TEACH.get((name, preset), LATE))
+    terms = [(key, value.item()) for part in yielded for key, value in part.values.items()]
     return {key for key, value in terms if value != 0 and not any(word in key for word in SELF_TAUGHT)}
 
 
