@@ -42,8 +42,20 @@ def dice(vessel, node):
 
 def test_the_table_has_means_over_seeds_and_differences_of_the_same_seed():
     seeds = [
-        {"naive": dice(0.1, 0.3), "baseline": dice(0.5, 0.7), "latent": dice(0.6, 0.8), "upper": dice(0.7, 0.9)},
-        {"naive": dice(0.2, 0.4), "baseline": dice(0.4, 0.6), "latent": dice(0.6, 0.6), "upper": dice(0.8, 1.0)},
+        {
+            "naive": dice(0.1, 0.3),
+            "baseline": dice(0.5, 0.7),
+            "latent": dice(0.6, 0.8),
+            "narrowed": dice(0.5, 0.6),
+            "upper": dice(0.7, 0.9),
+        },
+        {
+            "naive": dice(0.2, 0.4),
+            "baseline": dice(0.4, 0.6),
+            "latent": dice(0.6, 0.6),
+            "narrowed": dice(0.5, 0.7),
+            "upper": dice(0.8, 1.0),
+        },
     ]
     found = three_sites.result_of(seeds)
     rows = {row[0]: row[1:] for row in found.rows}
@@ -51,6 +63,7 @@ def test_the_table_has_means_over_seeds_and_differences_of_the_same_seed():
     assert rows["dynamic heads, undrawn is background"][-1] == "0.250 ± 0.071"
     assert rows["dynamic heads"][3:] == ("0.450 ± 0.071", "0.650 ± 0.071", "0.550 ± 0.071")
     assert found.facts["baseline - naive, by seed"] == "+0.400, +0.200"
+    assert found.facts["narrowed - baseline, by seed"] == "-0.050, +0.100"
     assert found.values["upper - baseline"] == pytest.approx(0.2)
     assert three_sites.result_of(seeds[:1]).rows[0][-1] == "0.200"
 
@@ -59,7 +72,7 @@ def test_every_line_is_trained_once_and_kept(tiny, tmp_path):
     first = three_sites.measure(tmp_path, 0)
     assert tiny == list(site_lines.LINES)
     models = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/model.safetensors")}
-    assert len(models) == 4
+    assert len(models) == 5
     assert three_sites.measure(tmp_path, 0) == first
     assert models == {path: path.stat().st_mtime_ns for path in models}
 
@@ -82,7 +95,7 @@ def test_the_picture_is_drawn_of_one_scan_of_each_site(tiny, tmp_path, monkeypat
     monkeypatch.setattr("sys.argv", words)
     monkeypatch.setattr(latent_picture.torch, "set_num_threads", lambda count: None)
     latent_picture.main()
-    assert tiny == ["latent"]
+    assert tiny == ["narrowed"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row[0] for row in rows] == [f"site_{site}_00" for site in "abc" for _ in range(5)]
