@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from SemiSegLib.losses.label_set import EPSILON
 from SemiSegLib.losses.marginal import SoftmaxMarginal
+from SemiSegLib.losses.resolutions import mean_over_resolutions
 
 
 def allowed_loss(logits: Tensor, allowed: Tensor, members: Tensor) -> dict[str, Tensor]:
@@ -60,7 +61,7 @@ def allowed_loss(logits: Tensor, allowed: Tensor, members: Tensor) -> dict[str, 
 def deep_allowed_loss(
     logits: Sequence[Tensor], strides: Sequence[Sequence[int]], allowed: Tensor, members: Tensor
 ) -> dict[str, Tensor]:
-    """Return the losses averaged over resolutions, each weighing half of the next finer one (nnU-Net).
+    """Return the losses averaged over resolutions, see ``mean_over_resolutions``.
 
     Args:
         logits: (B, L, *Si), finest first.
@@ -68,13 +69,10 @@ def deep_allowed_loss(
         allowed: (B, L, *S) bool, at the finest resolution.
         members: (K, L) bool, the leaves of each structure.
     """
-    found, weights = [allowed_loss(logits[0], allowed, members)], [1.0]
-    for values, stride in zip(logits[1:], strides, strict=True):
-        under = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
-        found.append(allowed_loss(values, allowed[under], members))
-        weights.append(weights[-1] / 2)
-    return {name: _mean([part[name] for part in found], weights) for name in found[0]}
 
+    def coarser() -> Iterator[dict[str, Tensor]]:
+        for values, stride in zip(logits[1:], strides, strict=True):
+            under = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
+            yield allowed_loss(values, allowed[under], members)
 
-def _mean(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    return torch.stack([weight * value for value, weight in zip(values, weights, strict=True)]).sum() / sum(weights)
+    return mean_over_resolutions(allowed_loss(logits[0], allowed, members), coarser())

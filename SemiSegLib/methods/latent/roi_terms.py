@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from SemiSegLib.config import check_choice, check_range
+from SemiSegLib.losses.resolutions import mean_over_resolutions
 from SemiSegLib.losses.roi import roi_cross_entropy, roi_dice
 from SemiSegLib.methods.catalogue import BALANCES, DECISIONS
 from SemiSegLib.methods.latent.roi_maps import RoiMaps
@@ -83,14 +84,9 @@ def label_terms(logits: Tensor, maps: RoiMaps, average: str) -> dict[str, Tensor
 def with_deep_label_terms(
     terms: dict[str, Tensor], deep: Sequence[Tensor], strides: Sequence[tuple[int, ...]], maps: RoiMaps, average: str
 ) -> dict[str, Tensor]:
-    """Return the terms averaged with those of lower resolutions, each weighing half of the next finer one (nnU-Net)."""
-    total, weight, sums = 1.0, 1.0, dict(terms)
-    for logits, stride in zip(deep, strides, strict=True):
-        weight /= 2
-        total += weight
-        for name, value in label_terms(logits, maps.strided(stride), average).items():
-            sums[name] = sums[name] + weight * value
-    return {name: value / total for name, value in sums.items()}
+    """Return the terms averaged with those of lower resolutions, see ``mean_over_resolutions``."""
+    coarser = (label_terms(logits, maps.strided(stride), average) for logits, stride in zip(deep, strides, strict=True))
+    return mean_over_resolutions(terms, coarser)
 
 
 def set_mean(values: Tensor, chosen: Tensor, *, average: str, rows: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from SemiSegLib.batches.batch import Batch
 from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.losses.label_set import DiceRule, label_set_loss
+from SemiSegLib.losses.resolutions import mean_over_resolutions
 from SemiSegLib.methods.catalogue import BALANCES, DECISIONS
 from SemiSegLib.methods.method import Study
 from SemiSegLib.networks.backbone import Backbone
@@ -105,7 +106,7 @@ def with_deep_terms(
     *,
     emphasis: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the terms averaged with those of lower resolutions, each weighing half of the next finer one (nnU-Net).
+    """Return the terms averaged with those of lower resolutions, see ``mean_over_resolutions``.
 
     Voxel i of a map of stride s is the label of voxel i * s, the center of the strided convolutions it comes from.
 
@@ -117,21 +118,14 @@ def with_deep_terms(
         options: which Dice.
         emphasis: (B, *S) how much each voxel counts, or None for 1 everywhere.
     """
-    total, weight, sums = 1.0, 1.0, dict(terms)
-    for logits, stride in zip(deep, strides, strict=True):
-        weight /= 2
-        total += weight
-        under = (slice(None), *(slice(None, None, step) for step in stride))
-        found = label_set_loss(
-            logits,
-            batch.codes[under],
-            batch.label_sets,
-            rule=DICE_RULES[options.dice],
-            emphasis=None if emphasis is None else emphasis[under],
-        )
-        for name, value in zip(sums, found.values(), strict=True):
-            sums[name] = sums[name] + weight * value
-    return {name: value / total for name, value in sums.items()}
+
+    def coarser() -> Iterator[dict[str, Tensor]]:
+        for logits, stride in zip(deep, strides, strict=True):
+            under = (slice(None), *(slice(None, None, step) for step in stride))
+            weighed = None if emphasis is None else emphasis[under]
+            yield segmentation_terms(logits, batch.codes[under], batch.label_sets, options, emphasis=weighed)
+
+    return mean_over_resolutions(terms, coarser())
 
 
 def nothing(module: nn.Module) -> Tensor:
