@@ -11,6 +11,7 @@ from SemiSegLib import api, worker
 from SemiSegLib.cases.dataset import Dataset, Side
 from SemiSegLib.cases.formats import load_dataset
 from SemiSegLib.cases.sites import LEAVES, write_sites
+from SemiSegLib.kept_scores import require_same_request
 from SemiSegLib.runs.folder import RunFolder
 from SemiSegLib.runs.request import PlanSettings, PresenceSettings, RunRequest, TrainingSettings
 
@@ -67,6 +68,9 @@ def train_line(
     """Train a line in this process, on the CPU, and return its run; the same call repeats it bit by bit.
 
     A run of this name that is there already is finished if it was not.
+
+    Raises:
+        ConfigError: a run of this name was asked for with other settings.
     """
     training = TrainingSettings(
         steps=steps,
@@ -80,7 +84,11 @@ def train_line(
     )
     request = RunRequest(dataset=str(data), plan=plan, training=training, seed=seed, **{**LINES[line].asked, **asked})
     name = f"{line}_seed{seed}"
-    run = RunFolder(runs / name) if (runs / name).exists() else RunFolder.create(runs, request, name=name)
+    if (runs / name).exists():
+        run = RunFolder(runs / name)
+        require_same_request(run.request, request, name)
+    else:
+        run = RunFolder.create(runs, request, name=name)
     if run.status().state != "finished":
         worker.run(run)
     return run

@@ -1,6 +1,7 @@
 """Table and picture of the cohort of three sites, from trainings too short to be worth showing."""
 
 import json
+from dataclasses import replace
 
 import latent_picture
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import three_sites
 
 from SemiSegLib.cases.sites import write_sites
+from SemiSegLib.errors import ConfigError
 from SemiSegLib.runs.request import PlanSettings
 from Testing.lib import site_lines
 
@@ -75,6 +77,14 @@ def test_every_line_is_trained_once_and_kept(tiny, tmp_path):
     assert len(models) == 5
     assert three_sites.measure(tmp_path, 0) == first
     assert models == {path: path.stat().st_mtime_ns for path in models}
+
+
+def test_a_run_of_other_settings_is_not_taken_for_its_own(tiny, tmp_path, monkeypatch):
+    three_sites.measure(tmp_path, 0)
+    changed = replace(site_lines.LINES["narrowed"], asked={"method": "latent_classes", "options": {"decay": 0.5}})
+    monkeypatch.setitem(site_lines.LINES, "narrowed", changed)
+    with pytest.raises(ConfigError, match="run 'narrowed_seed0'"):
+        three_sites.measure(tmp_path, 0)
 
 
 def test_a_slice_is_chosen_by_the_structure_of_which_it_shows_least():
