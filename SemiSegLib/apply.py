@@ -67,7 +67,7 @@ def _work(folder: ApplyFolder, reporter: Reporter) -> None:
     count = len(job.cases)
     reporter.update(message="reading the model", total_steps=count, step=0, fraction=0.0)
     model = load_model(Path(job.model), device=job.device)
-    predictor = Predictor(model, device=job.device, mirror=job.mirror)
+    predictor = Predictor(model, device=job.device, mirror=job.mirror, largest_component=job.largest_component)
     failures: dict[str, str] = {}
     # What failed before is tried again.
     folder.write_failures(failures)

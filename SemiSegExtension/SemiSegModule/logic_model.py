@@ -71,6 +71,7 @@ class ModelLogic:
         folder: str | Path | None = None,
         device: str = "auto",
         uncertainty: bool = False,
+        largestPiece: bool = False,
         cases: Sequence[SceneCase] = (),
         scheme: LabelScheme | None = None,
         waiting: Waiting | None = None,
@@ -84,6 +85,7 @@ class ModelLogic:
                 ``findJobs`` finds it, else beside the model.
             device: "auto", "cpu", "cuda" or "mps".
             uncertainty: make a map of uncertainty for each volume too.
+            largestPiece: keep of each structure the largest piece alone.
             cases: cases of the study; what a person has drawn in the volume of one is not told as found by the model.
             scheme: theirs, where cases are given.
             waiting: is told how far the copies of the volumes are.
@@ -108,7 +110,16 @@ class ModelLogic:
         if scheme is not None:
             drawn = [drawnIn(next(iter(scan.values())), cases, scheme, info.scheme) for scan in scans]
         parent = Path(folder) if folder is not None else jobs.appliedFolderOf(path)
-        job = createJob(parent, path, scans, device=device, uncertainty=uncertainty, drawn=drawn, waiting=waiting)
+        job = createJob(
+            parent,
+            path,
+            scans,
+            device=device,
+            uncertainty=uncertainty,
+            largestPiece=largestPiece,
+            drawn=drawn,
+            waiting=waiting,
+        )
         with writingTo(parent):
             jobs.startWorker(job)
         return job

@@ -20,6 +20,15 @@ class ReviewParameters:
         self._set("wantsUncertainty", bool(value))
 
     @property
+    def wantsLargestPiece(self) -> bool:
+        """Whether of each structure the largest piece alone is kept."""
+        return self._get("wantsLargestPiece", False)
+
+    @wantsLargestPiece.setter
+    def wantsLargestPiece(self, value: bool) -> None:
+        self._set("wantsLargestPiece", bool(value))
+
+    @property
     def reviewed(self) -> Any:
         """Segmentation node of the result that is looked at, or None."""
         return self.node.GetNodeReference(_REVIEWED_ROLE)

@@ -41,6 +41,7 @@ class ApplyRequest:
         device: "auto", "cpu", "cuda" or "mps".
         mirror: average over mirrored copies of the scan, for a model trained with flips; eight times slower in 3-D.
         uncertainty: write an uncertainty map (0 to 1) beside each result.
+        largest_component: keep one piece of each structure, the largest.
         id: unique mark of the job, given when its folder is made; every result carries it.
     """
 
@@ -49,6 +50,7 @@ class ApplyRequest:
     device: str = "auto"
     mirror: bool = False
     uncertainty: bool = False
+    largest_component: bool = field(default=False, metadata={YOUNGER: True})
     id: str = ""
 
     def __post_init__(self) -> None:

@@ -107,6 +107,22 @@ def test_an_uncertainty_map_is_written_beside_the_result_if_asked_for(tmp_path):
     assert 0.0 <= unsure.voxels.min() <= unsure.voxels.max() <= 1.0
 
 
+def test_smaller_pieces_are_left_out_if_asked_for(tmp_path):
+    job = a_job(tmp_path, count=1, largest_component=True)
+    apply.run(job)
+    scan = read_volume(tmp_path / "0.nrrd")
+    expected, whole = (
+        Predictor(load_model(tmp_path / "model.safetensors"), device="cpu", largest_component=wish).predict([scan])
+        for wish in (True, False)
+    )
+    found = read_segmentation(job.result_path(job.job.cases[0]))
+    assert np.array_equal(found["head"].mask, expected.leaves.voxels == 1)
+    assert not np.array_equal(found["head"].mask, whole.leaves.voxels == 1)
+    # What is said of the result is said of what is left.
+    rows = read_findings(job.findings_path(job.job.cases[0]))
+    assert rows.of("head").volume_ml == pytest.approx(found["head"].mask.sum() * 2.2 * 0.9 * 1.1 / 1000, rel=1e-3)
+
+
 def test_how_much_a_look_is_worth_is_written_beside_each_result(tmp_path):
     job = a_job(tmp_path)
     assert job.reviews() == {}

@@ -120,6 +120,21 @@ def test_a_volume_that_was_ticked_and_is_listed_no_more_is_not_segmented(ready, 
     assert [case.id for case in started[0].job.cases] == ["1 Ann"]
 
 
+def test_what_is_ticked_below_the_volumes_is_asked_of_the_job(ready, started):
+    panel, _volumes = ready
+    tick_cell(panel.ui.applyVolumesList, 0)
+    click(panel.ui.applyButton)
+    finish(started[0])
+    look(panel)
+    assert (started[0].job.uncertainty, started[0].job.largest_component) == (True, False)
+    click(panel.ui.uncertaintyCheckBox)
+    click(panel.ui.largestPieceCheckBox)
+    parameters = panel.panel.parameters
+    assert (parameters.wantsUncertainty, parameters.wantsLargestPiece) == (False, True)
+    click(panel.ui.applyButton)
+    assert (started[1].job.uncertainty, started[1].job.largest_component) == (False, True)
+
+
 def test_results_come_back_beside_their_volumes_even_if_these_were_moved(ready, started):
     panel, volumes = ready
     tick_cell(panel.ui.applyVolumesList, 2)

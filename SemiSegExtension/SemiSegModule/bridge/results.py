@@ -37,6 +37,7 @@ def createJob(
     *,
     device: str = "auto",
     uncertainty: bool = False,
+    largestPiece: bool = False,
     drawn: Sequence[tuple[str, ...]] | None = None,
     waiting: Waiting | None = None,
 ) -> ApplyFolder:
@@ -48,6 +49,7 @@ def createJob(
         scans: for each scan channel role to volume node.
         device: "auto", "cpu", "cuda" or "mps".
         uncertainty: ask for uncertainty maps too.
+        largestPiece: ask for the largest piece of each structure alone.
         drawn: for each scan the structures of the model that a person has drawn in it; None where nobody has.
         waiting: is told how far it is, and has what takes long done apart from the scene; None: nobody waits.
 
@@ -72,7 +74,13 @@ def createJob(
         names, _notes = waiting.apart(partial(writeScan, scan, node.GetName(), images))
         paths = {role: str((images / file).absolute()) for role, file in names.items()}
         files.append(ApplyCase(id=caseId, images=paths, drawn=drawn[number] if drawn else ()))
-    request = ApplyRequest(model=str(model), cases=tuple(files), device=device, uncertainty=uncertainty)
+    request = ApplyRequest(
+        model=str(model),
+        cases=tuple(files),
+        device=device,
+        uncertainty=uncertainty,
+        largest_component=largestPiece,
+    )
     with writingTo(Path(parent)):
         job = ApplyFolder.create_job(parent, request)
         write_json(job.path / _SCENE_FILE, places)

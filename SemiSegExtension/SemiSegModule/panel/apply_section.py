@@ -42,7 +42,8 @@ class ApplySection:
         self._isLoading = False
         self._isOwnJob = False
         self.list = ApplyVolumes(ui, panel)
-        ui.uncertaintyCheckBox.connect("toggled(bool)", self._onUncertaintyToggled)
+        ui.uncertaintyCheckBox.connect("toggled(bool)", partial(self._onToggled, "wantsUncertainty"))
+        ui.largestPieceCheckBox.connect("toggled(bool)", partial(self._onToggled, "wantsLargestPiece"))
         ui.applyButton.connect("clicked()", self.apply)
         ui.applyAllButton.connect("clicked()", self.applyToAll)
         ui.applyStopButton.connect("clicked()", self.stop)
@@ -53,6 +54,7 @@ class ApplySection:
         """Show volumes and buttons; load what was awaited if its scans have come."""
         parameters = self.panel.parameters
         self.ui.uncertaintyCheckBox.checked = parameters.wantsUncertainty
+        self.ui.largestPieceCheckBox.checked = parameters.wantsLargestPiece
         self.list.show()
         active = self.status is not None and self.status.is_active
         why = _("A model is being applied; wait for it or stop it.") if active or self._isLoading else ""
@@ -163,6 +165,7 @@ class ApplySection:
                     folder=folder,
                     device=parameters.device,
                     uncertainty=parameters.wantsUncertainty,
+                    largestPiece=parameters.wantsLargestPiece,
                     cases=self.panel.view.cases,
                     scheme=self.panel.view.scheme,
                     waiting=waiting,
@@ -259,9 +262,10 @@ class ApplySection:
                 return dict(row.volumes)
         return {channels[0]: node}
 
-    def _onUncertaintyToggled(self, isOn: bool) -> None:
-        if self.panel.parameters is not None and self.panel.parameters.wantsUncertainty != isOn:
-            self.panel.parameters.wantsUncertainty = isOn
+    def _onToggled(self, choice: str, isOn: bool) -> None:
+        parameters = self.panel.parameters
+        if parameters is not None and getattr(parameters, choice) != isOn:
+            setattr(parameters, choice, isOn)
 
 
 def _withLog(text: str, job: ApplyFolder) -> str:
