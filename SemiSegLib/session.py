@@ -187,6 +187,7 @@ class Session:
             presence=self.presence,
             embeddings=embeddings,
             implied=prepared.implied,
+            reach_mm=prepared.reach_mm,
         )
 
     def _build(self, prepared: Prepared, *, is_new: bool) -> Method:

@@ -70,7 +70,7 @@ class RoiTable:
         names = [s.name for s in chosen]
         inner = [name for name in names if name not in implied]
         around = [[names.index(a.name) for a in scheme.ancestors(s.name)[1:] if a.name in inner] for s in chosen]
-        lesions = [_is_lesion(s) for s in chosen]
+        lesions = [is_lesion(s) for s in chosen]
         deciders = [
             next((k for k in outer if not lesions[k]), own) if lesions[own] else own for own, outer in enumerate(around)
         ]
@@ -168,7 +168,8 @@ def _is_roi(scheme: LabelScheme, structure: Structure) -> bool:
     return all(scheme.leaves_of(s.name) != leaves for s in inside)
 
 
-def _is_lesion(structure: Structure) -> bool:
+def is_lesion(structure: Structure) -> bool:
+    """Return whether a structure is a tumor or another lesion, by its terminology or else by its name."""
     if structure.terminology is not None:
         return structure.terminology.category.value in LESION_CATEGORIES
     name = structure.name.casefold()

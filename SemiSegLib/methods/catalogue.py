@@ -65,6 +65,8 @@ class Card:
         plan: preset name to the plan settings that belong to it (fields of ``PlanSettings``).
         maps: extra maps it asks of a batch, unless its options say otherwise; see ``maps_of``.
         without_maps: option name to those of its values with which it asks for none.
+        reach: option name to those of its values with which, all together, a training must know how far structures
+            reach in the labels; see ``needs_reach``.
         stages: what must be trained first and goes into its ``Study``: "presence" (a network that tells which
             structures an image holds).
         answers: "leaves" (their probabilities sum to 1) or "structures" (each by itself, with maps of its own).
@@ -87,6 +89,7 @@ class Card:
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     maps: tuple[str, ...] = ()
     without_maps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reach: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
     answers: str = "leaves"
     graphs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -141,6 +144,16 @@ def maps_of(card: Card, options: Mapping[str, Any]) -> tuple[str, ...]:
         options: value of every option.
     """
     return () if any(options[name] in values for name, values in card.without_maps.items()) else card.maps
+
+
+def needs_reach(card: Card, options: Mapping[str, Any]) -> bool:
+    """Return whether a method with these options is built with the reach of each structure, see ``batches.reach``.
+
+    Args:
+        card: of the method.
+        options: value of every option.
+    """
+    return bool(card.reach) and all(options[name] in values for name, values in card.reach.items())
 
 
 def batch_shares(card: Card, options: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, float]:

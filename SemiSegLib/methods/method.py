@@ -80,6 +80,8 @@ class Study:
             order of ``RoiTable``, is in them; None without one. A method that needs it keeps a copy as its own state.
         embeddings: (K, E) float, one row per ROI, for instance of a text; None without them.
         implied: names of the groups that are what their parts are, by the labels it is trained on; see ``labels.rois``.
+        reach_mm: of each leaf how far from its largest piece its voxels lie at most, by the labels it is trained on;
+            see ``batches.reach``. Empty where it is not known, as after a training.
     """
 
     scheme: LabelScheme
@@ -87,6 +89,7 @@ class Study:
     presence: nn.Module | None = None
     embeddings: Tensor | None = None
     implied: tuple[str, ...] = ()
+    reach_mm: tuple[float, ...] = ()
 
 
 class Trainable(nn.Module, ABC):

@@ -1,6 +1,8 @@
 """Partly labeled scans of three sites from request to the table of structures, in one process."""
 
 import json
+import logging
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import torch
 from SemiSegLib import api
 from SemiSegLib.cases.sites import write_sites
 from SemiSegLib.labels.rois import RoiTable
+from SemiSegLib.methods.latent import latent_classes
+from SemiSegLib.methods.latent.pieces import Pieces
 from SemiSegLib.prediction.findings import CONFIDENCE, PRESENCE, read_findings
 from SemiSegLib.prediction.model_file import load_model
 from SemiSegLib.prediction.segmentation_file import read_segmentation
@@ -56,6 +60,30 @@ def test_given_vectors_are_in_the_model_so_that_prediction_needs_no_file(tmp_pat
         if other.exists():
             assert str(file) not in other.read_text()
     assert str(file).encode() not in run.model_path.read_bytes()
+
+
+def test_a_run_measures_in_its_labels_how_far_structures_reach(tmp_path, monkeypatch, caplog):
+    built = []
+
+    def noted(reach_mm, spacing_mm):
+        built.append((reach_mm, spacing_mm))
+        return Pieces(reach_mm, spacing_mm)
+
+    monkeypatch.setattr(latent_classes, "Pieces", noted)
+    data = write_sites(tmp_path / "data", each=8, test=1, size=(9, 17, 15))
+    with caplog.at_level(logging.INFO, logger="SemiSegLib.worker"):
+        run = train_line(tmp_path, data.root, "narrowed", steps=2, plan=TINY)
+    (reach_mm, spacing_mm), *_ = built
+    known = dict(zip(data.scheme.leaf_names, reach_mm, strict=True))
+    assert known.pop("background") == math.inf
+    assert all(0 <= mm < math.inf for mm in known.values()), known
+    assert spacing_mm == load_model(run.model_path).study.plan.spacing_mm
+    assert f"node {known['node']:.1f} mm" in caplog.text
+    # Of a model it is not known, and by structures nobody asks.
+    assert load_model(run.model_path).method.pieces is None
+    built.clear()
+    train_line(tmp_path, data.root, "latent", steps=2, plan=TINY)
+    assert not built
 
 
 def test_a_model_with_a_presence_network_says_what_that_says(tmp_path, data):

@@ -211,6 +211,13 @@ LATENT_CARDS: tuple[Card, ...] = (
                 high=1.0,
             ),
             Option(
+                name="pieces",
+                default="near",
+                text="Where an undrawn structure may be, for a softmax: no farther from the largest piece that the "
+                "teacher found of it than labels show, where enough cases show it whole; or anywhere.",
+                choices=("near", "all"),
+            ),
+            Option(
                 name="latent_weight",
                 default=1.0,
                 text="Weight of what present and absent structures teach at the end of its rise.",
@@ -251,5 +258,6 @@ LATENT_CARDS: tuple[Card, ...] = (
         training={"paper": PAPER_002_TRAINING, "paper_without_squares": PAPER_002_TRAINING},
         plan={"paper": PAPER_002_PLAN, "paper_without_squares": PAPER_002_PLAN},
         stages=("presence",),
+        reach={"pieces": ("near",), "output": ("softmax",)},
     ),
 )

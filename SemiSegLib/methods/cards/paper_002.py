@@ -30,6 +30,7 @@ PAPER_002_METHOD = {
     "high": 0.8,
     "temperature": 0.1,
     "sure": 0.9,
+    "pieces": "all",
     "latent_weight": 1.0,
     "ambiguous_weight": 1.0,
     "negative_target": "teacher",

@@ -15,8 +15,9 @@ labels and of the cross entropy above, w_2 staying as it is:
     L = (1 - w_1) L_marginal(labels) + w_1 L_marginal(narrowed labels) + w_2 (as above)
 
 The teacher speaks in the second half of the training (``wait``), of the same view (``views``); negative structures get
-the target 0 instead of what the teacher says (``negative_target``); and means over the structures of a set instead of
-sums (a case shows one or two and leaves nine). By option also: a structure that the teacher does not find yet is
+the target 0 instead of what the teacher says (``negative_target``); a structure is not far from the largest piece
+that the teacher finds (``pieces``); and means over the structures of a set instead of sums (a case shows one or two and
+leaves nine). By option also: a structure that the teacher does not find yet is
 ambiguous (``unseen``), and of sigmoids each voxel of a positive structure counts less where the teacher doubts
 (``confidence_weighted``).
 
@@ -35,12 +36,14 @@ from SemiSegLib.config import check_choice, check_range
 from SemiSegLib.errors import ConfigError, explain
 from SemiSegLib.losses.allowed import deep_allowed_loss
 from SemiSegLib.methods.latent.narrowing import allowed_leaves, narrowed, without_background
+from SemiSegLib.methods.latent.pieces import Pieces
 from SemiSegLib.methods.latent.roi_mean_teacher import Lesson, RoiMeanTeacher, RoiTeacherOptions
 from SemiSegLib.methods.latent.roi_terms import binary_cross_entropy, binary_entropy, set_mean
 from SemiSegLib.methods.method import Study
 
 NEGATIVES = ("zero", "teacher")
 UNSEEN = ("sharpen", "ambiguous")
+PIECES = ("near", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class LatentClassesOptions(RoiTeacherOptions):
         high: presence above which it is taken for present; 0.8 in paper 002.
         temperature: tau of the sharpened target, with sigmoids; 0.1 in paper 002.
         sure: with a softmax: probability above which the teacher decides what a voxel is among what its label allows.
+        pieces: with a softmax: "near" (a structure that was not drawn is not farther from the largest piece that the
+            teacher found of it than labels show, where enough of them do) or "all" (it may be anywhere; paper 002).
         latent_weight: w_1 at the end of its rise; 1 in paper 002.
         ambiguous_weight: w_2 at the end of its rise; 1 in paper 002, 0 in its row without the squared loss.
         negative_target: "zero" (ours) or "teacher" (its sharpened answer; paper 002).
@@ -70,6 +75,7 @@ class LatentClassesOptions(RoiTeacherOptions):
     high: float = 0.8
     temperature: float = 0.1
     sure: float = 0.9
+    pieces: str = "near"
     latent_weight: float = 1.0
     ambiguous_weight: float = 1.0
     negative_target: str = "zero"
@@ -82,6 +88,7 @@ class LatentClassesOptions(RoiTeacherOptions):
         check_range("high", self.high, low=0.0, high=1.0)
         check_range("temperature", self.temperature, low=0.01, high=1.0)
         check_range("sure", self.sure, low=0.5, high=1.0)
+        check_choice("pieces", self.pieces, PIECES)
         check_range("latent_weight", self.latent_weight, low=0.0, high=1000.0)
         check_range("ambiguous_weight", self.ambiguous_weight, low=0.0, high=1000.0)
         check_choice("negative_target", self.negative_target, NEGATIVES)
@@ -147,6 +154,9 @@ class LatentClasses(RoiMeanTeacher):
             )
         super().__init__(study, options)
         self.presence = copy.deepcopy(study.presence).requires_grad_(False).eval()
+        self.pieces: Pieces | None = None
+        if options.pieces == "near" and study.reach_mm:
+            self.pieces = Pieces(study.reach_mm, study.plan.spacing_mm[3 - study.plan.dimensions :])
 
     def train(self, mode: bool = True) -> LatentClasses:
         """Keep the presence network in evaluation."""
@@ -216,6 +226,7 @@ class LatentClasses(RoiMeanTeacher):
             negative=absent,
             ambiguous=unclear,
             sure=self.options.sure,
+            pieces=self.pieces,
         )
         whole, first = lesson.whole, len(lesson.whole) - len(lesson.batch)
         told = allowed_leaves(whole.codes[:first], whole.label_sets)

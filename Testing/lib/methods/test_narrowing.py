@@ -1,5 +1,6 @@
 """Labels narrowed by presence and teacher: what is left of them, worked by hand, and what stays true of any."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from SemiSegLib.labels.label_set import Regime
 from SemiSegLib.methods.latent.latent_classes import Sets
 from SemiSegLib.methods.latent.narrowing import allowed_leaves, narrowed, without_background
+from SemiSegLib.methods.latent.pieces import Pieces
 from SemiSegLib.methods.method import Progress
 from Testing.lib.methods import tiny
 
@@ -80,6 +82,54 @@ def test_whatever_is_said_a_label_stays_true_and_says_something(data):
     assert found
     assert found <= before
     assert before & chosen[2] <= found, "a structure that was looked for is taken away"
+
+
+def a_line(teacher, *, looked_for=(1,), reach=0.0, rest=REST):
+    """What may be at each voxel of a line of 40, of which a teacher says these leaves, each with 0.95, and else 0.
+
+    The line is the middle of a band three voxels wide, in a patch of 9 x 40.
+    """
+    said = torch.full((1, 4, 9, 40), 0.05 / 3)
+    said[:, 0] = 0.95
+    for leaf, places in teacher.items():
+        said[:, :, 3:6, places] = 0.05 / 3
+        said[:, leaf, 3:6, places] = 0.95
+    is_open = torch.tensor([leaf > 0 and leaf not in looked_for for leaf in range(4)]).view(1, 4, 1, 1)
+    nothing = torch.zeros(1, 4, dtype=torch.bool)
+    found = narrowed(
+        torch.tensor(rest).view(1, 4, 1, 1).repeat(1, 1, 9, 40),
+        said,
+        is_open=is_open.expand(1, 4, 9, 40),
+        negative=nothing,
+        ambiguous=nothing,
+        sure=0.9,
+        pieces=Pieces((math.inf, reach, reach, math.inf), (1.0, 1.0)),
+    )
+    return [set(found[0, :, 4, place].nonzero().flatten().tolist()) for place in range(40)]
+
+
+def test_a_structure_is_not_far_from_its_largest_piece_however_sure_the_teacher_is():
+    found = a_line({2: [*range(10, 16), 30, 31]})
+    assert found[12] == {2}
+    assert found[20] == {0}, "what the teacher is sure of near the piece is believed"
+    # Between background and what no label of this row excludes either the teacher is not sure.
+    assert found[30] == found[31] == {0, 3}
+    assert a_line({2: [*range(10, 16), 30, 31]}, reach=20.0)[30] == {2}
+    # Of a leaf without a reach nothing is known.
+    assert a_line({3: [*range(10, 16), 30, 31]})[30] == {3}
+
+
+def test_where_a_piece_cannot_be_a_label_and_what_was_drawn_stay():
+    drawn = {1: [*range(10, 16), 30, 31]}
+    # Somebody has looked for it.
+    assert a_line(drawn, rest=(True, True, True, True))[30] == {0, 1, 2, 3}
+    assert a_line(drawn, looked_for=(), rest=(True, True, True, True))[30] == {0, 2, 3}
+    # Nothing but this leaf is possible there.
+    assert a_line(drawn, looked_for=(), rest=(False, True, False, False))[30] == {1}
+    # A part of an organ that was drawn as a whole.
+    whole = (False, False, True, True)
+    far = {2: [*range(10, 16), 30, 31]}
+    assert a_line(far, looked_for=(3,), rest=whole)[30] == {2, 3}
 
 
 def test_labels_become_what_each_voxel_may_be():
