@@ -21,6 +21,8 @@ from torch.nn import functional
 MOST_CELLS = 2**15
 # Beyond the reach, in voxels along the finest axis: teacher and labels differ by some voxels.
 MARGIN = 5
+# Of pieces that are nearly as large as the largest nobody knows which of them is the structure.
+ALIKE = 0.5
 
 
 class Pieces:
@@ -42,7 +44,8 @@ class Pieces:
 
         A piece counts only if it has a voxel that the teacher is sure of; a leaf without one may be anywhere. Pieces
         that touch the border of the patch may be one beyond it: they are taken together, and what is near to any of
-        them is not too far. So it is with a piece of which a part is near enough.
+        them is not too far. So it is with a piece of which a part is near enough, and with one that is at least half as
+        large as the largest.
 
         Args:
             winner: (B, *S) integer, the most probable leaf of each voxel.
@@ -82,12 +85,14 @@ class Pieces:
         # All that touches the border of the patch is of one piece with what was added around it: number 1.
         pieces = np.where(mask, numbered[(slice(1, -1),) * mask.ndim], 0)
         sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        sizes[np.setdiff1d(np.arange(count + 1), pieces[core])] = 0
+        is_sure = np.zeros(count + 1, dtype=bool)
+        is_sure[pieces[core]] = True
+        number = int((sizes * is_sure).argmax())
         sides = tuple(step * space for step, space in zip(cell, self.spacing_mm, strict=True))
         limit = reach + max(MARGIN * min(self.spacing_mm), *sides)
-        largest = pieces == sizes.argmax()
+        largest = pieces == number
         far: np.ndarray = edt.edt(~largest, anisotropy=sides) > limit
-        stays = np.zeros(count + 1, dtype=bool)
+        stays = sizes >= ALIKE * sizes[number]
         stays[pieces[mask & ~far]] = True
         stays[1] = True
         if (others := stays[pieces] & mask & ~largest).any():
