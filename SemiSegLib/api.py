@@ -111,6 +111,7 @@ class PredictionSettings:
         mirror: average over copies mirrored along the axes that the training flipped; refused if it flipped none.
         uncertainty: also write the uncertainty map, values 0 to 1, beside the result: ``..._uncertainty.nrrd``.
         largest_component: keep one piece of each structure, the largest.
+        all_pieces: keep what a model would leave out that knows how far its structures reach, see ``labels.reach``.
         drawn: structures that a person has drawn in the scans already; for the table of structures.
         review: also tell how much a look at each result is worth, in ``..._review.json`` beside it.
     """
@@ -119,6 +120,7 @@ class PredictionSettings:
     mirror: bool = False
     uncertainty: bool = False
     largest_component: bool = False
+    all_pieces: bool = False
     drawn: tuple[str, ...] = ()
     review: bool = False
 
@@ -243,7 +245,11 @@ def with_split(dataset: Dataset, split: Path | None) -> Dataset:
 def _predictor(model: Path | str, settings: PredictionSettings) -> Predictor:
     loaded = load_model(Path(model), device=settings.device)
     return Predictor(
-        loaded, device=settings.device, mirror=settings.mirror, largest_component=settings.largest_component
+        loaded,
+        device=settings.device,
+        mirror=settings.mirror,
+        largest_component=settings.largest_component,
+        all_pieces=settings.all_pieces,
     )
 
 

@@ -11,7 +11,7 @@ import typer
 from SemiSegLib import api
 from SemiSegLib.cases.dataset import file_of, frame_of
 from SemiSegLib.cases.foreign import strip_ending
-from SemiSegLib.cli_runs import LargestComponent
+from SemiSegLib.cli_runs import AllPieces, LargestComponent
 from SemiSegLib.cli_study import AsJson
 from SemiSegLib.console import console, duration, show_json, show_table
 from SemiSegLib.errors import ConfigError, explain
@@ -68,6 +68,7 @@ def predict(
     ] = False,
     uncertainty: Annotated[bool, typer.Option(help="Also write an uncertainty map.")] = False,
     largest_component: LargestComponent = False,
+    all_pieces: AllPieces = False,
     drawn: Annotated[
         list[str] | None, typer.Option(help="Structure that a person has drawn in these scans already, repeatable.")
     ] = None,
@@ -94,6 +95,7 @@ def predict(
         mirror=mirror,
         uncertainty=uncertainty,
         largest_component=largest_component,
+        all_pieces=all_pieces,
         drawn=tuple(drawn or ()),
         review=rank,
     )

@@ -38,6 +38,9 @@ from SemiSegLib.runs.turn import end_of_queue
 
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 LargestComponent = Annotated[bool, typer.Option(help="Keep one piece of each structure, the largest.")]
+AllPieces = Annotated[
+    bool, typer.Option(help="Keep pieces farther away than labels showed, for a model that knows how far that is.")
+]
 
 
 def demo(
@@ -192,6 +195,7 @@ def evaluate(
     csv: Annotated[Path | None, typer.Option(help="Write one row per case and structure.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file of --csv if it is there already.")] = False,
     largest_component: LargestComponent = False,
+    all_pieces: AllPieces = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on labeled cases: Dice, HD95 and surface distances in mm, with intervals over patients."""
@@ -201,7 +205,7 @@ def evaluate(
         _require_place(csv, overwrite=overwrite)
     study = api.with_split(load_dataset(dataset), split)
     cases = _labeled_cases(study, side, split)
-    settings = api.PredictionSettings(largest_component=largest_component)
+    settings = api.PredictionSettings(largest_component=largest_component, all_pieces=all_pieces)
     scores = api.evaluate(model, study, cases, settings, mode=mode)
     if csv is not None:
         write_case_csv(scores, csv)

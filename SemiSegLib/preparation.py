@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from SemiSegLib.batches.distance import SIGNED_DISTANCE, DistanceMaps
-from SemiSegLib.batches.reach import reach_mm
+from SemiSegLib.batches.reach import measure_reach
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.checks import check_dataset, require_usable
 from SemiSegLib.cases.coarsen import keep_fine
@@ -24,6 +23,7 @@ from SemiSegLib.config import check_choice, from_json, read_json, write_json
 from SemiSegLib.embeddings.structures import structure_vectors
 from SemiSegLib.errors import ConfigError, DependencyError, RunError, explain
 from SemiSegLib.labels.label_set import Regime
+from SemiSegLib.labels.reach import Reach
 from SemiSegLib.labels.rois import RoiTable, implied_groups
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.catalogue import Card, batch_shares, graphs_at_once, maps_of, needs_of, needs_reach
@@ -58,8 +58,7 @@ class Prepared:
         counts: regime name to the number of training cases.
         options: every option of the method.
         embeddings: (K, E) float32 vectors of the scheme's ROIs, or None if the method asks for none from outside.
-        reach_mm: of each leaf how far from its largest piece its voxels lie at most, see ``batches.reach``; empty if
-            the method does not ask for it.
+        reach: how far structures reach in labels, or None if the method does not ask for it.
     """
 
     dataset: Dataset
@@ -72,7 +71,7 @@ class Prepared:
     counts: Mapping[str, int]
     options: Mapping[str, Any]
     embeddings: np.ndarray | None = None
-    reach_mm: tuple[float, ...] = ()
+    reach: Reach | None = None
 
     @property
     def implied(self) -> tuple[str, ...]:
@@ -134,10 +133,10 @@ class Preparation:
         _require_needed(card, options, counts, dataset)
         if SIGNED_DISTANCE in maps_of(card, options):
             DistanceMaps(store).prepare([c.id for c in training], on_progress=self._progress("measuring distances"))
-        reach: tuple[float, ...] = ()
+        reach: Reach | None = None
         if needs_reach(card, options):
             words = "measuring how far apart pieces lie"
-            reach = reach_mm(store, [c.id for c in training], on_progress=self._progress(words))
+            reach = measure_reach(store, [c.id for c in training], on_progress=self._progress(words))
             self._note_reach(dataset, reach)
         self._note(store, validation, counts)
         prepared = Prepared(
@@ -151,7 +150,7 @@ class Preparation:
             counts={regime.value: counts[regime.value] for regime in Regime if counts[regime.value]},
             options=options,
             embeddings=embeddings,
-            reach_mm=reach,
+            reach=reach,
         )
         if card.answers == "structures" and prepared.implied:
             names = ", ".join(prepared.implied)
@@ -231,9 +230,9 @@ class Preparation:
                 logger.warning("no validation is possible: no labeled patient can be spared; the last model is kept")
             add_to_manifest(self.folder.environment_path, data=store.content_keys())
 
-    def _note_reach(self, dataset: Dataset, reach: tuple[float, ...]) -> None:
+    def _note_reach(self, dataset: Dataset, reach: Reach) -> None:
         names = dataset.scheme.leaf_names
-        known = [f"{name} {mm:.1f} mm" for name, mm in zip(names, reach, strict=True) if math.isfinite(mm)]
+        known = [f"{name} {mm:.1f} mm" for name, mm in zip(names, reach.case_mm, strict=True) if mm is not None]
         logger.info("voxels lie from the largest piece of their structure at most: %s", ", ".join(known) or "not known")
 
     def _tell(self, message: str) -> None:

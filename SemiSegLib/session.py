@@ -187,7 +187,7 @@ class Session:
             presence=self.presence,
             embeddings=embeddings,
             implied=prepared.implied,
-            reach_mm=prepared.reach_mm,
+            reach=prepared.reach,
         )
 
     def _build(self, prepared: Prepared, *, is_new: bool) -> Method:

@@ -1,8 +1,7 @@
-"""How far from its largest piece a structure reaches, as far as labels tell: nearly all organs are one piece."""
+"""How far from its largest piece a structure reaches in labels, measured over the cases of a study."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy import ndimage
 
 from SemiSegLib.batches.entry import Arrays, content_hash, require_entry
 from SemiSegLib.batches.store import PreparedStore
+from SemiSegLib.labels.reach import Reach
 from SemiSegLib.labels.rois import is_lesion
 
 # A lesson about anatomy from fewer cases would be one about these patients.
@@ -22,9 +22,9 @@ CASES_SHARE = 0.95
 FORMAT = 1
 
 
-def reach_mm(
+def measure_reach(
     store: PreparedStore, case_ids: Iterable[str], *, on_progress: Callable[[int, int], None] | None = None
-) -> tuple[float, ...]:
+) -> Reach:
     """Return of each leaf how far its voxels lie from its largest piece in nearly all cases that show it.
 
     Of a case the farthest voxel counts, under a plan of two dimensions that of all slices, each with a largest piece of
@@ -37,15 +37,15 @@ def reach_mm(
         on_progress: told (cases done, cases in all).
 
     Returns:
-        (L,) mm of the plan's grid, 0 for a leaf that is one piece; infinite for background, for lesions, of which the
-        next patient may have another, and for a leaf that fewer than ``LEAST_CASES`` cases show.
+        mm of the plan's grid, 0 for a leaf that is one piece; None for background, for lesions, of which the next
+        patient may have another, and for a leaf that fewer than ``LEAST_CASES`` cases show.
 
     Raises:
         CaseError: a case cannot be read, or the disk refuses.
     """
     ids = list(case_ids)
     leaves = store.dataset.scheme.leaves
-    found: list[list[float]] = [[] for _ in leaves]
+    found: list[list[tuple[float, float]]] = [[] for _ in leaves]
     for done, case_id in enumerate(ids, start=1):
         if store.codes_name(case_id):
             for known, value in zip(found, _of_case(store, case_id), strict=True):
@@ -53,12 +53,13 @@ def reach_mm(
                     known.append(value)
         if on_progress is not None:
             on_progress(done, len(ids))
-    return tuple(
-        math.inf
+    nearly_all = [
+        (None, None)
         if len(values) < LEAST_CASES or is_lesion(leaf)
-        else float(np.quantile(values, CASES_SHARE, method="nearest"))
+        else tuple(np.quantile(values, CASES_SHARE, axis=0, method="nearest").tolist())
         for leaf, values in zip(leaves, found, strict=True)
-    )
+    ]
+    return Reach(*zip(*nearly_all, strict=True))
 
 
 def image_reach(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
@@ -76,7 +77,7 @@ def image_reach(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
     return float(distance[mask].max())
 
 
-def _of_case(store: PreparedStore, case_id: str) -> list[float | None]:
+def _of_case(store: PreparedStore, case_id: str) -> list[tuple[float, float] | None]:
     leaves = len(store.dataset.scheme.leaf_names)
     # The name of the codes' entry is a hash of labels, structures and grid.
     name = content_hash(FORMAT, store.codes_name(case_id), store.plan.dimensions)
@@ -93,12 +94,13 @@ def _of_case(store: PreparedStore, case_id: str) -> list[float | None]:
         ]
         return {}, {"reach_mm": found}
 
-    return list(require_entry(store.folder / f"reach-{name}", write)["reach_mm"])
+    values = require_entry(store.folder / f"reach-{name}", write)["reach_mm"]
+    return [None if value is None else tuple(value) for value in values]
 
 
-def _reach(mask: np.ndarray, spacing_mm: Sequence[float], *, in_plane: bool) -> float:
+def _reach(mask: np.ndarray, spacing_mm: Sequence[float], *, in_plane: bool) -> tuple[float, float]:
+    """Return the reach in an image, the farthest of all slices where they are images, and in the whole case."""
     # The box of the structure: cases are much larger.
     (box,) = ndimage.find_objects(mask.view(np.uint8))
-    if not in_plane:
-        return image_reach(mask[box], spacing_mm)
-    return max(image_reach(plane, spacing_mm[1:]) for plane in mask[box])
+    whole = image_reach(mask[box], spacing_mm)
+    return max(image_reach(plane, spacing_mm[1:]) for plane in mask[box]) if in_plane else whole, whole

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from SemiSegLib.batches.batch import Batch
+from SemiSegLib.labels.reach import Reach
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.planning.plan import Plan
 
@@ -80,8 +81,8 @@ class Study:
             order of ``RoiTable``, is in them; None without one. A method that needs it keeps a copy as its own state.
         embeddings: (K, E) float, one row per ROI, for instance of a text; None without them.
         implied: names of the groups that are what their parts are, by the labels it is trained on; see ``labels.rois``.
-        reach_mm: of each leaf how far from its largest piece its voxels lie at most, by the labels it is trained on;
-            see ``batches.reach``. Empty where it is not known, as after a training.
+        reach: how far from its largest piece a structure reaches, by the labels it is trained on; None if the method
+            does not ask.
     """
 
     scheme: LabelScheme
@@ -89,7 +90,7 @@ class Study:
     presence: nn.Module | None = None
     embeddings: Tensor | None = None
     implied: tuple[str, ...] = ()
-    reach_mm: tuple[float, ...] = ()
+    reach: Reach | None = None
 
 
 class Trainable(nn.Module, ABC):

@@ -1,10 +1,17 @@
-"""The largest connected piece of each structure: what released code of paper 003 and DTC keeps of a prediction."""
+"""Which connected pieces of each structure stay of a prediction.
+
+The largest alone, as in the released code of paper 003 and DTC; or those that are not farther from it than in labels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import edt
 import numpy as np
 from scipy import ndimage
 
+from SemiSegLib.labels.reach import ALIKE
 from SemiSegLib.labels.scheme import LabelScheme
 
 Box = tuple[slice, ...]
@@ -24,8 +31,57 @@ def largest_components(leaves: np.ndarray, scheme: LabelScheme) -> np.ndarray:
     Returns:
         (D, H, W) of the same type.
     """
+
+    def largest(_leaf: int, _pieces: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = np.arange(len(sizes)) == sizes.argmax()
+        return chosen
+
+    return _with_pieces(leaves, scheme, largest)
+
+
+def near_components(
+    leaves: np.ndarray, scheme: LabelScheme, limits_mm: Sequence[float | None], spacing_mm: Sequence[float]
+) -> np.ndarray:
+    """Return leaves without the pieces that lie too far from the largest piece of their leaf.
+
+    A piece stays if a part of it is near enough, or if it is at least half as large as the largest. What becomes of the
+    others is as in ``largest_components``.
+
+    Args:
+        leaves: (D, H, W) integer leaf indices.
+        scheme: what they mean.
+        limits_mm: (L,) how far the pieces of each leaf may be; None for a leaf whose pieces may be anywhere.
+        spacing_mm: along the axes.
+
+    Returns:
+        (D, H, W) of the same type.
+    """
+
+    def near(leaf: int, pieces: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        limit = limits_mm[leaf]
+        stays: np.ndarray = sizes >= (0 if limit is None else ALIKE * sizes.max())
+        if limit is not None and not stays.all():
+            distance = edt.edt(pieces != sizes.argmax() + 1, anisotropy=tuple(spacing_mm))
+            near_by = np.unique(pieces[distance <= limit])
+            stays[near_by[near_by > 0] - 1] = True
+        return stays
+
+    return _with_pieces(leaves, scheme, near)
+
+
+def _with_pieces(
+    leaves: np.ndarray, scheme: LabelScheme, choose: Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return leaves with the chosen pieces of each.
+
+    Args:
+        leaves: (D, H, W) integer leaf indices.
+        scheme: what they mean.
+        choose: returns which pieces of a leaf stay; given its index, its pieces, numbered from 1 on, in a box around
+            them, and how many voxels each has.
+    """
     kept = np.zeros_like(leaves)
-    # What a piece touches is known only when the largest pieces of all leaves are. Until then a piece is kept in its
+    # What a piece touches is known only when the chosen pieces of all leaves are. Until then a piece is kept in its
     # own box: the numbers of the pieces of one leaf take 4 bytes a voxel of the scan.
     strays: list[tuple[int, Box, np.ndarray]] = []
     for leaf, box in enumerate(ndimage.find_objects(leaves, max_label=len(scheme.leaf_names) - 1), start=1):
@@ -35,11 +91,11 @@ def largest_components(leaves: np.ndarray, scheme: LabelScheme) -> np.ndarray:
         pieces, count = ndimage.label(leaves[place] == leaf, structure=np.ones((3,) * leaves.ndim))
         # Slice by slice: counting takes 8 bytes a voxel.
         sizes = sum((np.bincount(plane.ravel(), minlength=count + 1) for plane in pieces), start=np.zeros(count + 1))
-        largest = int(sizes[1:].argmax()) + 1
-        kept[place][pieces == largest] = leaf
+        stays = np.concatenate([[False], choose(leaf, pieces, sizes[1:])])
+        kept[place][stays[pieces]] = leaf
         if _relatives(leaf, scheme):
             for number, own in enumerate(ndimage.find_objects(pieces), start=1):
-                if number != largest:
+                if not stays[number]:
                     strays.append((leaf, _inside(place, _grown(own)), pieces[_grown(own)] == number))
     result = kept.copy()
     for leaf, wide, piece in strays:

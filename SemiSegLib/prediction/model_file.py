@@ -9,6 +9,7 @@ from typing import Any
 
 from SemiSegLib.config import YOUNGER, to_json
 from SemiSegLib.errors import ConfigError, LabelError
+from SemiSegLib.labels.reach import Reach
 from SemiSegLib.labels.scheme import LabelScheme
 from SemiSegLib.methods.factory import build_method
 from SemiSegLib.methods.method import Method, Study
@@ -54,6 +55,7 @@ class _Description:
     # Its weights are among the method's, which keeps a copy; its shape must be known before.
     presence: PresenceDescription | None = field(default=None, metadata={YOUNGER: True})
     implied: tuple[str, ...] = field(default=(), metadata={YOUNGER: True})
+    reach: Reach | None = field(default=None, metadata={YOUNGER: True})
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -77,6 +79,7 @@ def save_model(path: Path, model: Model) -> None:
         provenance=without_paths(to_json(model.provenance)),
         presence=presence.description if isinstance(presence, PresenceModel) else None,
         implied=model.study.implied,
+        reach=model.study.reach,
     )
     save_weights(Path(path), tensors, description, kind=KIND)
 
@@ -101,6 +104,7 @@ def load_model(path: Path, *, device: str = "cpu") -> Model:
         presence=presence,
         embeddings=embeddings,
         implied=description.implied,
+        reach=description.reach,
     )
     try:
         method = build_method(description.method, study, description.options)

@@ -10,9 +10,10 @@ import numpy as np
 from SemiSegLib.batches.prepare import prepare_image
 from SemiSegLib.cases.volume import Volume
 from SemiSegLib.errors import ConfigError, explain
+from SemiSegLib.labels.reach import MARGIN
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.labels.scheme import LabelScheme
-from SemiSegLib.prediction.components import largest_components
+from SemiSegLib.prediction.components import largest_components, near_components
 from SemiSegLib.prediction.decision import Decision
 from SemiSegLib.prediction.device import pick_device
 from SemiSegLib.prediction.evidence import Confidence, presence_evidence, presence_of
@@ -47,6 +48,16 @@ class Prediction:
         lookup = np.array(self.scheme.superclass_of_leaf, dtype=np.uint8)
         return Volume(lookup[self.leaves.voxels], self.leaves.geometry)
 
+    def near_components(self, model: Model) -> Prediction:
+        """Return the same without pieces that lie farther from the largest than labels showed; see ``components``."""
+        reach = model.study.reach
+        if reach is None:
+            return self
+        margin = MARGIN * min(mm for mm in model.study.plan.spacing_mm if mm > 0)
+        limits = [None if mm is None else mm + margin for mm in reach.case_mm]
+        kept = near_components(self.leaves.voxels, self.scheme, limits, self.leaves.geometry.spacing_mm)
+        return replace(self, leaves=Volume(kept, self.leaves.geometry), findings=None, review=None)
+
     def largest_components(self) -> Prediction:
         """Return the same with one piece of each structure, the largest; see ``prediction.components``.
 
@@ -66,12 +77,14 @@ class Predictor:
         precision: "auto", "fp32", "bf16" or "fp16".
         overlap_fraction: least overlap of neighboring windows.
         largest_component: keep one piece of each structure, see ``prediction.components``.
+        all_pieces: also keep pieces that lie farther from the largest of their structure than labels showed, which are
+            left out if the model knows how far that is.
 
     Raises:
         ConfigError: the computer has no such device, or the model was not trained with flips.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that one may ask of a prediction
         self,
         model: Model,
         *,
@@ -80,8 +93,10 @@ class Predictor:
         precision: str = "auto",
         overlap_fraction: float = 0.5,
         largest_component: bool = False,
+        all_pieces: bool = False,
     ) -> None:
         self.model = model
+        self.all_pieces = all_pieces
         self.largest_component = largest_component
         self.device = pick_device(device)
         self.method = model.method.to(self.device).eval()
@@ -143,6 +158,8 @@ class Predictor:
             uncertainty=None if unsure is None else Volume(unsure, geometry),
             scheme=study.scheme,
         )
+        if not self.all_pieces:
+            prediction = prediction.near_components(self.model)
         if self.largest_component:
             prediction = prediction.largest_components()
         if drawn is not None:

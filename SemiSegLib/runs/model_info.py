@@ -106,6 +106,7 @@ class _Header:
     provenance: dict[str, Any]
     presence: dict[str, Any] | None = field(default=None, metadata={YOUNGER: True})
     implied: tuple[str, ...] = field(default=(), metadata={YOUNGER: True})
+    reach: dict[str, Any] | None = field(default=None, metadata={YOUNGER: True})
 
 
 def read_model_info(path: Path | str) -> ModelInfo:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 
 from SemiSegLib import api
 from SemiSegLib.cases.sites import write_sites
+from SemiSegLib.labels.reach import Reach
 from SemiSegLib.labels.rois import RoiTable
 from SemiSegLib.methods.latent import latent_classes
 from SemiSegLib.methods.latent.pieces import Pieces
@@ -75,15 +75,17 @@ def test_a_run_measures_in_its_labels_how_far_structures_reach(tmp_path, monkeyp
         run = train_line(tmp_path, data.root, "narrowed", steps=2, plan=TINY)
     (reach_mm, spacing_mm), *_ = built
     known = dict(zip(data.scheme.leaf_names, reach_mm, strict=True))
-    assert known.pop("background") == math.inf
-    assert all(0 <= mm < math.inf for mm in known.values()), known
-    assert spacing_mm == load_model(run.model_path).study.plan.spacing_mm
+    assert known.pop("background") is None
+    assert all(mm is not None for mm in known.values()), known
+    study = load_model(run.model_path).study
+    assert spacing_mm == study.plan.spacing_mm
+    assert study.reach == Reach(reach_mm, reach_mm), "the model does not know it"
     assert f"node {known['node']:.1f} mm" in caplog.text
-    # Of a model it is not known, and by structures nobody asks.
-    assert load_model(run.model_path).method.pieces is None
+    # By structures nobody asks.
     built.clear()
-    train_line(tmp_path, data.root, "latent", steps=2, plan=TINY)
+    run = train_line(tmp_path, data.root, "latent", steps=2, plan=TINY)
     assert not built
+    assert load_model(run.model_path).study.reach is None
 
 
 def test_a_model_with_a_presence_network_says_what_that_says(tmp_path, data):

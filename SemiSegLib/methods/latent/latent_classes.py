@@ -155,8 +155,8 @@ class LatentClasses(RoiMeanTeacher):
         super().__init__(study, options)
         self.presence = copy.deepcopy(study.presence).requires_grad_(False).eval()
         self.pieces: Pieces | None = None
-        if options.pieces == "near" and study.reach_mm:
-            self.pieces = Pieces(study.reach_mm, study.plan.spacing_mm[3 - study.plan.dimensions :])
+        if options.pieces == "near" and study.reach is not None:
+            self.pieces = Pieces(study.reach.image_mm, study.plan.spacing_mm[3 - study.plan.dimensions :])
 
     def train(self, mode: bool = True) -> LatentClasses:
         """Keep the presence network in evaluation."""

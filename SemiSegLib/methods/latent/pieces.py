@@ -17,24 +17,22 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from SemiSegLib.labels.reach import ALIKE, MARGIN
+
 # Patches of more voxels are looked at in cells of several: pieces are far apart, and a step must not wait for them.
 MOST_CELLS = 2**15
-# Beyond the reach, in voxels along the finest axis: teacher and labels differ by some voxels.
-MARGIN = 5
-# Of pieces that are nearly as large as the largest nobody knows which of them is the structure.
-ALIKE = 0.5
 
 
 class Pieces:
     """Finds where structures cannot be.
 
     Args:
-        reach_mm: of each leaf how far from its largest piece its voxels lie in labels, see ``batches.reach``. A leaf of
-            infinite reach may be anywhere.
+        reach_mm: of each leaf how far from its largest piece its voxels lie in labels, see ``labels.reach``; one with
+            None may be anywhere.
         spacing_mm: along the space axes of a patch.
     """
 
-    def __init__(self, reach_mm: Sequence[float], spacing_mm: Sequence[float]) -> None:
+    def __init__(self, reach_mm: Sequence[float | None], spacing_mm: Sequence[float]) -> None:
         self.reach_mm = tuple(reach_mm)
         self.spacing_mm = tuple(spacing_mm)
 
@@ -58,7 +56,7 @@ class Pieces:
         rows = asked.tolist()
         for leaf, reach in enumerate(self.reach_mm):
             chosen = [row for row, wanted in enumerate(rows) if wanted[leaf]]
-            if not math.isfinite(reach) or not chosen:
+            if reach is None or not chosen:
                 continue
             own = winner[chosen] == leaf
             images = zip(_in_cells(own, cell), _in_cells(own & sure[chosen], cell), strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from SemiSegLib.batches import reach
-from SemiSegLib.batches.reach import LEAST_CASES, image_reach, reach_mm
+from SemiSegLib.batches.reach import LEAST_CASES, image_reach, measure_reach
 from SemiSegLib.batches.store import PreparedStore
 from SemiSegLib.cases.volume import Volume, read_labels, write_volume
 from Testing.lib.batches.study import a_plan, of_cases, put_study
@@ -27,10 +27,13 @@ def put_vessel(study, number, places):
     write_volume(Volume(voxels.astype(np.uint8), labels.geometry), path)
 
 
-def of_study(study, tmp_path, **changes):
+def of_study(study, tmp_path, *, in_case=False, **changes):
     plan = a_plan(spacing_mm=SPACING_MM, **changes)
     store = PreparedStore(tmp_path / f"cache{plan.dimensions}", study, plan)
-    return dict(zip(LEAVES, reach_mm(store, [case.id for case in study.cases]), strict=True))
+    found = measure_reach(store, [case.id for case in study.cases])
+    if plan.dimensions == 3:
+        assert found.case_mm == found.image_mm
+    return dict(zip(LEAVES, found.case_mm if in_case else found.image_mm, strict=True))
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_of_two_pieces_the_farthest_voxel_of_the_smaller_one_counts():
 
 def test_the_largest_distance_over_cases_that_show_a_structure_counts(study, tmp_path):
     column = np.s_[:, -1, -1]
-    assert of_study(study, tmp_path) == {"background": math.inf, "head": 0, "tail": 0, "vessel": 0}
+    assert of_study(study, tmp_path) == {"background": None, "head": 0, "tail": 0, "vessel": 0}
     put_vessel(study, 1, [column, np.s_[3, -1, -5]])
     put_vessel(study, 2, [column, np.s_[3:5, -1, -3]])
     found = of_study(study, tmp_path)
@@ -70,18 +73,19 @@ def test_under_a_plan_of_two_dimensions_a_slice_is_an_image(study, tmp_path):
     assert of_study(study, tmp_path)["vessel"] == 0
     flat = of_study(study, tmp_path, dimensions=2, patch=(8, 10))
     assert flat["vessel"] == pytest.approx(5 * SPACING_MM[2])
+    assert of_study(study, tmp_path, dimensions=2, patch=(8, 10), in_case=True)["vessel"] == 0
 
 
 def test_of_few_cases_nothing_is_said_nor_of_cases_that_leave_the_structure_open(study, tmp_path):
     few = of_cases(study.root, study.cases[1:])
-    assert set(of_study(few, tmp_path).values()) == {math.inf}
+    assert set(of_study(few, tmp_path).values()) == {None}
     # Head and tail are drawn as the organ in one case: too few are left.
     note = study.cases[0].annotation
     coarse = replace(note, values={0: ("background",), 1: ("organ",), 2: ("organ",), 3: ("vessel",)})
     mixed = of_cases(study.root, [replace(study.cases[0], annotation=coarse), *study.cases[1:]])
-    assert of_study(mixed, tmp_path) == {"background": math.inf, "head": math.inf, "tail": math.inf, "vessel": 0}
+    assert of_study(mixed, tmp_path) == {"background": None, "head": None, "tail": None, "vessel": 0}
     unlabeled = of_cases(study.root, [replace(study.cases[0], annotation=None), *study.cases[1:]])
-    assert set(of_study(unlabeled, tmp_path).values()) == {math.inf}
+    assert set(of_study(unlabeled, tmp_path).values()) == {None}
 
 
 def test_a_lesion_may_have_another_one_however_many_labels_show_one(study, tmp_path):
@@ -91,7 +95,7 @@ def test_a_lesion_may_have_another_one_however_many_labels_show_one(study, tmp_p
     values = {0: ("background",), 1: ("head",), 2: ("tail",), 3: ("tumor",)}
     cases = [replace(case, annotation=replace(case.annotation, values=values)) for case in study.cases]
     found = of_study(replace(study, scheme=scheme, cases=tuple(cases)), tmp_path)
-    assert (found["head"], found["vessel"]) == (0, math.inf)
+    assert (found["head"], found["vessel"]) == (0, None)
 
 
 def test_of_twenty_cases_the_farthest_does_not_count(tmp_path):

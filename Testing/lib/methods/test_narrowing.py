@@ -1,6 +1,5 @@
 """Labels narrowed by presence and teacher: what is left of them, worked by hand, and what stays true of any."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -103,7 +102,7 @@ def a_line(teacher, *, looked_for=(1,), reach=0.0, rest=REST):
         negative=nothing,
         ambiguous=nothing,
         sure=0.9,
-        pieces=Pieces((math.inf, reach, reach, math.inf), (1.0, 1.0)),
+        pieces=Pieces((None, reach, reach, None), (1.0, 1.0)),
     )
     return [set(found[0, :, 4, place].nonzero().flatten().tolist()) for place in range(40)]
 

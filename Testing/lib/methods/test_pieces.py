@@ -1,7 +1,5 @@
 """Where a structure cannot be: worked by hand in small patches, and in cells where a patch is large."""
 
-import math
-
 import pytest
 import torch
 
@@ -24,7 +22,7 @@ def patch(*boxes, size=(SIZE, SIZE)):
 
 def too_far(leaves, reach=0.0, *, spacing=1.0, asked=True, sure=True):
     """The voxels where leaf 1 cannot be."""
-    finder = Pieces((math.inf, reach), (spacing,) * (leaves.ndim - 1))
+    finder = Pieces((None, reach), (spacing,) * (leaves.ndim - 1))
     sure = torch.ones_like(leaves, dtype=torch.bool) if sure is True else sure.bool()
     found = finder.too_far(leaves, sure, torch.tensor([[False, asked]]))
     assert not found[:, 0].any(), "background may be anywhere"
@@ -42,7 +40,7 @@ def test_a_structure_is_no_farther_than_reach_and_margin_from_its_largest_piece(
     assert too_far(patch(BIG, FAR))[(0, *FAR)].all()
     assert not too_far(patch(BIG, FAR), reach=1.0)[(0, *FAR)].any()
     assert too_far(patch(BIG, FAR), reach=1.0, spacing=2.0)[(0, *FAR)].all()
-    assert not too_far(patch(BIG, FAR), reach=math.inf).any()
+    assert not too_far(patch(BIG, FAR), reach=None).any()
     assert not too_far(patch(BIG, FAR), asked=False).any()
 
 
@@ -100,7 +98,7 @@ def test_rows_and_leaves_are_looked_at_one_by_one():
     both, sure = patch(BIG, FAR), torch.ones((4, SIZE, SIZE), dtype=torch.bool)
     leaves = torch.cat([both, both, 2 * both, patch(BIG) + 2 * patch(FAR)])
     asked = torch.tensor([[False, True, True], [False, False, True], [False, True, True], [False, True, True]])
-    found = Pieces((math.inf, 0.0, 0.0), (1.0, 1.0)).too_far(leaves, sure, asked)
+    found = Pieces((None, 0.0, 0.0), (1.0, 1.0)).too_far(leaves, sure, asked)
     alone, rest = too_far(both)[0], too_far(patch(FAR))[0]
     assert torch.equal(found[0, 1], alone)
     assert torch.equal(found[2, 2], alone)
@@ -130,7 +128,7 @@ def test_large_patches_are_looked_at_in_cells_and_thin_structures_do_not_fall_ap
 
 def test_coarse_axes_stay_as_they_are_until_the_fine_ones_are_as_coarse(monkeypatch):
     monkeypatch.setattr(pieces_file, "MOST_CELLS", 2**12)
-    finder = Pieces((math.inf, 0.0), (4.0, 1.0, 1.0))
+    finder = Pieces((None, 0.0), (4.0, 1.0, 1.0))
     assert finder._cell((16, 64, 64)) == (1, 4, 4)
     assert finder._cell((16, 16, 16)) == (1, 1, 1)
     assert finder._cell((64, 128, 128)) == (4, 8, 8)

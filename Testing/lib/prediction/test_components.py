@@ -1,14 +1,17 @@
-"""One piece of each structure: the largest; strays go to what they touch of their own superclass."""
+"""Pieces of structures: the largest alone or those near it; strays go to what they touch of their own superclass."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from SemiSegLib.cases.volume import Volume
+from SemiSegLib.labels.reach import ALIKE, MARGIN, Reach
 from SemiSegLib.labels.scheme import LabelScheme, Structure
-from SemiSegLib.prediction.components import largest_components
+from SemiSegLib.prediction.components import largest_components, near_components
+from SemiSegLib.prediction.predictor import Predictor
 from Testing.lib.cases.tiny import oblique
 from Testing.lib.methods import tiny
 from Testing.lib.prediction.test_predictor import predictor
@@ -133,3 +136,75 @@ def test_a_predictor_keeps_one_piece_where_it_is_asked_to():
     assert np.array_equal(cleaned.leaves.voxels, largest_components(plain.leaves.voxels, plain.scheme))
     assert not np.array_equal(cleaned.leaves.voxels, plain.leaves.voxels)
     assert np.array_equal(cleaned.leaves.geometry.affine, plain.leaves.geometry.affine)
+
+
+SPACING_MM = (3.0, 0.5, 1.0)
+
+
+def with_pieces(*boxes):
+    """A vessel of 3 x 8 x 4 voxels, beside it an organ of head and tail, and more boxes."""
+    leaves = np.zeros((13, 40, 30), dtype=np.uint8)
+    leaves[1:4, 2:10, 2:6] = VESSEL
+    leaves[1:6, 20:36, 2:10] = HEAD
+    leaves[6:11, 20:36, 2:10] = TAIL
+    for leaf, box in boxes:
+        leaves[box] = leaf
+    return leaves
+
+
+@pytest.mark.parametrize(
+    ("box", "distance_mm"),
+    [
+        (np.s_[8:10, 4, 4], 5 * 3.0),
+        (np.s_[2, 13:15, 4], 4 * 0.5),
+        (np.s_[2, 4, 12], 7 * 1.0),
+        (np.s_[6, 12, 12], np.hypot(np.hypot(9.0, 1.5), 7.0)),
+    ],
+)
+def test_a_piece_stays_as_far_as_the_limit_in_millimeters(box, distance_mm):
+    leaves = with_pieces((VESSEL, box))
+    for limit, stays in ((distance_mm + 0.01, True), (distance_mm - 0.01, False)):
+        found = near_components(leaves, tiny.SCHEME, (None, None, None, limit), SPACING_MM)
+        assert np.array_equal(found, leaves if stays else with_pieces())
+    assert np.array_equal(near_components(leaves, tiny.SCHEME, (None,) * 4, SPACING_MM), leaves)
+
+
+def test_a_piece_stays_as_a_whole_and_so_does_one_that_is_half_as_large_as_the_largest():
+    long = np.s_[2, 13:39, 14]
+    leaves = with_pieces((VESSEL, long))
+    assert np.array_equal(near_components(leaves, tiny.SCHEME, (None, None, None, 9.5), SPACING_MM), leaves)
+    count = int(ALIKE * 3 * 8 * 4)
+    for size, stays in ((count, True), (count - 1, False)):
+        row = np.zeros(40 * 10, dtype=np.uint8)
+        row[:size] = VESSEL
+        leaves = with_pieces()
+        leaves[12, :, 20:30] = row.reshape(40, 10)
+        found = near_components(leaves, tiny.SCHEME, (None, None, None, 1.0), SPACING_MM)
+        assert np.array_equal(found, leaves if stays else with_pieces())
+
+
+def test_a_far_piece_inside_its_organ_becomes_what_is_around_it():
+    leaves = with_pieces((HEAD, np.s_[9, 34, 8]), (HEAD, np.s_[1:3, 2, 27]))
+    found = near_components(leaves, tiny.SCHEME, (None, 2.0, 2.0, 2.0), SPACING_MM)
+    assert np.array_equal(found, with_pieces())
+    assert found.dtype == leaves.dtype
+
+
+def test_a_predictor_leaves_out_what_lies_farther_than_its_models_labels_showed():
+    voxels = np.random.default_rng(0).normal(size=(12, 14, 13)).astype(np.float32)
+    scan = [Volume(voxels, oblique(voxels.shape, (1.5, 1.0, 1.0)))]
+    made = predictor()
+    plain = made.predict(scan)
+    count = len(plain.scheme.leaf_names)
+    reach = Reach(image_mm=(None,) * count, case_mm=(None, *([-4.0] * (count - 2)), None))
+    model = replace(made.model, study=replace(made.model.study, reach=reach))
+    found = Predictor(model, device="cpu").predict(scan, drawn=(), review=True)
+    limits = (None, *([MARGIN * 1.0 - 4.0] * (count - 2)), None)
+    expected = near_components(plain.leaves.voxels, plain.scheme, limits, (1.5, 1.0, 1.0))
+    assert not np.array_equal(expected, plain.leaves.voxels)
+    assert np.array_equal(found.leaves.voxels, expected)
+    # What is said of the result is said of what is left.
+    assert found.findings is not None
+    assert found.review is not None
+    everything = Predictor(model, device="cpu", all_pieces=True).predict(scan)
+    assert np.array_equal(everything.leaves.voxels, plain.leaves.voxels)

@@ -17,6 +17,7 @@ from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.config import to_json
 from SemiSegLib.errors import CheckpointError, ConfigError
 from SemiSegLib.labels.presence_classes import classes_of_rois
+from SemiSegLib.labels.reach import Reach
 from SemiSegLib.labels.scheme import Code, LabelScheme, Structure, Terminology
 from SemiSegLib.methods.cards import card_of
 from SemiSegLib.methods.factory import METHODS, build_method
@@ -114,6 +115,14 @@ def test_groups_that_are_what_their_parts_are_are_known_at_prediction(tmp_path):
     assert loaded.study.implied == ("organ",)
     assert read_model_info(path).method == "dynamic_head"
     assert loaded.method.learner.table.implied == {loaded.method.learner.table.names.index("organ")}
+
+
+def test_how_far_structures_reach_is_known_at_prediction(tmp_path):
+    reach = Reach(image_mm=(None, 0.1, None), case_mm=(None, 1 / 3, None))
+    path, study = tmp_path / "model.safetensors", replace(STUDY, reach=reach)
+    save_model(path, Model(build_method("supervised", study, {}).eval(), study, "supervised", {}, {}))
+    assert load_model(path).study.reach == reach
+    assert read_model_info(path).method == "supervised"
 
 
 def test_the_same_model_gives_the_same_bytes_and_leaves_no_other_file(tmp_path):
