@@ -213,8 +213,8 @@ LATENT_CARDS: tuple[Card, ...] = (
             Option(
                 name="pieces",
                 default="near",
-                text="Where an undrawn structure may be, for a softmax: no farther from the largest piece that the "
-                "teacher found of it than labels show, where enough cases show it whole; or anywhere.",
+                text="Where a structure may be, for a softmax: no farther from the largest piece that the teacher or a "
+                "prediction finds of it than labels show, where enough cases show it whole; or anywhere.",
                 choices=("near", "all"),
             ),
             Option(

@@ -55,8 +55,8 @@ class LatentClassesOptions(RoiTeacherOptions):
         high: presence above which it is taken for present; 0.8 in paper 002.
         temperature: tau of the sharpened target, with sigmoids; 0.1 in paper 002.
         sure: with a softmax: probability above which the teacher decides what a voxel is among what its label allows.
-        pieces: with a softmax: "near" (a structure that was not drawn is not farther from the largest piece that the
-            teacher found of it than labels show, where enough of them do) or "all" (it may be anywhere; paper 002).
+        pieces: with a softmax: "near" (a structure is not farther from the largest piece that the teacher, or a
+            prediction, finds of it than labels show, where enough of them do) or "all" (anywhere; paper 002).
         latent_weight: w_1 at the end of its rise; 1 in paper 002.
         ambiguous_weight: w_2 at the end of its rise; 1 in paper 002, 0 in its row without the squared loss.
         negative_target: "zero" (ours) or "teacher" (its sharpened answer; paper 002).

@@ -67,7 +67,7 @@ def narrowed(  # noqa: PLR0913 - all that is known of a voxel
     if pieces is not None:
         index, is_sure = _decision(teacher, less, sure)
         far = pieces.too_far(index[:, 0], is_sure[:, 0], is_open.flatten(2).any(2))
-        less = _without(is_open & is_asked & far, less)
+        less = _without(is_asked & far, less)
     index, is_sure = _decision(teacher, less, sure)
     decided = torch.zeros_like(less).scatter_(1, index, True)
     is_taught = is_asked & is_sure & ~(decided & unclear).any(1, keepdim=True)

@@ -83,10 +83,15 @@ def test_whatever_is_said_a_label_stays_true_and_says_something(data):
     assert before & chosen[2] <= found, "a structure that was looked for is taken away"
 
 
-def a_line(teacher, *, looked_for=(1,), reach=0.0, rest=REST):
+FAR = [30, 31]
+FOUND = [*range(10, 16), *FAR]
+
+
+def a_line(teacher, *, looked_for=(1,), reach=0.0, there=REST, closed=()):
     """What may be at each voxel of a line of 40, of which a teacher says these leaves, each with 0.95, and else 0.
 
-    The line is the middle of a band three voxels wide, in a patch of 9 x 40.
+    The line is the middle of a band three voxels wide, in a patch of 9 x 40. At the voxels FAR a label allows the
+    leaves ``there``, and teaches those that are closed.
     """
     said = torch.full((1, 4, 9, 40), 0.05 / 3)
     said[:, 0] = 0.95
@@ -94,11 +99,15 @@ def a_line(teacher, *, looked_for=(1,), reach=0.0, rest=REST):
         said[:, :, 3:6, places] = 0.05 / 3
         said[:, leaf, 3:6, places] = 0.95
     is_open = torch.tensor([leaf > 0 and leaf not in looked_for for leaf in range(4)]).view(1, 4, 1, 1)
+    is_open = is_open.repeat(1, 1, 9, 40)
+    is_open[:, list(closed), :, FAR[0] : FAR[-1] + 1] = False
+    allowed = torch.tensor(REST).view(1, 4, 1, 1).repeat(1, 1, 9, 40)
+    allowed[:, :, 3:6, FAR[0] : FAR[-1] + 1] = torch.tensor(there).view(1, 4, 1, 1)
     nothing = torch.zeros(1, 4, dtype=torch.bool)
     found = narrowed(
-        torch.tensor(rest).view(1, 4, 1, 1).repeat(1, 1, 9, 40),
+        allowed,
         said,
-        is_open=is_open.expand(1, 4, 9, 40),
+        is_open=is_open,
         negative=nothing,
         ambiguous=nothing,
         sure=0.9,
@@ -108,27 +117,25 @@ def a_line(teacher, *, looked_for=(1,), reach=0.0, rest=REST):
 
 
 def test_a_structure_is_not_far_from_its_largest_piece_however_sure_the_teacher_is():
-    found = a_line({2: [*range(10, 16), 30, 31]})
+    found = a_line({2: FOUND})
     assert found[12] == {2}
     assert found[20] == {0}, "what the teacher is sure of near the piece is believed"
     # Between background and what no label of this row excludes either the teacher is not sure.
     assert found[30] == found[31] == {0, 3}
-    assert a_line({2: [*range(10, 16), 30, 31]}, reach=20.0)[30] == {2}
+    assert a_line({2: FOUND}, reach=20.0)[30] == {2}
     # Of a leaf without a reach nothing is known.
-    assert a_line({3: [*range(10, 16), 30, 31]})[30] == {3}
+    assert a_line({3: FOUND})[30] == {3}
 
 
-def test_where_a_piece_cannot_be_a_label_and_what_was_drawn_stay():
-    drawn = {1: [*range(10, 16), 30, 31]}
-    # Somebody has looked for it.
-    assert a_line(drawn, rest=(True, True, True, True))[30] == {0, 1, 2, 3}
-    assert a_line(drawn, looked_for=(), rest=(True, True, True, True))[30] == {0, 2, 3}
+def test_where_a_structure_cannot_be_what_was_looked_for_stays_as_its_label_says():
+    # Somebody has looked for leaf 1, and left open what the voxel is.
+    assert a_line({2: FOUND}, there=(True, True, True, True))[30] == {0, 1, 2, 3}
+    # A label teaches this leaf there.
+    assert a_line({2: FOUND}, closed=(2,))[30] == {0, 2, 3}
     # Nothing but this leaf is possible there.
-    assert a_line(drawn, looked_for=(), rest=(False, True, False, False))[30] == {1}
+    assert a_line({2: FOUND}, there=(False, False, True, False))[30] == {2}
     # A part of an organ that was drawn as a whole.
-    whole = (False, False, True, True)
-    far = {2: [*range(10, 16), 30, 31]}
-    assert a_line(far, looked_for=(3,), rest=whole)[30] == {2, 3}
+    assert a_line({2: FOUND}, there=(False, False, True, True), closed=(3,))[30] == {2, 3}
 
 
 def test_labels_become_what_each_voxel_may_be():
@@ -191,6 +198,24 @@ def test_what_is_absent_is_unlearned_and_what_the_teacher_is_sure_of_is_learned(
     # By option an absent structure is only what the teacher says of it.
     kept = taught(built_with(((), ("organ", "head", "tail"), ()), negative_target="teacher", sure=1.0), made)[0]
     assert kept["latent_cross_entropy"] == pytest.approx(nothing["latent_cross_entropy"])
+
+
+def test_where_a_structure_cannot_be_it_is_unlearned():
+    made = tiny.batch(2, rows={Regime.PARTIAL: 2})[0]
+    built = built_with((("organ", "head", "tail"), (), ()), sure=0.5)
+    anywhere = taught(built, made)[0]
+    built.pieces = Nowhere(tuple(None for _ in tiny.LEAVES), (1.0, 1.0))
+    nowhere = taught(built, made)[0]
+    assert nowhere["latent_cross_entropy"] > 1.2 * anywhere["latent_cross_entropy"]
+
+
+class Nowhere(Pieces):
+    """As if every structure were too far away everywhere."""
+
+    def too_far(self, winner, sure, asked):
+        found = torch.ones((len(winner), len(self.reach_mm), *winner.shape[1:]), dtype=torch.bool)
+        found[:, 0] = False
+        return found
 
 
 def test_where_nobody_looked_the_teacher_teaches_and_beyond_a_volume_nothing_that_was_drawn():

@@ -81,7 +81,7 @@ def test_of_pieces_of_about_one_size_nobody_knows_which_is_the_structure():
 
 
 def test_pieces_at_the_border_may_be_one_beyond_it():
-    corners = [(slice(0, 3), slice(0, 3)), (slice(-3, None), slice(-3, None))]
+    corners = [(slice(0, 5), slice(0, 5)), (slice(-2, None), slice(-2, None))]
     found = too_far(patch(*corners))
     assert not any(found[(0, *corner)].any() for corner in corners)
     # Together they are the largest piece, and what lies alone between them is too far away.
@@ -97,7 +97,7 @@ def test_pieces_at_the_border_may_be_one_beyond_it():
 def test_rows_and_leaves_are_looked_at_one_by_one():
     both, sure = patch(BIG, FAR), torch.ones((4, SIZE, SIZE), dtype=torch.bool)
     leaves = torch.cat([both, both, 2 * both, patch(BIG) + 2 * patch(FAR)])
-    asked = torch.tensor([[False, True, True], [False, False, True], [False, True, True], [False, True, True]])
+    asked = torch.tensor([[False, True, False], [False, False, True], [False, True, True], [False, True, True]])
     found = Pieces((None, 0.0, 0.0), (1.0, 1.0)).too_far(leaves, sure, asked)
     alone, rest = too_far(both)[0], too_far(patch(FAR))[0]
     assert torch.equal(found[0, 1], alone)
@@ -106,6 +106,10 @@ def test_rows_and_leaves_are_looked_at_one_by_one():
     assert torch.equal(found[3, 2], rest)
     assert not found[0, 2].any()
     assert not found[1].any()
+    # Of the third row alone the teacher is not sure.
+    sure[2] = False
+    found = Pieces((None, 0.0, 0.0), (1.0, 1.0)).too_far(leaves, sure, asked)
+    assert [row.any().item() for row in found] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

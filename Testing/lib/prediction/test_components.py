@@ -191,15 +191,16 @@ def test_a_far_piece_inside_its_organ_becomes_what_is_around_it():
 
 
 def test_a_predictor_leaves_out_what_lies_farther_than_its_models_labels_showed():
-    voxels = np.random.default_rng(0).normal(size=(12, 14, 13)).astype(np.float32)
+    # Smooth, so that pieces are some voxels apart.
+    voxels = 9 * ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(24, 28, 26)), 1.5).astype(np.float32)
     scan = [Volume(voxels, oblique(voxels.shape, (1.5, 1.0, 1.0)))]
-    made = predictor()
+    made = predictor(place=0.0)
     plain = made.predict(scan)
     count = len(plain.scheme.leaf_names)
-    reach = Reach(image_mm=(None,) * count, case_mm=(None, *([-4.0] * (count - 2)), None))
+    reach = Reach(image_mm=(None,) * count, case_mm=(None, *([-2.95] * (count - 2)), None))
     model = replace(made.model, study=replace(made.model.study, reach=reach))
     found = Predictor(model, device="cpu").predict(scan, drawn=(), review=True)
-    limits = (None, *([MARGIN * 1.0 - 4.0] * (count - 2)), None)
+    limits = (None, *([MARGIN * 1.0 - 2.95] * (count - 2)), None)
     expected = near_components(plain.leaves.voxels, plain.scheme, limits, (1.5, 1.0, 1.0))
     assert not np.array_equal(expected, plain.leaves.voxels)
     assert np.array_equal(found.leaves.voxels, expected)
