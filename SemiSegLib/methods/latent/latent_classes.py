@@ -17,9 +17,8 @@ labels and of the cross entropy above, w_2 staying as it is:
 The teacher speaks in the second half of the training (``wait``), of the same view (``views``); negative structures get
 the target 0 instead of what the teacher says (``negative_target``); a structure is not far from the largest piece
 that the teacher finds (``pieces``); and means over the structures of a set instead of sums (a case shows one or two and
-leaves nine). By option also: a structure that the teacher does not find yet is
-ambiguous (``unseen``), and of sigmoids each voxel of a positive structure counts less where the teacher doubts
-(``confidence_weighted``).
+leaves nine). By option also: a structure that the teacher does not find yet is ambiguous (``unseen``), and of sigmoids
+each voxel of a positive structure counts less where the teacher doubts (``confidence_weighted``).
 
 The sharpened target is computed from logits, where it has no power of a small number and is exact in any precision.
 """
