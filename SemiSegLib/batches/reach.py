@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from SemiSegLib.batches.entry import Arrays, content_hash, require_entry
 from SemiSegLib.batches.store import PreparedStore
-from SemiSegLib.labels.reach import Reach
+from SemiSegLib.labels.reach import Reach, largest_component
 from SemiSegLib.labels.rois import is_lesion
 
 # A lesson about anatomy from fewer cases would be one about these patients.
@@ -69,10 +69,9 @@ def image_reach(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
         mask: (*S) bool; voxels that share a corner are of one piece.
         spacing_mm: along each axis.
     """
-    pieces, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    if count < 2:
+    largest = largest_component(mask)
+    if np.array_equal(largest, mask):
         return 0.0
-    largest = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
     distance = edt.edt(np.ascontiguousarray(~largest), anisotropy=tuple(spacing_mm))
     return float(distance[mask].max())
 

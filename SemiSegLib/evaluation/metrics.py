@@ -15,6 +15,7 @@ from SemiSegLib.evaluation.counts import Counts, JudgedStructure, count_voxels, 
 from SemiSegLib.evaluation.modes import DISTANCE_METRICS, MODES, OVERLAP_METRICS, EvaluationMode
 from SemiSegLib.evaluation.surface import bounding_box, surface_distances
 from SemiSegLib.labels.label_set import LabelSetTable
+from SemiSegLib.labels.reach import largest_component
 from SemiSegLib.labels.scheme import LabelScheme
 
 
@@ -114,15 +115,6 @@ def score_case(
     spacing_mm = prediction.geometry.spacing_mm
     scores = (_score(s, count_voxels(joint, s), boxes, spacing_mm, chosen) for s in judged_structures(scheme, table))
     return CaseScore(case, tuple(score for score in scores if score is not None))
-
-
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """Return the largest component of a bool mask (neighbors share at least a corner); the first one on a tie."""
-    components, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    if count <= 1:
-        return mask
-    largest: np.ndarray = components == np.bincount(components.ravel())[1:].argmax() + 1
-    return largest
 
 
 class _Boxes:

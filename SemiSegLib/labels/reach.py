@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from scipy import ndimage
+
 # What networks and labels differ by at borders, in voxels along the finest axis of the plan.
 MARGIN = 5
 # Of pieces that are nearly as large as the largest nobody knows which of them is the structure.
@@ -22,3 +25,12 @@ class Reach:
 
     image_mm: tuple[float | None, ...]
     case_mm: tuple[float | None, ...]
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """Return the largest component of a bool mask (neighbors share at least a corner); the first one on a tie."""
+    components, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    if count <= 1:
+        return mask
+    largest: np.ndarray = components == np.bincount(components.ravel())[1:].argmax() + 1
+    return largest

@@ -158,10 +158,10 @@ class Predictor:
             uncertainty=None if unsure is None else Volume(unsure, geometry),
             scheme=study.scheme,
         )
-        if not self.all_pieces:
-            prediction = prediction.near_components(self.model)
         if self.largest_component:
             prediction = prediction.largest_components()
+        elif not self.all_pieces:
+            prediction = prediction.near_components(self.model)
         if drawn is not None:
             if presence is not None:
                 evidence = presence_evidence(self.model, presence, image, self.device, settings)

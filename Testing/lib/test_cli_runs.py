@@ -326,6 +326,26 @@ def test_brackets_in_the_names_of_runs_are_shown(asked, started, tmp_path):
     assert f"Run folder: {runs / 'P1[baseline]'}\n" in call(*plain, "--detach", "--name", "P1[baseline]")
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+@pytest.mark.parametrize("flag", ["", "largest_component", "all_pieces"])
+def test_which_pieces_are_kept_is_asked_of_the_predictor(monkeypatch, tmp_path, command, flag):
+    given = []
+
+    def made(model, **how):
+        given.append({name: how[name] for name in ("largest_component", "all_pieces")})
+        raise CaseError("nothing is predicted")
+
+    monkeypatch.setattr(api, "load_model", lambda path, device: None)
+    monkeypatch.setattr(api, "Predictor", made)
+    write_cohort(tmp_path / "study", **{**NOBODY, "fine": 1, "validation": 1}, size=(8, 12, 10))
+    scan = tmp_path / "scan.nii"
+    scan.touch()
+    words = {"predict": (scan, "-o", tmp_path / "out"), "evaluate": (tmp_path / "study",)}[command]
+    flags = [f"--{flag.replace('_', '-')}"] if flag else []
+    assert "nothing is predicted" in refused(command, "no.safetensors", *words, *flags)
+    assert given == [{"largest_component": flag == "largest_component", "all_pieces": flag == "all_pieces"}]
+
+
 def test_a_scan_may_have_commas_and_brackets_in_its_name(monkeypatch, tmp_path):
     asked = []
 

@@ -13,9 +13,10 @@ from scipy import ndimage
 from SemiSegLib.cases.volume import Geometry, Volume
 from SemiSegLib.errors import ConfigError, LabelError, ShapeError
 from SemiSegLib.evaluation.counts import count_voxels, joint_histogram, judged_structures
-from SemiSegLib.evaluation.metrics import largest_component, score_case
+from SemiSegLib.evaluation.metrics import score_case
 from SemiSegLib.evaluation.modes import MODES
 from SemiSegLib.labels.label_set import LabelSetTable
+from SemiSegLib.labels.reach import largest_component
 from SemiSegLib.labels.scheme import LabelScheme, Structure
 
 SPACING = (3.0, 0.7, 1.1)
